@@ -1,0 +1,213 @@
+"""What every data set becomes: examples in memory, grouped by class.
+
+Shapes: M examples in all, C classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from quickstudy.errors import InputError, unknown_name
+
+
+@dataclass(frozen=True)
+class ClassData:
+    """Examples in memory, sorted by class, with what is known about classes and examples.
+
+    Args:
+        inputs: (M, ...) tensor. Images are (M, channels, height, width); `uint8` ones stay so in memory and become
+            floats in [0, 1] when a task is drawn.
+        labels: (M,) integer class of each example, 0..C-1.
+        classes: C names, unique.
+        name: how results name the data.
+        attributes: for each attribute (say 'script' or 'alphabet') its value for each of the C classes.
+        source: (M,) integer telling who or what made an example (a drawer, a font face, a camera), or None.
+        targets: (M, ...) dense targets such as segmentation masks, or None.
+
+    Raises:
+        InputError: shapes disagree, a label is out of range, a class has no example, names repeat, or inputs hold
+            NaN or infinity.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    name: str = "data"
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    source: Tensor | None = None
+    targets: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        rows = len(self.inputs)
+        for key in ("labels", "source", "targets"):
+            value = getattr(self, key)
+            if value is not None and len(value) != rows:
+                raise InputError(f"{key} has {len(value)} rows and inputs {rows}; give one per example")
+        if self.labels.ndim != 1 or self.labels.dtype.is_floating_point:
+            raise InputError(f"labels must be (M,) integers, not {tuple(self.labels.shape)} of {self.labels.dtype}")
+        if len(set(self.classes)) != len(self.classes):
+            raise InputError("class names repeat; each class needs a name of its own")
+        for key, values in self.attributes.items():
+            if len(values) != len(self.classes):
+                raise InputError(f"attribute '{key}' has {len(values)} values for {len(self.classes)} classes")
+        if rows and (int(self.labels.min()) < 0 or int(self.labels.max()) >= len(self.classes)):
+            raise InputError(f"labels must lie in 0..{len(self.classes) - 1}, the number of class names less one")
+        if self.inputs.dtype.is_floating_point and not torch.isfinite(self.inputs).all():
+            bad = int((~torch.isfinite(self.inputs.flatten(1))).any(1).nonzero()[0])
+            raise InputError(f"inputs hold NaN or infinity, first in example {bad}; clean or drop such examples")
+        counts = torch.bincount(self.labels.long(), minlength=len(self.classes))
+        if len(self.classes) and int(counts.min()) == 0:
+            raise InputError(f"class '{self.classes[int(counts.argmin())]}' has no example; leave it out of classes")
+        # Sorted rows make a class a contiguous range, so that drawing an example is arithmetic and one gather.
+        if rows and bool((self.labels[1:] < self.labels[:-1]).any()):
+            order = torch.argsort(self.labels, stable=True)
+            for key in ("inputs", "labels", "source", "targets"):
+                value = getattr(self, key)
+                if value is not None:
+                    object.__setattr__(self, key, value[order.to(value.device)])
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __repr__(self) -> str:
+        return (
+            f"ClassData({self.name}: {len(self)} examples of shape {tuple(self.inputs.shape[1:])}, "
+            f"{len(self.classes)} classes, attributes {sorted(self.attributes)})"
+        )
+
+    @cached_property
+    def counts(self) -> Tensor:
+        """(C,) number of examples of each class."""
+        return torch.bincount(self.labels.long(), minlength=len(self.classes))
+
+    @cached_property
+    def starts(self) -> Tensor:
+        """(C,) row at which each class begins."""
+        return torch.cumsum(self.counts, 0) - self.counts
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Short hash of contents and class names: test banks and runs store it to notice that data changed."""
+        digest = hashlib.sha256("\0".join(self.classes).encode())
+        for value in (self.inputs, self.labels, self.source, self.targets):
+            if value is not None:
+                digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def subset(self, classes: Sequence[int] | Sequence[str], name: str | None = None) -> ClassData:
+        """Return the data of these classes (indices or names), relabelled 0.. in the order given."""
+        table = {key: index for index, key in enumerate(self.classes)}
+        picked: list[int] = []
+        for item in classes:
+            if isinstance(item, str) and item not in table:
+                raise unknown_name("class", item, self.classes)
+            picked.append(table[item] if isinstance(item, str) else int(item))
+        if len(set(picked)) != len(picked):
+            raise InputError("classes repeats a class; name each once")
+        rows = [torch.arange(int(self.starts[c]), int(self.starts[c] + self.counts[c])) for c in picked]
+        index = torch.cat(rows) if rows else torch.zeros(0, dtype=torch.long)
+        index = index.to(self.inputs.device)
+        new = torch.repeat_interleave(torch.arange(len(picked)), self.counts.cpu()[picked]).to(self.labels)
+        return ClassData(
+            inputs=self.inputs[index],
+            labels=new,
+            classes=tuple(self.classes[c] for c in picked),
+            name=name or self.name,
+            attributes={key: tuple(values[c] for c in picked) for key, values in self.attributes.items()},
+            source=None if self.source is None else self.source[index],
+            targets=None if self.targets is None else self.targets[index],
+        )
+
+    def split(
+        self,
+        by: str | None = None,
+        fractions: Sequence[float] = (0.64, 0.16, 0.20),
+        seed: int = 0,
+        classes: Sequence[Sequence[str]] | None = None,
+    ) -> tuple[ClassData, ...]:
+        """Split into meta-train, -validation and -test data with disjoint classes.
+
+        Args:
+            by: keep classes with the same value of this attribute together (say, whole alphabets); None splits
+                classes one by one.
+            fractions: share of the classes in each part.
+            seed: the split is a pure function of the class names and this number.
+            classes: explicit lists of class names instead; overlapping ones are refused.
+
+        Raises:
+            InputError: lists overlap, the attribute is unknown, or a part would be empty.
+        """
+        if classes is not None:
+            seen: set[str] = set()
+            for part in classes:
+                overlap = seen & set(part)
+                if overlap:
+                    raise InputError(f"class '{min(overlap)}' is in two parts of the split; parts must be disjoint")
+                seen |= set(part)
+            return tuple(self.subset(list(part)) for part in classes)
+        if by is not None and by not in self.attributes:
+            raise unknown_name("attribute", by, self.attributes)
+        values = self.classes if by is None else self.attributes[by]
+        groups: dict[str, list[int]] = {}
+        for index, value in enumerate(values):
+            groups.setdefault(value, []).append(index)
+        names = sorted(groups)
+        random.Random(seed).shuffle(names)
+        # Fill the part that is furthest below its share, biggest groups first, so that whole groups still give
+        # about the shares asked for.
+        names.sort(key=lambda value: -len(groups[value]))
+        total = sum(fractions)
+        parts: list[list[int]] = [[] for _ in fractions]
+        for value in names:
+            gap = [f / total * len(self.classes) - len(part) for f, part in zip(fractions, parts, strict=True)]
+            parts[gap.index(max(gap))].extend(groups[value])
+        if any(not part for part in parts):
+            raise InputError(
+                f"{len(names)} groups of '{by or 'class'}' cannot fill {len(parts)} parts; use fewer parts or by=None"
+            )
+        return tuple(self.subset(sorted(part)) for part in parts)
+
+    def to(self, device: torch.device | str) -> ClassData:
+        """Return the data with all tensors on a device."""
+
+        def move(value: Tensor | None) -> Tensor | None:
+            return None if value is None else value.to(device)
+
+        return replace(
+            self,
+            inputs=self.inputs.to(device),
+            labels=self.labels.to(device),
+            source=move(self.source),
+            targets=move(self.targets),
+        )
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> ClassData:
+        """Return the data with `function` applied to all inputs at once, say to resize or normalise them."""
+        return replace(self, inputs=function(self.inputs))
+
+
+def with_rotations(data: ClassData, turns: Sequence[int] = (0, 1, 2, 3)) -> ClassData:
+    """Return image data in which each class rotated by a multiple of 90 degrees is a class of its own.
+
+    The usual augmentation of Omniglot (Santoro et al. 2016, section 4.1). Names gain a suffix such as '@90'.
+    Rotations of one class stay on one side of a split only if the split is made first: rotate each part afterwards.
+    """
+    if data.inputs.ndim != 4:
+        raise InputError(f"rotations need images (M, channels, height, width), not {tuple(data.inputs.shape)}")
+    inputs = torch.cat([torch.rot90(data.inputs, turn, (-2, -1)) for turn in turns])
+    labels = torch.cat([data.labels + len(data.classes) * i for i in range(len(turns))])
+    return ClassData(
+        inputs=inputs,
+        labels=labels,
+        classes=tuple(f"{name}@{90 * turn}" if turn else name for turn in turns for name in data.classes),
+        name=data.name,
+        attributes={key: tuple(values) * len(turns) for key, values in data.attributes.items()},
+        source=None if data.source is None else data.source.repeat(len(turns)),
+    )

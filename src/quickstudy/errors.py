@@ -1,0 +1,46 @@
+"""The errors that Quickstudy raises.
+
+Every message says what was wrong, where (the argument), and what to do. Each class is also the standard exception
+that callers would expect, so `except ValueError` keeps working.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class QuickstudyError(Exception):
+    """Base of all errors raised on purpose by this library."""
+
+
+class InputError(QuickstudyError, ValueError):
+    """An argument has the wrong shape, type, range or content."""
+
+
+class DataError(QuickstudyError, ValueError):
+    """A file or an archive is missing, corrupt or hostile."""
+
+
+class DataNotFoundError(DataError, FileNotFoundError):
+    """No copy of a data set was found and none could be downloaded; the message says which file to put where."""
+
+
+class CheckpointError(QuickstudyError, RuntimeError):
+    """A run folder or a checkpoint cannot be read: truncated, of another version, or of another learner."""
+
+
+class NonFiniteError(QuickstudyError, ArithmeticError):
+    """A loss or a meta-gradient became NaN or infinite; the tasks that caused it were saved to a file."""
+
+
+class UnsupportedLayerError(QuickstudyError, RuntimeError):
+    """A layer of the user's net cannot be batched over tasks or differentiated twice; the message names the layer."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
+    """Return an error for an unknown name, with the nearest known one."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    return InputError(f"unknown {kind} '{name}'{hint} Known: {', '.join(names)}")
