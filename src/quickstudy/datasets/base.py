@@ -159,10 +159,12 @@ class ClassData:
         for index, value in enumerate(values):
             groups.setdefault(value, []).append(index)
         names = sorted(groups)
-        random.Random(seed).shuffle(names)
-        # Fill the part that is furthest below its share, biggest groups first, so that whole groups still give
-        # about the shares asked for.
-        names.sort(key=lambda value: -len(groups[value]))
+        chance = random.Random(seed)
+        chance.shuffle(names)
+        # Fill the part that is furthest below its share, roughly biggest groups first, so that whole groups still
+        # give about the shares asked for; a random factor lets other seeds give other splits.
+        weights = {value: len(groups[value]) * 2 ** chance.uniform(-0.5, 0.5) for value in names}
+        names.sort(key=lambda value: -weights[value])
         total = sum(fractions)
         parts: list[list[int]] = [[] for _ in fractions]
         for value in names:
