@@ -60,7 +60,7 @@ class ClassData:
         if rows and (int(self.labels.min()) < 0 or int(self.labels.max()) >= len(self.classes)):
             raise InputError(f"labels must lie in 0..{len(self.classes) - 1}, the number of class names less one")
         if self.inputs.dtype.is_floating_point and not torch.isfinite(self.inputs).all():
-            bad = int((~torch.isfinite(self.inputs.flatten(1))).any(1).nonzero()[0])
+            bad = int((~torch.isfinite(self.inputs).reshape(rows, -1)).any(1).nonzero()[0])
             raise InputError(f"inputs hold NaN or infinity, first in example {bad}; clean or drop such examples")
         counts = torch.bincount(self.labels.long(), minlength=len(self.classes))
         if len(self.classes) and int(counts.min()) == 0:
