@@ -105,12 +105,8 @@ def _from_pickle(archive: Archive, names: dict[str, str], part: str, size: int) 
     classes = sorted(map(str, table))
     for label, name in enumerate(classes):
         rows = np.asarray(table[name])
-        if (
-            rows.ndim != 1
-            or rows.dtype.kind not in "iu"
-            or not len(rows)
-            or not 0 <= rows.min() <= rows.max() < len(pixels)
-        ):
+        listed = rows.ndim == 1 and rows.dtype.kind in "iu" and len(rows) > 0
+        if not listed or rows.min() < 0 or rows.max() >= len(pixels):
             raise DataError(f"class '{name}' of {where} names rows that are not in 'image_data'")
         labels[rows] = label
     inputs = torch.from_numpy(np.ascontiguousarray(pixels[labels >= 0].transpose(0, 3, 1, 2)))
@@ -122,7 +118,7 @@ def _from_pickle(archive: Archive, names: dict[str, str], part: str, size: int) 
                 .round()
                 .clamp(0, 255)
                 .to(torch.uint8)
-                for some in inputs.split(256)
+                for some in torch.split(inputs, 256)
             ]
         )
     return ClassData(inputs, torch.from_numpy(labels[labels >= 0]), tuple(classes), f"mini_imagenet {part}")

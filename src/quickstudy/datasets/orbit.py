@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -61,6 +62,9 @@ def orbit(
     place = find(PublishedFile("orbit", note=_NOTE)) if path is None else path
     with open_archive(place) as archive:
         modes = {part for name in archive.names for part in name.split("/")[:-5] if part in get_args(Mode)}
+        named = Path(place).name.split(".")[0]
+        if not modes and named in get_args(Mode) and named != mode:
+            raise InputError(f"path {place} is the part '{named}' and mode is '{mode}'; make them agree")
         videos: dict[tuple[str, str, str, str], list[str]] = {}
         for name in archive.names:
             match = _MEMBER.search(name)

@@ -9,8 +9,8 @@ section 3.2 and appendix A.3 ('Details of episode sampling'). With |Im(c)| the n
     shares          R_c = exp(alpha_c) |Im(c)| / sum_c' exp(alpha_c') |Im(c')|,  alpha_c ~ U[log 0.5, log 2)
     support shots   k_c = min(floor(R_c (|S| - N)) + 1, |Im(c)| - q)
 
-Queries are balanced, supports are not: they follow the classes' sizes loosely. Everything here is a pure function of its
-arguments and of a NumPy generator.
+Queries are balanced, supports are not: they follow the classes' sizes loosely. Everything here is a pure function of
+its arguments and of a NumPy generator.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ def sample_classes(
         raise InputError(f"tasks need at least {LEAST_WAYS} classes, and there are {len(pool)}")
     most = min(MOST_WAYS, len(pool))
     ways = most if whole_groups and groups is not None else int(generator.integers(LEAST_WAYS, most + 1))
-    return generator.choice(pool, ways, replace=False)
+    chosen: NDArray[np.int64] = generator.choice(pool, ways, replace=False)
+    return chosen
 
 
 def query_shots(counts: NDArray[np.integer]) -> int:

@@ -1,0 +1,142 @@
+"""The only place that batches over tasks.
+
+The law: `map_tasks(f, tasks) == stack([f(task) for task in tasks])`, forward and gradient. It is tested for every
+learner. Tasks in a batch share their shapes; variable ways and shots are padded rows with a mask (`Examples.mask`).
+Random numbers come from a key per task, so that they too obey the law.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.utils._pytree as pytree
+from torch import Tensor
+from torch.func import vmap
+
+from quickstudy.core import Learner, State, Task
+from quickstudy.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+def count(tasks: Any) -> int:
+    """Return the number T of tasks in a batched pytree."""
+    leaves = [leaf for leaf in pytree.tree_leaves(tasks) if isinstance(leaf, Tensor)]
+    if not leaves:
+        raise InputError("a batch of tasks needs at least one tensor")
+    sizes = {leaf.shape[0] if leaf.ndim else -1 for leaf in leaves}
+    if len(sizes) != 1 or -1 in sizes:
+        shapes = sorted({tuple(leaf.shape) for leaf in leaves})
+        raise InputError(f"every tensor of a batch of tasks needs the same first dimension T; got shapes {shapes}")
+    return int(leaves[0].shape[0])
+
+
+def stack(tasks: list[Any]) -> Any:
+    """Stack single tasks (or states) into a batch."""
+    return pytree.tree_map(lambda *leaves: torch.stack(leaves), *tasks)
+
+
+def select(tasks: Any, index: int | slice | Tensor) -> Any:
+    """Return one task of a batch, or a smaller batch."""
+    return pytree.tree_map(lambda leaf: leaf[index], tasks)
+
+
+def chunks(tasks: Any, size: int | None) -> Iterator[Any]:
+    """Split a batch into batches of at most `size` tasks."""
+    total = count(tasks)
+    for start in range(0, total, size or total):
+        yield select(tasks, slice(start, start + (size or total)))
+
+
+def map_tasks(function: Callable[..., Any], *batched: Any, chunk_size: int | None = None) -> Any:
+    """Apply a function of one task to each task of a batch.
+
+    Args:
+        function: takes one task's arguments (pytrees of tensors), returns a pytree of tensors.
+        batched: the same arguments with a leading dimension T.
+        chunk_size: at most so many tasks at once, to bound memory; None for all.
+
+    Raises:
+        InputError: the arguments disagree about T.
+    """
+    count(batched)
+    # 'different': a net's own dropout draws afresh in each task.
+    return vmap(function, randomness="different", chunk_size=chunk_size)(*batched)
+
+
+def adapt(learner: Learner, support: Any, keys: Tensor | None = None, chunk_size: int | None = None) -> State:
+    """Return the batched states of T tasks from their batched support."""
+    if learner.stochastic:
+        return map_tasks(learner.adapt, support, _keys(keys), chunk_size=chunk_size)
+    return map_tasks(learner.adapt, support, chunk_size=chunk_size)
+
+
+def predict(learner: Learner, states: State, inputs: Any, chunk_size: int | None = None) -> Tensor:
+    """Return (T, Q, ...) predictions of T tasks."""
+    outputs: Tensor = map_tasks(learner.predict, states, inputs, chunk_size=chunk_size)
+    return outputs
+
+
+def adapt_one(learner: Learner, support: Any, key: Tensor | None) -> State:
+    """Adapt to one task, passing the key to learners that take one."""
+    return learner.adapt(support, _keys(key)) if learner.stochastic else learner.adapt(support)  # type: ignore[call-arg]
+
+
+def _keys(keys: Tensor | None) -> Tensor:
+    if keys is None:
+        raise InputError("this learner is stochastic: pass keys, one a task (quickstudy.functional.random.fold_in)")
+    return keys
+
+
+Objective = Callable[[Learner, Task, Tensor], Tensor]
+"""(learner, task, key) -> scalar loss of one task."""
+
+
+class TaskLosses:
+    """Losses of a batch of tasks, in chunks, compiled as a whole where that works.
+
+    Args:
+        objective: loss of one task.
+        chunk_size: tasks at once; None for all.
+        compile: compile the batched loss with `torch.compile(fullgraph=True)`; where that fails, say so once and go on
+            uncompiled (never partly compiled, which is slow without a word).
+    """
+
+    def __init__(self, objective: Objective, chunk_size: int | None = None, compile: bool = False) -> None:
+        self.objective = objective
+        self.chunk_size = chunk_size
+        self._compiled: Callable[..., Tensor] | None = (
+            torch.compile(self._losses, fullgraph=True) if compile else None
+        )
+
+    def _losses(self, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
+        losses: Tensor = vmap(lambda task, key: self.objective(learner, task, key), randomness="different")(tasks, keys)
+        return losses
+
+    def __call__(self, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
+        """Return (T,) losses of one chunk of tasks."""
+        if self._compiled is not None:
+            try:
+                return self._compiled(learner, tasks, keys)
+            except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError) as error:
+                log.warning("cannot compile this learner as a whole, going on uncompiled: %s", _first_line(error))
+                self._compiled = None
+        return self._losses(learner, tasks, keys)
+
+    def backward(self, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
+        """Add the gradient of the mean loss to the parameters' `.grad`, chunk by chunk; return the (T,) losses."""
+        total = count(tasks)
+        losses = []
+        for part, part_keys in zip(chunks(tasks, self.chunk_size), chunks(keys, self.chunk_size), strict=True):
+            loss = self(learner, part, part_keys)
+            if loss.requires_grad:
+                (loss.sum() / total).backward()
+            losses.append(loss.detach())
+        return torch.cat(losses)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,166 @@
+"""The whole idea in one file: read this first.
+
+A meta-learner is two functions, written for ONE task::
+
+    adapt(support) -> state          the inner loop: learn this task
+    predict(state, inputs) -> out    use what was learned
+
+What is learned across tasks (the meta-knowledge, omega) is the learner's parameters. A prototypical network's `adapt`
+averages embeddings, MAML's takes gradient steps, a memory network's writes a memory. Batching over tasks is not the
+learner's business: `quickstudy.batching` maps these functions over tasks with `torch.func.vmap`, under the law
+`batched(f)(tasks) == stack([f(task) for task in tasks])`. So a learner contains neither a loop over tasks nor a vmap.
+
+Shape letters used everywhere: T tasks, N ways (classes a task), K shots (support rows a class), S support rows,
+Q query rows, D features. Labels inside a task are 0..N-1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+import torch.utils._pytree as pytree
+from torch import Tensor, nn
+
+from quickstudy.functional.checks import as_inputs, as_labels, check_rows
+
+State = Any
+"""What `adapt` returns: an immutable pytree of tensors (NamedTuple, tuple, dict). `predict` never changes it."""
+
+
+@dataclass(frozen=True, init=False)
+class Examples:
+    """Rows of one task: the support or the query.
+
+    Args:
+        inputs: (S, ...) tensor or array, or a pytree of them (dict, tuple) that share their first dimension.
+        labels: (S,) integers 0..N-1, or targets (S, ...) of any floating dtype for regression.
+        mask: (S,) booleans, False for rows that are only padding; None means that all rows count.
+        ways: number of classes N, static so that it stays known under vmap. None infers it from integer labels.
+        check: look at the values too (finite inputs, labels in range). Samplers, whose rows are checked, skip it.
+
+    Raises:
+        InputError: shapes disagree, inputs hold NaN or infinity, or labels lie outside 0..N-1.
+    """
+
+    inputs: Any
+    labels: Tensor
+    mask: Tensor | None
+    ways: int | None
+
+    def __init__(
+        self, inputs: Any, labels: Any, mask: Tensor | None = None, ways: int | None = None, *, check: bool = True
+    ) -> None:
+        if check:
+            inputs, labels = as_inputs(inputs), as_labels(labels)
+            ways = check_rows(inputs, labels, mask, ways)
+        object.__setattr__(self, "inputs", inputs)
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "mask", mask)
+        object.__setattr__(self, "ways", ways)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task: the support to learn from and the query to be judged on.
+
+    A meta-batch is a Task too, each tensor with a leading dimension T.
+    """
+
+    support: Examples
+    query: Examples
+
+
+class Learner(nn.Module):
+    """Base of every method: `adapt`, `predict`, and what makes a prediction good.
+
+    A subclass is one published method in one file. It implements `adapt` and `predict` for one task; its parameters
+    are what meta-training learns. It may override `loss` where the paper trains something other than the prediction.
+    """
+
+    default_objective: ClassVar[str] = "query_loss"
+    """Name of the objective that meta-training uses where the user names none."""
+    default_outer: ClassVar[str] = "Gradient"
+    """Name of the outer optimiser that meta-training uses where the user names none."""
+    config: dict[str, Any]
+    """How to build this learner again (set by `quickstudy.registry.register`)."""
+
+    def adapt(self, support: Examples) -> State:
+        """Learn one task from its support rows; return what was learned."""
+        raise NotImplementedError
+
+    def predict(self, state: State, inputs: Any) -> Tensor:
+        """Return (Q, N) logits, or (Q, ...) outputs for regression, for the inputs of one task."""
+        raise NotImplementedError
+
+    def loss(self, state: State, query: Examples) -> Tensor:
+        """Return the scalar that meta-training minimises for one task: cross-entropy, or mean squared error."""
+        return prediction_loss(self.predict(state, query.inputs), query)
+
+    # Promises that depend on how a learner was built; `quickstudy.testing.check_learner` verifies them.
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether `adapt(support, key)` takes a key (`quickstudy.functional.random`): randomness is an argument."""
+        return False
+
+    @property
+    def permutation_invariant(self) -> bool:
+        """Whether the order of support rows does not matter."""
+        return True
+
+    @property
+    def independent_queries(self) -> bool:
+        """Whether the prediction for one query row depends on no other query row."""
+        return self.batch_norm != "transductive"
+
+    @property
+    def batch_norm(self) -> str:
+        """Batch normalisation policy, named in every result: 'support', 'transductive' or 'none'."""
+        return "none"
+
+
+def prediction_loss(outputs: Tensor, examples: Examples) -> Tensor:
+    """Return the masked mean loss of outputs (S, N, ...) or (S, ...): cross-entropy for integer labels, else MSE."""
+    if examples.labels.dtype.is_floating_point:
+        losses = (outputs - examples.labels.reshape(outputs.shape)).square()
+    else:
+        losses = F.cross_entropy(outputs, examples.labels, reduction="none")
+    return masked_mean(losses, examples.mask)
+
+
+def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the mean of values (S, ...) over the rows where the mask (S,) is True."""
+    if mask is None:
+        return values.mean()
+    rows = values.flatten(1).mean(1) if values.ndim > 1 else values
+    weights = mask.to(rows.dtype)
+    # Padding rows may hold anything, even NaN after a user's transform, so select before summing.
+    return torch.where(mask, rows, torch.zeros_like(rows)).sum() / weights.sum().clamp_min(1)
+
+
+def _register(cls: type, children: tuple[str, ...], static: tuple[str, ...]) -> None:
+    def flatten(value: Any) -> tuple[list[Any], Any]:
+        # An absent mask is structure, not a leaf: transforms map over leaves, and None cannot be mapped over.
+        found = tuple(name for name in children if getattr(value, name) is not None)
+        return [getattr(value, name) for name in found], (found, tuple(getattr(value, name) for name in static))
+
+    def unflatten(parts: Any, context: Any) -> Any:
+        # No checks here: under vmap the parts are not tensors with values that could be looked at.
+        found, kept = context
+        values = dict.fromkeys(children) | dict(zip(found, parts, strict=True)) | dict(zip(static, kept, strict=True))
+        value = object.__new__(cls)
+        for name, part in values.items():
+            object.__setattr__(value, name, part)
+        return value
+
+    pytree.register_pytree_node(cls, flatten, unflatten, serialized_type_name=f"quickstudy.{cls.__name__}")
+
+
+_register(Examples, ("inputs", "labels", "mask"), ("ways",))
+_register(Task, ("support", "query"), ())

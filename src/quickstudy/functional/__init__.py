@@ -1,0 +1,1 @@
+"""Pure mathematics and plumbing shared by the methods."""

@@ -1,0 +1,270 @@
+"""Calling any net as a pure function: right under vmap, right for second derivatives, explicit about batch statistics.
+
+`call` runs a user's `torch.nn.Module`, unchanged, inside a function mode that replaces what PyTorch gets wrong or lacks
+when a net is adapted in an inner loop and mapped over tasks:
+
+- Batch, layer and instance norm with adapted affine weights, whose second-order gradients are silently wrong under
+  vmap: normalised without affine weights, then scaled and shifted by hand.
+- Batch norm's running statistics, which would leak between tasks: never read or written. Statistics come from the
+  rows at hand, or from those that an earlier call returned (see `BatchNormPolicy`).
+- LSTM, GRU and RNN layers, which have no batching rule: written out (`functional.recurrent`).
+- Fused attention, which has no second derivative: the maths kernel.
+- `cdist` and embedding bags, which have no second derivative: written out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+
+from quickstudy.errors import UnsupportedLayerError
+from quickstudy.functional import recurrent
+
+BatchNormPolicy = Literal["support", "transductive"]
+"""Where batch norm's statistics come from when queries are predicted: from the support rows (each query alone then
+decides its own prediction), or from the query rows themselves (transductive: queries see each other)."""
+
+Statistics = tuple[tuple[Tensor, Tensor], ...]
+"""(mean, variance), each (channels,), of every batch norm call in the order in which the net made them."""
+
+BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
+
+
+def uses_batch_statistics(net: nn.Module) -> bool:
+    """Return whether a net has batch norm layers, so that a batch norm policy matters."""
+    return any(isinstance(module, BATCH_NORMS) for module in net.modules())
+
+
+def call(
+    net: nn.Module,
+    inputs: Any,
+    params: dict[str, Tensor] | None = None,
+    given: Statistics | None = None,
+    mask: Tensor | None = None,
+    extra: tuple[Any, ...] = (),
+) -> tuple[Any, Statistics]:
+    """Run a net on one task's rows as a pure function.
+
+    Args:
+        net: any module. Its parameters are used where `params` has none of that name.
+        inputs: a tensor, a tuple (positional arguments) or a dict (keyword arguments) of tensors, rows first.
+        params: adapted parameters by name.
+        given: batch statistics to use; None takes them from these rows.
+        mask: (S,) rows that count in batch statistics.
+        extra: further positional arguments.
+
+    Returns:
+        The net's output, and the batch statistics that were used.
+
+    Raises:
+        UnsupportedLayerError: a layer cannot be batched over tasks; the message names it.
+    """
+    for module in net.modules():
+        # In training mode these layers count batches in place, which no transform allows; statistics come from us.
+        if isinstance(module, BATCH_NORMS) and module.training:
+            module.training = False
+    mode = _Corrections(given, mask)
+    args: tuple[Any, ...] = (*inputs, *extra) if isinstance(inputs, tuple) else (inputs, *extra)
+    kwargs: dict[str, Any] = {}
+    if isinstance(inputs, dict):
+        args, kwargs = extra, inputs
+    try:
+        with mode:
+            output = functional_call(net, params, args, kwargs) if params else net(*args, **kwargs)
+    except (RuntimeError, NotImplementedError) as error:
+        if torch.compiler.is_compiling():
+            raise
+        raise_naming_layer(net, error)
+        raise
+    return output, tuple(mode.used)
+
+
+_SYMPTOMS = (
+    "vmap",
+    "batching rule",
+    "in-place",
+    "inplace",
+    "is not implemented",
+    "does not have a",
+    "data-dependent",
+    ".item()",
+)
+
+
+def raise_naming_layer(net: nn.Module, error: Exception) -> None:
+    """Raise UnsupportedLayerError naming the innermost layer in the traceback, if vmap or a derivative failed there."""
+    text = str(error)
+    if not any(symptom in text for symptom in _SYMPTOMS):
+        return
+    names = {id(module): name for name, module in net.named_modules()}
+    found: nn.Module | None = None
+    trace = error.__traceback__
+    while trace is not None:
+        candidate = trace.tb_frame.f_locals.get("self")
+        if isinstance(candidate, nn.Module) and id(candidate) in names:
+            found = candidate
+        trace = trace.tb_next
+    if found is not None:
+        first = text.strip().splitlines()[0]
+        raise UnsupportedLayerError(
+            f"layer '{names[id(found)] or 'net'}' ({type(found).__name__}) cannot be batched over tasks or "
+            f"differentiated twice: {first} Replace the layer, or freeze it (requires_grad_(False)) and pass its "
+            "outputs as inputs."
+        ) from error
+
+
+class _Corrections(TorchFunctionMode):
+    """Replaces the operators named at the head of this file. `used` collects batch statistics."""
+
+    def __init__(self, given: Statistics | None, mask: Tensor | None) -> None:
+        super().__init__()
+        self.given = given
+        self.mask = mask
+        self.used: list[tuple[Tensor, Tensor]] = []
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is F.batch_norm:
+            return self._batch_norm(*args, **kwargs)
+        replacement = _REPLACEMENTS.get(func)
+        return func(*args, **kwargs) if replacement is None else replacement(*args, **kwargs)
+
+    def _batch_norm(
+        self,
+        input: Tensor,
+        running_mean: Tensor | None = None,
+        running_var: Tensor | None = None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Tensor:
+        if self.given is None:
+            mean, var = batch_statistics(input, self.mask)
+        else:
+            mean, var = self.given[len(self.used)]
+        self.used.append((mean, var))
+        shape = (1, -1) + (1,) * (input.ndim - 2)
+        scale = torch.rsqrt(var + eps)
+        if weight is not None:
+            scale = scale * weight
+        shift = -mean * scale
+        if bias is not None:
+            shift = shift + bias
+        return input * scale.reshape(shape) + shift.reshape(shape)
+
+
+def batch_statistics(input: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the mean and biased variance, each (C,), of input (S, C, ...) over the rows where mask (S,) is True."""
+    dims = (0, *range(2, input.ndim))
+    if mask is None or len(mask) != len(input):
+        var, mean = torch.var_mean(input, dims, correction=0)
+        return mean, var
+    weights = mask.to(input.dtype).reshape(-1, *(1,) * (input.ndim - 1))
+    count = weights.sum().clamp_min(1) * math.prod(input.shape[2:])
+    mean = (input * weights).sum(dims, keepdim=True) / count
+    var = ((input - mean).square() * weights).sum(dims) / count
+    return mean.reshape(-1), var
+
+
+def _layer_norm(
+    input: Tensor, normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    output = F.layer_norm(input, normalized_shape, eps=eps)
+    if weight is not None:
+        output = output * weight
+    return output if bias is None else output + bias
+
+
+def _instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    # One example's own statistics, whatever running averages the layer may keep: those would leak between tasks.
+    var, mean = torch.var_mean(input, tuple(range(2, input.ndim)), correction=0, keepdim=True)
+    output = (input - mean) * torch.rsqrt(var + eps)
+    shape = (1, -1) + (1,) * (input.ndim - 2)
+    if weight is not None:
+        output = output * weight.reshape(shape)
+    return output if bias is None else output + bias.reshape(shape)
+
+
+def _cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: Any = None) -> Tensor:
+    gaps = (x1.unsqueeze(-2) - x2.unsqueeze(-3)).abs()
+    if p == math.inf:
+        return gaps.amax(-1)
+    total = gaps.pow(p).sum(-1)
+    # The root has no derivative at 0: take the subgradient 0 there, as torch.cdist does.
+    positive = total > 0
+    return torch.where(positive, torch.where(positive, total, 1.0).pow(1 / p), 0.0)
+
+
+def _embedding_bag(
+    input: Tensor,
+    weight: Tensor,
+    offsets: Tensor | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    if input.ndim != 2 or offsets is not None or max_norm is not None:
+        raise NotImplementedError("embedding_bag under vmap needs inputs (rows, bag) without offsets or max_norm")
+    rows = F.embedding(input, weight, padding_idx)
+    keep = torch.ones_like(input, dtype=torch.bool) if padding_idx is None else input != padding_idx
+    if mode == "max":
+        return rows.masked_fill(~keep.unsqueeze(-1), -math.inf).amax(1)
+    if per_sample_weights is not None:
+        rows = rows * per_sample_weights.unsqueeze(-1)
+    total = (rows * keep.unsqueeze(-1)).sum(1)
+    return total if mode == "sum" else total / keep.sum(1, keepdim=True).clamp_min(1)
+
+
+def _attention(*args: Any, **kwargs: Any) -> Any:
+    # Inside this function no mode is active, so choose the kernel here; `need_weights` avoids fused ones too.
+    with sdpa_kernel(SDPBackend.MATH):
+        return F.multi_head_attention_forward(*args, **kwargs)
+
+
+def _scaled_dot_product(*args: Any, **kwargs: Any) -> Any:
+    with sdpa_kernel(SDPBackend.MATH):
+        return F.scaled_dot_product_attention(*args, **kwargs)
+
+
+_REPLACEMENTS: dict[Callable[..., Any], Callable[..., Any]] = {
+    F.layer_norm: _layer_norm,
+    F.instance_norm: _instance_norm,
+    torch.cdist: _cdist,
+    F.embedding_bag: _embedding_bag,
+    F.multi_head_attention_forward: _attention,
+    F.scaled_dot_product_attention: _scaled_dot_product,
+    torch.lstm: recurrent.lstm,
+    torch.gru: recurrent.gru,
+    torch.rnn_tanh: recurrent.rnn_tanh,
+    torch.rnn_relu: recurrent.rnn_relu,
+    torch.lstm_cell: recurrent.lstm_cell,
+    torch.gru_cell: recurrent.gru_cell,
+    torch.rnn_tanh_cell: recurrent.rnn_tanh_cell,
+    torch.rnn_relu_cell: recurrent.rnn_relu_cell,
+}

@@ -1,0 +1,76 @@
+"""Checks of what a user passes in, with messages that say what to change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.utils._pytree as pytree
+from torch import Tensor
+
+from quickstudy.errors import InputError
+
+
+def as_tensor(value: Any) -> Tensor:
+    """Return a tensor: tensors as they are, arrays of float64 in the default dtype, so that nets accept them."""
+    if isinstance(value, Tensor):
+        return value
+    try:
+        tensor = torch.as_tensor(np.asarray(value))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"expected numbers, got {type(value).__name__}: {error}") from error
+    return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
+
+
+def as_inputs(inputs: Any) -> Any:
+    """Return inputs with every leaf a tensor: dicts and tuples of arrays are kept, lists of numbers are one array."""
+    if isinstance(inputs, (dict, tuple)):
+        return pytree.tree_map(as_tensor, inputs)
+    return as_tensor(inputs)
+
+
+def as_labels(labels: Any) -> Tensor:
+    """Return labels as an integer (int64) or floating tensor."""
+    tensor = as_tensor(labels)
+    return tensor if tensor.dtype.is_floating_point else tensor.long()
+
+
+def check_rows(inputs: Any, labels: Tensor, mask: Tensor | None, ways: int | None) -> int | None:
+    """Check one task's rows; return the number of ways (None for regression).
+
+    Raises:
+        InputError: the number of rows differs, inputs are not finite, or labels lie outside 0..ways-1.
+    """
+    rows = len(labels) if labels.ndim else -1
+    if rows < 0:
+        raise InputError("labels is a single number; give one label a row, shape (S,)")
+    for leaf in pytree.tree_leaves(inputs):
+        if leaf.ndim == 0 or len(leaf) != rows:
+            shape = tuple(leaf.shape)
+            raise InputError(f"inputs of shape {shape} and {rows} labels: the first dimensions must agree")
+        if leaf.dtype.is_floating_point:
+            check_finite("inputs", leaf)
+    if mask is not None and (mask.dtype != torch.bool or mask.shape[:1] != labels.shape[:1]):
+        raise InputError(f"mask must be ({rows},) booleans, not {tuple(mask.shape)} of {mask.dtype}")
+    if labels.dtype.is_floating_point:
+        check_finite("labels", labels)
+        return None
+    if rows == 0:
+        return ways
+    low, high = int(labels.min()), int(labels.max())
+    found = high + 1 if ways is None else ways
+    if low < 0 or high >= found:
+        raise InputError(
+            f"labels lie in {low}..{high} but a task of {found} ways has labels 0..{found - 1}; "
+            "relabel them, for example with numpy.unique(labels, return_inverse=True)"
+        )
+    return found
+
+
+def check_finite(name: str, values: Tensor) -> None:
+    """Raise InputError if values hold NaN or infinity, naming the first bad row."""
+    finite = torch.isfinite(values)
+    if not bool(finite.all()):
+        row = int((~finite.reshape(len(values), -1)).any(1).nonzero()[0])
+        raise InputError(f"{name} hold NaN or infinity, first in row {row}; clean or drop such rows")

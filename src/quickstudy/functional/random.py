@@ -1,0 +1,89 @@
+"""Randomness as an argument: numbers that are a pure function of a key.
+
+A key is an int64 tensor. The same key gives the same numbers on every device, whether tasks are batched or looped,
+and whatever was drawn before; this is what makes task streams seekable, runs resumable and `batched == looped` exact
+for stochastic methods too. Counter-based, after Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3" (2011),
+with the mixing function of SplitMix64 (Steele et al. 2014).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as int64
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    # Logical right shift: int64's own is arithmetic and would drag the sign along.
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = (x ^ _shift(x, 30)) * -4658895280553007687
+    x = (x ^ _shift(x, 27)) * -7723592293110705685
+    return x ^ _shift(x, 31)
+
+
+def key(seed: int, device: torch.device | str = "cpu") -> Tensor:
+    """Return the key () of a seed."""
+    return _mix(torch.tensor(seed, dtype=torch.int64, device=device) + _GOLDEN)
+
+
+def fold_in(keys: Tensor, data: Tensor | int) -> Tensor:
+    """Return keys derived from keys and data (broadcast): one for each task index, step or purpose."""
+    return _mix(keys + _mix(torch.as_tensor(data, dtype=torch.int64, device=keys.device) * _GOLDEN + 1))
+
+
+def bits(keys: Tensor, *shape: int) -> Tensor:
+    """Return (*keys.shape, *shape) random int64."""
+    count = math.prod(shape)
+    counter = (torch.arange(1, count + 1, device=keys.device) * _GOLDEN).reshape(shape)
+    return _mix(keys.reshape(keys.shape + (1,) * len(shape)) + counter)
+
+
+def uniform(keys: Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return (*keys.shape, *shape) numbers uniform in [0, 1)."""
+    # As many bits as the dtype's mantissa holds: more would round up to 1.
+    width = 53 if dtype == torch.float64 else 24
+    return _shift(bits(keys, *shape), 64 - width).to(dtype) * 2.0**-width
+
+
+def normal(keys: Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return (*keys.shape, *shape) standard normal numbers (Box-Muller)."""
+    first, second = uniform(fold_in(keys, 1), *shape, dtype=dtype), uniform(fold_in(keys, 2), *shape, dtype=dtype)
+    return torch.sqrt(-2 * torch.log1p(-first)) * torch.cos(2 * math.pi * second)
+
+
+def below(keys: Tensor, limit: Tensor | int, *shape: int) -> Tensor:
+    """Return (*keys.shape, *shape) integers uniform in 0..limit-1; `limit` broadcasts against the result."""
+    # The bias of scaling 53 bits is below limit / 2^53: nothing for the counts of a data set.
+    u = uniform(keys, *shape, dtype=torch.float64)
+    return (u * limit).floor().long()
+
+
+def permutation(keys: Tensor, n: int) -> Tensor:
+    """Return (*keys.shape, n) random orders of 0..n-1."""
+    return bits(keys, n).argsort(-1)
+
+
+def choose(keys: Tensor, limit: Tensor | int, count: int) -> Tensor:
+    """Return (*keys.shape, count) distinct integers of 0..limit-1 in random order; `limit` broadcasts against `keys`.
+
+    Where limit is below count, the numbers that exist come first and -1 fills the rest. Floyd's algorithm, whose cost
+    does not grow with `limit` (Bentley & Floyd 1987, "A Sample of Brilliance").
+    """
+    limit = torch.as_tensor(limit, device=keys.device).expand(keys.shape)
+    draws = uniform(keys, count, dtype=torch.float64)
+    picked = torch.full((*keys.shape, count), -1, dtype=torch.int64, device=keys.device)
+    for i in range(count):
+        top = limit - count + i
+        candidate = (draws[..., i] * (top + 1)).floor().long()
+        taken = (picked == candidate.unsqueeze(-1)).any(-1)
+        picked[..., i] = torch.where(top < 0, -1, torch.where(taken, top, candidate))
+    # Floyd's set is uniform but its order is not: shuffle, what exists first.
+    order = _shift(bits(fold_in(keys, 1), count), 1)
+    order = torch.where(picked < 0, torch.iinfo(torch.int64).max, order)
+    return picked.gather(-1, order.argsort(-1))

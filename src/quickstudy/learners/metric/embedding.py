@@ -1,0 +1,51 @@
+"""What all metric learners share: an embedding net, called under a batch norm policy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from quickstudy.core import Examples, Learner
+from quickstudy.errors import InputError, unknown_name
+from quickstudy.functional.calls import BatchNormPolicy, Statistics, call, uses_batch_statistics
+
+
+class MetricLearner(Learner):
+    """Base of learners that compare embeddings.
+
+    Args:
+        net: a module that returns features, one row an input.
+        batch_norm: 'support' (queries are normalised with the support's batch statistics) or 'transductive' (with
+            their own).
+    """
+
+    flat = True
+    """Features must be (rows, D)."""
+
+    def __init__(self, net: nn.Module, batch_norm: BatchNormPolicy = "support") -> None:
+        super().__init__()
+        if batch_norm not in ("support", "transductive"):
+            raise unknown_name("batch norm policy", batch_norm, ("support", "transductive"))
+        self.net = net
+        self.policy: BatchNormPolicy = batch_norm
+
+    @property
+    def batch_norm(self) -> str:
+        """The policy, if the net has batch norm at all."""
+        return self.policy if uses_batch_statistics(self) else "none"
+
+    def embed_support(self, support: Examples) -> tuple[Tensor, Statistics]:
+        """Return features (S, D) and the batch statistics of the support."""
+        features, statistics = call(self.net, support.inputs, mask=support.mask)
+        if self.flat and features.ndim != 2:
+            raise InputError(
+                f"the net must return features (rows, D), not {tuple(features.shape)}; flatten them "
+                "(conv4 does unless flatten=False)"
+            )
+        return features, statistics
+
+    def embed(self, inputs: Any, statistics: Statistics) -> Tensor:
+        """Return features (Q, D) of queries."""
+        features, _ = call(self.net, inputs, given=statistics if self.batch_norm == "support" else None)
+        return features  # type: ignore[no-any-return]

@@ -1,0 +1,111 @@
+"""Matching networks.
+
+Vinyals et al. 2016, "Matching Networks for One Shot Learning", equation 1 and section 2.1.1:
+
+    P(y | x, S) = sum_i a(x, x_i) y_i,   a = softmax over i of cosine(f(x), g(x_i))
+
+With full-context embeddings (appendix A) g reads the whole support with a bidirectional LSTM, in the order given, and
+f is an LSTM with attention over the support, run for `reads` steps. Learned across tasks: f and g. Departure: a
+learned temperature scales the cosines (its start 1 is the paper's), since a bare softmax of numbers in [-1, 1] cannot
+be sharp.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from quickstudy.core import Examples
+from quickstudy.errors import InputError
+from quickstudy.functional.calls import BatchNormPolicy, Statistics, call
+from quickstudy.functional.classes import ABSENT, mask_absent, one_hot, present
+from quickstudy.functional.distances import cosine
+from quickstudy.learners.metric.embedding import MetricLearner
+from quickstudy.registry import register
+
+
+class Support(NamedTuple):
+    """What was learned of one task: its embedded support."""
+
+    features: Tensor
+    """(S, D)"""
+    indicators: Tensor
+    """(S, N)"""
+    present: Tensor
+    """(N,)"""
+    statistics: Statistics
+
+
+@register("learner", family="metric", learns="an embedding", paper="Vinyals et al. 2016", tasks="classification")
+class MatchingNet(MetricLearner):
+    """Attention over the support in a learned embedding.
+
+    Args:
+        net: embedding module.
+        full_context: embed support and queries in the context of the whole support; needs `features`.
+        features: size D of the embedding; None reads it from `net.features`.
+        reads: attention steps of a query's embedding.
+        batch_norm: 'support' or 'transductive'.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        full_context: bool = False,
+        features: int | None = None,
+        reads: int = 5,
+        batch_norm: BatchNormPolicy = "support",
+    ) -> None:
+        super().__init__(net, batch_norm)
+        self.log_temperature = nn.Parameter(torch.zeros(()))
+        self.full_context, self.reads = full_context, reads
+        if full_context:
+            size = features if features is not None else getattr(net, "features", None)
+            if not isinstance(size, int):
+                raise InputError("full_context needs the size of the embedding: pass features=...")
+            self.g = nn.LSTM(size, size, bidirectional=True)
+            self.f = nn.LSTMCell(size, 2 * size)
+            self.project = nn.Linear(2 * size, size)
+
+    @property
+    def permutation_invariant(self) -> bool:
+        """The bidirectional LSTM reads the support in order."""
+        return not self.full_context
+
+    def adapt(self, support: Examples) -> Support:
+        """Embed the support."""
+        features, statistics = self.embed_support(support)
+        if self.full_context:
+            (forth_back, _), _ = call(self.g, features.unsqueeze(1))
+            forth, back = forth_back.squeeze(1).chunk(2, -1)
+            features = features + forth + back
+        return Support(features, one_hot(support, features.dtype), present(support), statistics)
+
+    def predict(self, state: Support, inputs: Any) -> Tensor:
+        """Return (Q, N) log-probabilities."""
+        features = self.embed(inputs, state.statistics)
+        if self.full_context:
+            features = self._read(features, state)
+        scores = self.log_temperature.exp() * cosine(features, state.features)
+        rows = state.indicators.sum(-1) > 0
+        attention = F.log_softmax(torch.where(rows, scores, torch.full_like(scores, ABSENT)), -1)
+        # log sum_i a_i y_ik, summed in the log domain so that small probabilities keep their gradient.
+        per_class = attention.unsqueeze(-1) + torch.where(state.indicators > 0, 0.0, ABSENT)
+        return mask_absent(torch.logsumexp(per_class, 1), state.present)
+
+    def _read(self, features: Tensor, state: Support) -> Tensor:
+        rows = state.indicators.sum(-1) > 0
+        h = c = features.new_zeros(len(features), 2 * features.shape[-1])
+        out = features
+        for _ in range(self.reads):
+            (h, c), _ = call(self.f, (features, (h, c)))
+            out = features + self.project(h)
+            scores = out @ state.features.mT
+            attention = torch.softmax(torch.where(rows, scores, torch.full_like(scores, ABSENT)), -1)
+            read = attention @ state.features
+            # The read vector joins the hidden state, as equation 5 of the appendix concatenates them.
+            h = h + torch.cat([torch.zeros_like(read), read], -1)
+        return out

@@ -1,0 +1,74 @@
+"""Prototypical networks.
+
+Snell, Swersky & Zemel 2017, "Prototypical Networks for Few-shot Learning", equations 1 and 2:
+
+    c_k = mean of f(x_i) over the support of class k
+    p(y = k | x) = softmax_k(-d(f(x), c_k))
+
+Learned across tasks: the embedding f. d is the squared Euclidean distance; cosine is an option, with a learned
+temperature because cosines alone are too close together for a softmax.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from quickstudy.core import Examples
+from quickstudy.errors import unknown_name
+from quickstudy.functional.calls import BatchNormPolicy, Statistics
+from quickstudy.functional.classes import class_means, mask_absent, present
+from quickstudy.functional.distances import cosine, squared_euclidean
+from quickstudy.learners.metric.embedding import MetricLearner
+from quickstudy.registry import register
+
+
+class Prototypes(NamedTuple):
+    """What was learned of one task."""
+
+    means: Tensor
+    """(N, D)"""
+    present: Tensor
+    """(N,)"""
+    statistics: Statistics
+
+
+@register("learner", family="metric", learns="an embedding", paper="Snell et al. 2017", tasks="classification")
+class ProtoNet(MetricLearner):
+    """Nearest class mean in a learned embedding.
+
+    Args:
+        net: embedding module.
+        distance: 'euclidean' (squared) or 'cosine'.
+        batch_norm: 'support' or 'transductive'.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        distance: Literal["euclidean", "cosine"] = "euclidean",
+        batch_norm: BatchNormPolicy = "support",
+    ) -> None:
+        super().__init__(net, batch_norm)
+        if distance not in ("euclidean", "cosine"):
+            raise unknown_name("distance", distance, ("euclidean", "cosine"))
+        self.distance = distance
+        if distance == "cosine":
+            self.log_temperature = nn.Parameter(torch.tensor(math.log(10.0)))
+
+    def adapt(self, support: Examples) -> Prototypes:
+        """Average the embeddings of each class."""
+        features, statistics = self.embed_support(support)
+        return Prototypes(class_means(features, support), present(support), statistics)
+
+    def predict(self, state: Prototypes, inputs: Any) -> Tensor:
+        """Return (Q, N) logits."""
+        features = self.embed(inputs, state.statistics)
+        if self.distance == "cosine":
+            logits = self.log_temperature.exp() * cosine(features, state.means)
+        else:
+            logits = -squared_euclidean(features, state.means)
+        return mask_absent(logits, state.present)

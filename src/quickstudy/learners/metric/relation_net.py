@@ -1,0 +1,116 @@
+"""Relation networks: a learned comparison.
+
+Sung et al. 2018, "Learning to Compare: Relation Network for Few-Shot Learning", equations 1 and 2:
+
+    r_k = g(concat(sum of f(x_i) over the support of class k, f(x)))  in [0, 1]
+    loss = mean squared error of r_k against 1[y = k]
+
+Learned across tasks: the embedding f (feature maps) and the relation module g. Departure: the mean rather than the sum
+over the shots, so that one learner serves any number of shots.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from quickstudy.core import Examples, masked_mean
+from quickstudy.errors import InputError
+from quickstudy.functional.calls import BatchNormPolicy, Statistics, call
+from quickstudy.functional.classes import class_means, mask_absent, one_hot, present
+from quickstudy.learners.metric.embedding import MetricLearner
+from quickstudy.nets.conv4 import Norm, norm_layer
+from quickstudy.registry import register
+
+
+class RelationModule(nn.Module):
+    """Two convolution blocks and two linear layers on joined feature maps (figure 3 of the paper)."""
+
+    def __init__(self, channels: int, width: int, hidden: int, norm: Norm) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(
+            nn.Conv2d(2 * channels, width, 3, padding=1), norm_layer(norm, width), nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1), norm_layer(norm, width), nn.ReLU(),
+        )  # fmt: skip
+        self.hidden, self.out = nn.Linear(width, hidden), nn.Linear(hidden, 1)
+
+    def forward(self, pairs: Tensor) -> Tensor:
+        """Map joined features (P, 2 channels, h, w) or (P, 2 channels) to scores (P, 1)."""
+        maps = pairs if pairs.ndim == 4 else pairs[..., None, None]
+        return self.out(F.relu(self.hidden(self.blocks(maps).mean((-2, -1)))))  # type: ignore[no-any-return]
+
+
+class Relations(NamedTuple):
+    """What was learned of one task."""
+
+    means: Tensor
+    """(N, C, h, w) or (N, D)"""
+    present: Tensor
+    """(N,)"""
+    statistics: Statistics
+    pair_statistics: Statistics
+    """Batch statistics inside the relation module."""
+
+
+@register("learner", family="metric", learns="an embedding and a comparison", paper="Sung et al. 2018", tasks="classification")
+class RelationNet(MetricLearner):
+    """Compares queries with class means by a net.
+
+    Args:
+        net: embedding module that returns feature maps (rows, C, h, w), such as `nets.conv4(flatten=False)`, or
+            features (rows, D).
+        relation: module from joined features (pairs, 2C, h, w) or (pairs, 2D) to (pairs, 1); None builds the paper's.
+        channels: C (or D), for the built one.
+        hidden: width of the relation module's linear layer.
+        norm: normalisation inside the built relation module. Its rows are query-class pairs, so with 'batch' and
+            the policy 'support' its statistics are those of support-class pairs.
+        batch_norm: 'support' or 'transductive'.
+    """
+
+    flat = False
+
+    def __init__(
+        self,
+        net: nn.Module,
+        relation: nn.Module | None = None,
+        channels: int = 64,
+        hidden: int = 8,
+        norm: Norm = "group",
+        batch_norm: BatchNormPolicy = "support",
+    ) -> None:
+        super().__init__(net, batch_norm)
+        self.relation = RelationModule(channels, channels, hidden, norm) if relation is None else relation
+
+    def adapt(self, support: Examples) -> Relations:
+        """Average the feature maps of each class."""
+        features, statistics = self.embed_support(support)
+        means = class_means(features, support)
+        pair_statistics: Statistics = ()
+        if self.batch_norm == "support":
+            _, pair_statistics = call(self.relation, self._pairs(features, means))
+        return Relations(means, present(support), statistics, pair_statistics)
+
+    def predict(self, state: Relations, inputs: Any) -> Tensor:
+        """Return (Q, N) scores before the sigmoid."""
+        features = self.embed(inputs, state.statistics)
+        given = state.pair_statistics if self.batch_norm == "support" else None
+        scores, _ = call(self.relation, self._pairs(features, state.means), given=given)
+        return mask_absent(scores.reshape(len(features), len(state.means)), state.present)
+
+    def loss(self, state: Relations, query: Examples) -> Tensor:
+        """Return the mean squared error of the scores in [0, 1] against one-hot labels."""
+        scores = torch.sigmoid(self.predict(state, query.inputs))
+        wanted = one_hot(query, scores.dtype)
+        return masked_mean((scores - wanted).square().sum(-1), query.mask)
+
+    @staticmethod
+    def _pairs(features: Tensor, means: Tensor) -> Tensor:
+        if features.shape[1:] != means.shape[1:]:
+            raise InputError(f"queries have features {tuple(features.shape[1:])}, the support {tuple(means.shape[1:])}")
+        q, n = len(features), len(means)
+        left = means.unsqueeze(0).expand(q, *means.shape)
+        right = features.unsqueeze(1).expand(q, n, *features.shape[1:])
+        return torch.cat([left, right], 2).flatten(0, 1)

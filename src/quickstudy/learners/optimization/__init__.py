@@ -1,0 +1,13 @@
+"""Optimisation-based learners: one inner loop, many compositions."""
+
+from quickstudy.learners.optimization.adml import ADML
+from quickstudy.learners.optimization.anil import ANIL
+from quickstudy.learners.optimization.cavia import CAVIA
+from quickstudy.learners.optimization.imaml import IMAML
+from quickstudy.learners.optimization.inner_loop import GradientLearner
+from quickstudy.learners.optimization.maml import FOMAML, MAML
+from quickstudy.learners.optimization.meta_sgd import MetaSGD
+from quickstudy.learners.optimization.proto_maml import ProtoMAML
+from quickstudy.learners.optimization.reptile import Reptile
+
+__all__ = ["ADML", "ANIL", "CAVIA", "FOMAML", "IMAML", "MAML", "GradientLearner", "MetaSGD", "ProtoMAML", "Reptile"]

@@ -1,0 +1,49 @@
+"""iMAML: the outer gradient from the inner solution alone.
+
+Rajeswaran, Finn, Kakade & Levine 2019, "Meta-Learning with Implicit Gradients", equation 3 and algorithm 2:
+
+    theta* = argmin_theta L(theta, support) + strength/2 |theta - theta_0|^2
+    d theta*/d theta_0 = (I + H/strength)^-1, applied to the query's gradient by conjugate gradient.
+
+Learned across tasks: the initialisation theta_0. Memory does not grow with the number of inner steps. Departures:
+plain gradient descent finds theta* approximately; the solve stops after `cg_steps`.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from quickstudy.functional.calls import BatchNormPolicy
+from quickstudy.learners.optimization.adapted import AllParameters
+from quickstudy.learners.optimization.differentiation import Implicit
+from quickstudy.learners.optimization.inner_loop import GradientLearner
+from quickstudy.learners.optimization.rules import ProximalSGD
+from quickstudy.registry import register
+
+
+@register("learner", family="optimisation", learns="initialisation", paper="Rajeswaran et al. 2019", tasks="both")
+class IMAML(GradientLearner):
+    """MAML with implicit gradients.
+
+    Args:
+        net: any module.
+        lr: inner learning rate.
+        steps: inner steps in meta-training; enough to come near the regularised minimum.
+        strength: how hard the inner loop is pulled to its start (lambda in the paper).
+        cg_steps: conjugate-gradient steps.
+        test_steps: inner steps in evaluation mode; None for the same.
+        batch_norm: 'support' or 'transductive'.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        lr: float = 0.1,
+        steps: int = 10,
+        strength: float = 2.0,
+        cg_steps: int = 5,
+        test_steps: int | None = None,
+        batch_norm: BatchNormPolicy = "support",
+    ) -> None:
+        rule = ProximalSGD(lr, strength)
+        super().__init__(AllParameters(net), rule, Implicit(strength, cg_steps), steps, test_steps, batch_norm)

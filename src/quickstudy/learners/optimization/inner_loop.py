@@ -1,0 +1,168 @@
+"""The one inner loop of all gradient-based learners: a composition of parts.
+
+    theta_0  = adapted.initial(support)
+    g_t      = differentiation.gradient(inner loss at theta_t)
+    theta_t+1 = rule.update(g_t, theta_t)
+
+Named methods (`maml.py`, `meta_sgd.py`, ...) only put the parts together. The loop is resumable: `start` gives the
+state before learning, `step` makes one step, `finish` what prediction needs; `adapt` is the three in turn.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.utils._pytree as pytree
+from torch import Tensor
+
+from quickstudy.core import Examples, Learner, prediction_loss
+from quickstudy.errors import InputError, unknown_name
+from quickstudy.functional import random
+from quickstudy.functional.calls import BatchNormPolicy, Statistics, uses_batch_statistics
+from quickstudy.functional.classes import mask_absent, present
+from quickstudy.learners.optimization.adapted import Adapted, Theta, slice_ways
+from quickstudy.learners.optimization.differentiation import FirstOrder, Implicit, Unrolled
+from quickstudy.learners.optimization.rules import Rule
+
+Differentiation = Unrolled | FirstOrder | Implicit
+
+
+class InnerState(NamedTuple):
+    """What one task's inner loop has reached."""
+
+    theta: Theta
+    initial: Theta
+    rule: Any
+    step: Tensor
+    order: Tensor | tuple[()]
+    """(S,) order in which mini-batches take rows, or empty for full batches."""
+    present: Tensor | tuple[()]
+    """(N,) classes that have a support row, or empty for regression."""
+    statistics: Statistics
+    """Batch statistics of the support under theta, for the 'support' policy."""
+
+
+class GradientLearner(Learner):
+    """Learns a task by gradient steps on its support.
+
+    Args:
+        adapted: what adapts and where it starts.
+        rule: the update rule.
+        differentiation: how the outer gradient passes.
+        steps: inner steps in meta-training.
+        test_steps: inner steps in evaluation mode (`learner.eval()`); None for the same.
+        batch_norm: 'support' or 'transductive' (see `functional.calls.BatchNormPolicy`).
+        batch: rows a step, in random order; None for all rows.
+    """
+
+    def __init__(
+        self,
+        adapted: Adapted,
+        rule: Rule,
+        differentiation: Differentiation,
+        steps: int,
+        test_steps: int | None = None,
+        batch_norm: BatchNormPolicy = "support",
+        batch: int | None = None,
+    ) -> None:
+        super().__init__()
+        if batch_norm not in ("support", "transductive"):
+            raise unknown_name("batch norm policy", batch_norm, ("support", "transductive"))
+        for name, value in (("steps", steps), ("test_steps", test_steps)):
+            if value is not None and value < 0:
+                raise InputError(f"{name} must be 0 or more, not {value}")
+        self.adapted, self.rule, self.differentiation = adapted, rule, differentiation
+        self.steps, self.test_steps = steps, test_steps
+        self.policy: BatchNormPolicy = batch_norm
+        self.batch = batch
+
+    @property
+    def stochastic(self) -> bool:
+        """Mini-batches are drawn with a key."""
+        return self.batch is not None
+
+    @property
+    def permutation_invariant(self) -> bool:
+        """Mini-batches depend on the order of rows."""
+        return self.batch is None
+
+    @property
+    def batch_norm(self) -> str:
+        """The policy, if the net has batch norm at all."""
+        return self.policy if uses_batch_statistics(self.adapted.net) else "none"
+
+    @property
+    def inner_steps(self) -> int:
+        """Steps that `adapt` takes in the present mode."""
+        return self.steps if self.training or self.test_steps is None else self.test_steps
+
+    def inner_loss(self, theta: Theta, support: Examples) -> Tensor:
+        """Return the loss that inner steps descend."""
+        outputs, _ = self.adapted.apply(theta, support.inputs, None, support.mask)
+        if support.ways is not None:
+            outputs = mask_absent(slice_ways(outputs, support), present(support))
+        return prediction_loss(outputs, support)
+
+    def start(self, support: Examples, key: Tensor | None = None) -> InnerState:
+        """Return the state before the first step."""
+        theta = self.adapted.initial(support)
+        like = next(iter(theta.values()))
+        order: Tensor | tuple[()] = ()
+        if self.batch is not None and self.batch < len(support):
+            key = random.key(0, like.device) if key is None else key
+            order = random.permutation(key, len(support))
+        return InnerState(
+            theta=theta,
+            initial=theta,
+            rule=self.rule.start(theta),
+            step=torch.zeros((), dtype=torch.long, device=like.device),
+            order=order,
+            present=() if support.ways is None else present(support),
+            statistics=(),
+        )
+
+    def step(self, state: InnerState, support: Examples) -> InnerState:
+        """Make one inner step."""
+        rows = self._rows(state, support)
+        grads = self.differentiation.gradient(self.inner_loss, state.theta, rows)
+        theta, rule = self.rule.update(grads, state.rule, state.theta)
+        return state._replace(theta=theta, rule=rule, step=state.step + 1)
+
+    def finish(self, state: InnerState, support: Examples) -> InnerState:
+        """Return the state that prediction uses: the outer gradient attached, batch statistics taken."""
+        theta = self.differentiation.finish(self.inner_loss, state.initial, state.theta, support)
+        statistics: Statistics = ()
+        if self.batch_norm == "support":
+            _, statistics = self.adapted.apply(theta, support.inputs, None, support.mask)
+        return state._replace(theta=theta, statistics=statistics)
+
+    def adapt(self, support: Examples, key: Tensor | None = None) -> InnerState:
+        """Take the inner steps on one task's support."""
+        state = self.start(support, key)
+        for _ in range(self.inner_steps):
+            state = self.step(state, support)
+        return self.finish(state, support)
+
+    def predict(self, state: InnerState, inputs: Any) -> Tensor:
+        """Return logits (Q, N), or outputs (Q, ...) for regression."""
+        given = state.statistics if self.batch_norm == "support" else None
+        outputs, _ = self.adapted.apply(state.theta, inputs, given)
+        if not isinstance(state.present, Tensor):
+            return outputs
+        return mask_absent(outputs[:, : len(state.present)], state.present)
+
+    def _rows(self, state: InnerState, support: Examples) -> Examples:
+        if self.batch is None or not isinstance(state.order, Tensor):
+            return support
+        size = len(support)
+        # Each pass over the support takes its rows in the same random order; `step` counts on across passes.
+        picked = state.order[(state.step * self.batch + torch.arange(self.batch, device=state.order.device)) % size]
+
+        def take(leaf: Tensor) -> Tensor:
+            return leaf[picked]
+
+        mask = None if support.mask is None else take(support.mask)
+        return Examples(
+            pytree.tree_map(take, support.inputs), take(support.labels), mask, support.ways, check=False
+        )

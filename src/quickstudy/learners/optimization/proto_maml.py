@@ -1,0 +1,44 @@
+"""Proto-MAML: MAML whose head starts as a prototypical classifier.
+
+Triantafillou et al. 2020, "Meta-Dataset", section 3: the head is initialised from the support's prototypes,
+w_k = 2 c_k, b_k = -|c_k|^2, then body and head take MAML's inner steps, and the outer gradient flows through the
+initialisation. Learned across tasks: the embedding. Any number of ways. As in the paper's experiments first order is
+an option.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from quickstudy.functional.calls import BatchNormPolicy
+from quickstudy.learners.optimization.adapted import PrototypeHead
+from quickstudy.learners.optimization.differentiation import FirstOrder, Unrolled
+from quickstudy.learners.optimization.inner_loop import GradientLearner
+from quickstudy.learners.optimization.rules import SGD
+from quickstudy.registry import register
+
+
+@register("learner", family="optimisation", learns="an embedding and initialisation", paper="Triantafillou et al. 2020", tasks="classification")
+class ProtoMAML(GradientLearner):
+    """A hybrid of metric and gradient-based learning, for any number of ways.
+
+    Args:
+        net: a module that returns features (rows, D).
+        lr: inner learning rate.
+        steps: inner steps in meta-training.
+        test_steps: inner steps in evaluation mode; None for the same.
+        first_order: leave second derivatives out.
+        batch_norm: 'support' or 'transductive'.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        lr: float = 0.01,
+        steps: int = 1,
+        test_steps: int | None = None,
+        first_order: bool = False,
+        batch_norm: BatchNormPolicy = "support",
+    ) -> None:
+        passing = FirstOrder() if first_order else Unrolled()
+        super().__init__(PrototypeHead(net), SGD(lr), passing, steps, test_steps, batch_norm)

@@ -1,0 +1,115 @@
+"""HOW an inner loop moves what it adapts: update rules.
+
+A rule is a module, because it may have learned parameters (Meta-SGD's rates). `start` gives its state for a task,
+`update` returns new theta and state; both are pure.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from quickstudy.errors import InputError
+from quickstudy.registry import register
+
+Theta = dict[str, Tensor]
+
+
+class Rule(nn.Module):
+    """Base of update rules."""
+
+    def start(self, theta: Theta) -> Any:
+        """Return the rule's state at the beginning of a task."""
+        return ()
+
+    def update(self, grads: Theta, state: Any, theta: Theta) -> tuple[Theta, Any]:
+        """Return theta after one step, and the rule's new state."""
+        raise NotImplementedError
+
+
+def _positive(name: str, value: float) -> float:
+    if not value > 0:
+        raise InputError(f"{name} must be positive, not {value}")
+    return float(value)
+
+
+@register("rule")
+class SGD(Rule):
+    """Gradient descent, theta <- theta - lr g."""
+
+    def __init__(self, lr: float) -> None:
+        super().__init__()
+        self.lr = _positive("lr", lr)
+
+    def update(self, grads: Theta, state: Any, theta: Theta) -> tuple[Theta, Any]:
+        """Return theta - lr g."""
+        return {name: theta[name] - self.lr * grads[name] for name in theta}, state
+
+
+@register("rule")
+class ProximalSGD(Rule):
+    """Gradient descent pulled to where it began, theta <- theta - lr (g + strength (theta - theta_0))."""
+
+    def __init__(self, lr: float, strength: float) -> None:
+        super().__init__()
+        self.lr, self.strength = _positive("lr", lr), _positive("strength", strength)
+
+    def start(self, theta: Theta) -> Any:
+        """Return theta_0."""
+        return theta
+
+    def update(self, grads: Theta, state: Any, theta: Theta) -> tuple[Theta, Any]:
+        """Return the moved theta."""
+        pulled = {name: grads[name] + self.strength * (theta[name] - state[name]) for name in theta}
+        return {name: theta[name] - self.lr * pulled[name] for name in theta}, state
+
+
+@register("rule")
+class Adam(Rule):
+    """Adam (Kingma & Ba 2015, algorithm 1), differentiable. Reptile uses beta1 = 0."""
+
+    def __init__(self, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
+        super().__init__()
+        self.lr, self.betas, self.eps = _positive("lr", lr), betas, eps
+
+    def start(self, theta: Theta) -> Any:
+        """Return first and second moments and the step count."""
+        zeros = {name: torch.zeros_like(value) for name, value in theta.items()}
+        like = next(iter(theta.values()))
+        return zeros, zeros, torch.zeros((), dtype=like.dtype, device=like.device)
+
+    def update(self, grads: Theta, state: Any, theta: Theta) -> tuple[Theta, Any]:
+        """Return the moved theta."""
+        (b1, b2), (m, v, t) = self.betas, state
+        t = t + 1
+        m = {name: b1 * m[name] + (1 - b1) * grads[name] for name in theta}
+        v = {name: b2 * v[name] + (1 - b2) * grads[name].square() for name in theta}
+        # The tiny term keeps the root's derivative finite where a gradient is exactly zero.
+        step = {
+            name: m[name] / (1 - b1**t) / ((v[name] / (1 - b2**t) + 1e-30).sqrt() + self.eps)
+            for name in theta
+        }
+        return {name: theta[name] - self.lr * step[name] for name in theta}, (m, v, t)
+
+
+class LearnedRates(Rule):
+    """A learned rate for every adapted number, theta <- theta - alpha * g (Li et al. 2017, equation 2).
+
+    Args:
+        theta: what will be adapted, for names and shapes.
+        lr: the rates begin uniform in [lr/2, 3 lr/2]; the paper draws them so that no symmetry remains.
+    """
+
+    def __init__(self, theta: Theta, lr: float) -> None:
+        super().__init__()
+        _positive("lr", lr)
+        # Names of parameters hold dots, which a ParameterDict refuses.
+        self.alpha = nn.ParameterDict(
+            {name.replace(".", "/"): nn.Parameter((lr * (0.5 + torch.rand_like(v))).detach()) for name, v in theta.items()}
+        )
+
+    def update(self, grads: Theta, state: Any, theta: Theta) -> tuple[Theta, Any]:
+        """Return theta - alpha * g."""
+        return {name: theta[name] - self.alpha[name.replace(".", "/")] * grads[name] for name in theta}, state

@@ -1,0 +1,7 @@
+"""Backbones. Any `torch.nn.Module` that takes (rows, ...) is a net; these are the usual ones."""
+
+from quickstudy.nets.conv4 import conv4
+from quickstudy.nets.mlp import mlp
+from quickstudy.nets.resnet12 import resnet12
+
+__all__ = ["conv4", "mlp", "resnet12"]

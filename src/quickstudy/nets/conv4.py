@@ -1,0 +1,111 @@
+"""The four-block convolutional net of few-shot learning (Vinyals et al. 2016, section 4.1)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from quickstudy.errors import InputError, unknown_name
+from quickstudy.registry import register
+
+Norm = Literal["batch", "group", "layer", "none"]
+NORMS = ("batch", "group", "layer", "none")
+
+
+def norm_layer(norm: Norm, channels: int) -> nn.Module:
+    """Return a normalisation layer: only 'batch' has statistics that depend on other rows."""
+    if norm == "batch":
+        return nn.BatchNorm2d(channels, track_running_stats=False)
+    if norm == "group":
+        # At least 8 channels a group: on a 1x1 map a group of one channel would have no variance.
+        return nn.GroupNorm(max(g for g in (8, 4, 2, 1) if channels % g == 0 and (channels >= 8 * g or g == 1)), channels)
+    if norm == "layer":
+        return nn.GroupNorm(1, channels)
+    if norm == "none":
+        return nn.Identity()
+    raise unknown_name("norm", norm, NORMS)
+
+
+class Conv4(nn.Module):
+    """Blocks of 3x3 convolution, norm, ReLU and halving; optionally FiLM by a context and a linear head."""
+
+    def __init__(
+        self,
+        channels: int,
+        hidden: int,
+        outputs: int | None,
+        norm: Norm,
+        halve: Literal["pool", "stride"],
+        size: int,
+        flatten: bool,
+        context: int,
+    ) -> None:
+        super().__init__()
+        self.channels, self.size, self.context, self.flatten = channels, size, context, flatten
+        stride = 2 if halve == "stride" else 1
+        self.convs = nn.ModuleList(nn.Conv2d(channels if i == 0 else hidden, hidden, 3, stride, 1) for i in range(4))
+        self.norms = nn.ModuleList(norm_layer(norm, hidden) for _ in range(4))
+        self.halve = halve
+        edge = size
+        for _ in range(4):
+            edge = (edge + 1) // 2 if halve == "stride" else edge // 2
+        if edge < 1:
+            raise InputError(f"size={size} is too small for four halvings; use images of at least 16 pixels")
+        self.features = hidden * edge * edge
+        self.film = nn.Linear(context, 2 * hidden) if context else None
+        self.head = nn.Linear(self.features, outputs) if outputs is not None else nn.Identity()
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Map images (S, channels, size, size) to (S, outputs), (S, features) or (S, hidden, h, w)."""
+        if x.ndim != 4 or x.shape[1] != self.channels or x.shape[2:] != (self.size, self.size):
+            raise InputError(
+                f"conv4 was built for images (rows, {self.channels}, {self.size}, {self.size}) but got "
+                f"{tuple(x.shape)}; resize them, or build conv4(channels=..., size=...) to match"
+            )
+        for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            x = norm(conv(x))
+            if self.film is not None and i == 2:
+                context = x.new_zeros(self.context) if context is None else context
+                scale, shift = self.film(context).reshape(2, 1, -1, 1, 1)
+                x = x * (1 + scale) + shift
+            x = F.relu(x)
+            if self.halve == "pool":
+                x = F.max_pool2d(x, 2)
+        return self.head(torch.flatten(x, 1)) if self.flatten else x
+
+
+@register("net")
+def conv4(
+    channels: int = 1,
+    hidden: int = 64,
+    outputs: int | None = None,
+    *,
+    norm: Norm = "batch",
+    halve: Literal["pool", "stride"] = "pool",
+    size: int = 28,
+    flatten: bool = True,
+    context: int = 0,
+) -> Conv4:
+    """Four convolution blocks, the standard few-shot backbone.
+
+    Args:
+        channels: input channels.
+        hidden: filters a block (64 for Omniglot, 32 for MAML on miniImageNet).
+        outputs: number of outputs of a linear head; None for an embedding of `features` numbers.
+        norm: 'batch' (statistics by the learner's batch norm policy), 'group' or 'layer' (of each row alone), 'none'.
+        halve: 'pool' (2x2 max-pooling) or 'stride' (strided convolutions, as MAML's on Omniglot).
+        size: height and width of the images, in pixels.
+        flatten: False gives feature maps (for Relation networks).
+        context: size of a context vector that scales and shifts the third block's channels (CAVIA's FiLM layer).
+
+    Raises:
+        InputError: images that do not match at call time, or a size too small.
+    """
+    if norm not in NORMS:
+        raise unknown_name("norm", norm, NORMS)
+    if outputs is not None and not flatten:
+        raise InputError("outputs needs flatten=True: the head reads flat features")
+    return Conv4(channels, hidden, outputs, norm, halve, size, flatten, context)

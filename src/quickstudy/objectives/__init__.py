@@ -1,0 +1,6 @@
+"""WHY: what learning well means. An objective is a function (learner, task, key) -> scalar loss of one task."""
+
+from quickstudy.objectives.pretraining import pretraining
+from quickstudy.objectives.query_loss import query_loss
+
+__all__ = ["pretraining", "query_loss"]

@@ -1,0 +1,72 @@
+"""Reptile's outer rule (Nichol et al. 2018, algorithm 2): theta <- theta + lr mean_i (theta'_i - theta)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from quickstudy import batching
+from quickstudy.batching import TaskLosses
+from quickstudy.core import Learner, Task
+from quickstudy.errors import InputError
+from quickstudy.outer.base import Outer, Schedule
+from quickstudy.registry import register
+
+
+@register("outer", how="towards the adapted parameters")
+class Reptile(Outer):
+    """Moves the initialisation towards what each task made of it; with `lr=1` it jumps to their mean.
+
+    For learners whose inner loop starts from the learned parameters themselves. The difference theta - theta'_i
+    stands in for the gradient, so momentum and Adam work on it too.
+
+    Args:
+        lr: outer step (epsilon in the paper), 1 falling linearly to 0 there.
+        optimizer: 'sgd' as in the paper, 'adam' or 'adamw'.
+        clip: largest norm of the mean difference.
+        weight_decay: as in torch.optim.
+        momentum: for 'sgd'.
+        schedule: of the step.
+        halve_every: for the schedule 'halving'.
+    """
+
+    def __init__(
+        self,
+        lr: float = 1.0,
+        optimizer: str = "sgd",
+        clip: float | None = None,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        schedule: Schedule = "linear",
+        halve_every: int = 2000,
+    ) -> None:
+        super().__init__(lr, optimizer, clip, weight_decay, momentum, schedule, halve_every)
+
+    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
+        """Set each adapted parameter's gradient to the mean of theta - theta'_i."""
+        adapted = getattr(learner, "adapted", None)
+        if adapted is None:
+            raise InputError(
+                f"Reptile's outer rule needs a learner with an inner loop (GradientLearner), not "
+                f"{type(learner).__name__}; use outer.Gradient"
+            )
+        named = dict(adapted.net.named_parameters())
+        total = batching.count(tasks)
+        values = []
+        with torch.no_grad():
+            for part, part_keys in zip(
+                batching.chunks(tasks, losses.chunk_size), batching.chunks(keys, losses.chunk_size), strict=True
+            ):
+                states = batching.adapt(learner, part.support, part_keys)
+                foreign = sorted(set(states.theta) - set(named))
+                if foreign:
+                    raise InputError(
+                        f"{type(learner).__name__} adapts {foreign}, which are no parameters of its net, so there is "
+                        "nothing to move towards them; use outer.Gradient"
+                    )
+                for name, value in states.theta.items():
+                    gap = (named[name] - value).sum(0) / total
+                    old = named[name].grad
+                    named[name].grad = gap if old is None else old + gap
+                values.append(batching.map_tasks(learner.loss, states, part.query))
+        return torch.cat(values)

@@ -1,0 +1,146 @@
+"""Tables of everything that has a name: learners, nets, data sets, recipes, outer optimisers, objectives.
+
+`register` does two things. It enters a class or function into its table, from which the command line, the docs and
+the conformance tests are built. And it records the arguments that an object was built with, so that a run folder can
+describe its learner in plain JSON and `quickstudy.load` can build it again: only registered names are ever called,
+so a hostile file can ask for nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from quickstudy.errors import CheckpointError, unknown_name
+
+Item = TypeVar("Item", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered name, with what tables show of it."""
+
+    name: str
+    build: Callable[..., Any]
+    facts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring."""
+        return (inspect.getdoc(self.build) or "").partition("\n")[0]
+
+
+TABLES: dict[str, dict[str, Entry]] = {}
+
+
+def register(kind: str, name: str | None = None, **facts: str) -> Callable[[Item], Item]:
+    """Return a decorator that enters a class or function into the table `kind` and records its arguments.
+
+    Args:
+        kind: 'learner', 'net', 'rule', 'outer', 'objective', 'dataset' or 'tasks'.
+        name: its name in the table; the object's own where None.
+        facts: columns of the table, such as family, learns and paper.
+    """
+
+    def enter(item: Item) -> Item:
+        label: str = name or item.__name__  # type: ignore[attr-defined]
+        result: Any = item
+        if isinstance(item, type):
+            _record_init(item, kind, label)
+        elif kind == "net":
+            result = _record_call(item, kind, label)
+        TABLES.setdefault(kind, {})[label] = Entry(label, result, facts)
+        return result  # type: ignore[no-any-return]
+
+    return enter
+
+
+def _arguments(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    bound = inspect.signature(function).bind(*args, **kwargs)
+    bound.apply_defaults()
+    named = dict(bound.arguments)
+    named.pop("self", None)
+    for parameter in bound.signature.parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            named.update(named.pop(parameter.name, {}))
+    return named
+
+
+def _record_init(cls: type, kind: str, label: str) -> None:
+    init: Callable[..., None] = cls.__init__  # type: ignore[misc]
+
+    @functools.wraps(init)
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> None:
+        # The outermost class records: a subclass that calls its parent's __init__ stays itself.
+        if "config" not in self.__dict__:
+            object.__setattr__(self, "config", {kind: label, "arguments": _arguments(init, (self, *args), kwargs)})
+        init(self, *args, **kwargs)
+
+    cls.__init__ = wrapped  # type: ignore[misc]
+
+
+def _record_call(function: Callable[..., Any], kind: str, label: str) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        object.__setattr__(result, "config", {kind: label, "arguments": _arguments(function, args, kwargs)})
+        return result
+
+    return wrapped
+
+
+def table(kind: str) -> dict[str, Entry]:
+    """Return the table of a kind, in order of names."""
+    return dict(sorted(TABLES.get(kind, {}).items()))
+
+
+def lookup(kind: str, name: str) -> Entry:
+    """Return the entry of a name, or raise InputError with the nearest known name."""
+    entries = TABLES.get(kind, {})
+    if name not in entries:
+        raise unknown_name(kind, name, entries)
+    return entries[name]
+
+
+def describe(value: Any) -> Any:
+    """Return JSON that `build` turns into an equal object, or {'custom': type} where that is impossible."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [describe(item) for item in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {"dict": {key: describe(item) for key, item in value.items()}}
+    config = getattr(value, "config", None)
+    if isinstance(config, dict) and "arguments" in config:
+        return {**config, "arguments": {key: describe(item) for key, item in config["arguments"].items()}}
+    return {"custom": f"{type(value).__module__}.{type(value).__qualname__}"}
+
+
+def build(description: Any) -> Any:
+    """Build an object from what `describe` returned.
+
+    Raises:
+        CheckpointError: the description holds an object of the user's own, or a name that this version lacks.
+    """
+    if isinstance(description, list):
+        return tuple(build(item) for item in description)
+    if not isinstance(description, dict):
+        return description
+    if "dict" in description:
+        return {key: build(item) for key, item in description["dict"].items()}
+    if "custom" in description:
+        raise CheckpointError(
+            f"the run holds an object of your own, {description['custom']}, which cannot be rebuilt from its "
+            "description; build the learner as for training and pass it: quickstudy.load(run_dir, learner=...)"
+        )
+    kinds = [key for key in description if key != "arguments"]
+    if len(kinds) != 1 or not isinstance(description.get("arguments"), dict):
+        raise CheckpointError(f"not a description of an object: keys {sorted(description)}")
+    try:
+        entry = lookup(kinds[0], description[kinds[0]])
+        return entry.build(**{key: build(item) for key, item in description["arguments"].items()})
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"cannot rebuild {kinds[0]} '{description[kinds[0]]}': {error}") from error

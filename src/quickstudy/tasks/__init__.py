@@ -1,0 +1,20 @@
+"""Task distributions: FROM WHERE tasks come."""
+
+from quickstudy.tasks.base import Bank, TaskDistribution
+from quickstudy.tasks.few_shot import FewShot
+from quickstudy.tasks.functions import FunctionTasks, Linear, MultiModal, Sinusoid
+from quickstudy.tasks.orders import Mixture, by_group
+from quickstudy.tasks.supervised import Supervised
+
+__all__ = [
+    "Bank",
+    "FewShot",
+    "FunctionTasks",
+    "Linear",
+    "Mixture",
+    "MultiModal",
+    "Sinusoid",
+    "Supervised",
+    "TaskDistribution",
+    "by_group",
+]

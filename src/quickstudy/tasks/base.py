@@ -1,0 +1,166 @@
+"""FROM WHERE tasks come: what every task distribution is.
+
+A distribution is an endless stream of tasks, and task i is a pure function of (seed, i). So a stream can be entered
+anywhere: a run resumes, ranks draw different tasks, and a bank of test tasks is the same for everybody.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from quickstudy.core import Task
+from quickstudy.errors import CheckpointError, InputError
+from quickstudy.functional import random
+
+BANK_VERSION = 1
+Plan = dict[str, Tensor]
+"""What says exactly which tasks they are, one row a task: indices of examples, or parameters of functions."""
+
+
+class TaskDistribution:
+    """Base of task distributions. Subclasses implement `plan` and `gather`.
+
+    Args:
+        seed: the stream's seed.
+    """
+
+    name: str = "tasks"
+    metric: str = "accuracy"
+    """'accuracy' for classification, 'mse' for regression."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self.device = torch.device("cpu")
+
+    def plan(self, indices: Tensor) -> Plan:
+        """Return what task i of the stream is, for each i in indices (T,)."""
+        raise NotImplementedError
+
+    def gather(self, plan: Plan) -> Task:
+        """Return the batch of tasks of a plan."""
+        raise NotImplementedError
+
+    def draw(self, indices: Tensor) -> Task:
+        """Return tasks number `indices` (T,) of the stream, batched."""
+        return self.gather(self.plan(indices.to(self.device)))
+
+    def batch(self, start: int, count: int) -> Task:
+        """Return tasks start, ..., start + count - 1 of the stream, batched."""
+        return self.draw(torch.arange(start, start + count))
+
+    def keys(self, indices: Tensor) -> Tensor:
+        """Return the random key of each task (T,)."""
+        return random.fold_in(random.key(self.seed, self.device), indices)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move to a device what tasks are drawn from; return self."""
+        self.device = torch.device(device)
+        return self
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that tasks are made of; empty where there are none."""
+        return ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what tasks are drawn from, which a bank stores."""
+        return ""
+
+    def describe(self) -> dict[str, Any]:
+        """Return facts about the tasks, as JSON, for run folders and reports."""
+        return {"tasks": type(self).__name__, "name": self.name, "seed": self.seed}
+
+    def bank(self, count: int, seed: int = 2024) -> Bank:
+        """Return a fixed bank of test tasks: the first `count` of the stream with another seed."""
+        own, self.seed = self.seed, seed
+        try:
+            return Bank(self, self.plan(torch.arange(count, device=self.device)))
+        finally:
+            self.seed = own
+
+
+class Bank(TaskDistribution):
+    """A fixed list of tasks, the same at every evaluation; can be saved and reloaded.
+
+    Args:
+        source: the distribution that the plan is of.
+        plan: one row a task.
+    """
+
+    def __init__(self, source: TaskDistribution, plan: Plan) -> None:
+        super().__init__(source.seed)
+        self.source, self._plan = source, plan
+        self.name, self.metric, self.device = source.name, source.metric, source.device
+
+    def __len__(self) -> int:
+        return len(next(iter(self._plan.values())))
+
+    def plan(self, indices: Tensor) -> Plan:
+        """Return rows of the bank."""
+        if len(indices) and int(indices.max()) >= len(self):
+            raise InputError(f"the bank has {len(self)} tasks; task {int(indices.max())} does not exist")
+        return {name: value[indices.to(value.device)] for name, value in self._plan.items()}
+
+    def gather(self, plan: Plan) -> Task:
+        """Return the tasks of a plan."""
+        return self.source.gather(plan)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move to a device."""
+        self.source.to(device)
+        self._plan = {name: value.to(device) for name, value in self._plan.items()}
+        return super().to(device)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.source.classes
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the data."""
+        return self.source.fingerprint
+
+    def describe(self) -> dict[str, Any]:
+        """Return facts about the bank."""
+        return {**self.source.describe(), "bank": len(self)}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the bank: which rows of the data, not the data themselves."""
+        from quickstudy.checkpoint import write_atomically
+
+        facts = {"version": str(BANK_VERSION), "fingerprint": self.fingerprint, "tasks": json.dumps(self.describe())}
+        plan = {name: value.cpu().contiguous() for name, value in self._plan.items()}
+        write_atomically(Path(path), save(plan, facts))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], source: TaskDistribution) -> Bank:
+        """Read a bank for the distribution that it was made from.
+
+        Raises:
+            CheckpointError: the file is no bank, of another version, or made from other data.
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                facts = file.metadata() or {}
+                plan = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"cannot read the bank {path}: {error}; save it again with bank.save") from error
+        if facts.get("version") != str(BANK_VERSION):
+            raise CheckpointError(f"bank {path} has version {facts.get('version')}, this library reads {BANK_VERSION}")
+        if facts.get("fingerprint") != source.fingerprint:
+            raise CheckpointError(f"bank {path} was made from other data; build the same split, or make a new bank")
+        expected = source.plan(torch.zeros(1, dtype=torch.long, device=source.device))
+        shapes = {name: tuple(value.shape[1:]) for name, value in expected.items()}
+        if {name: tuple(value.shape[1:]) for name, value in plan.items()} != shapes:
+            raise CheckpointError(f"bank {path} holds tasks of another shape than {source!r} draws")
+        return cls(source, plan)

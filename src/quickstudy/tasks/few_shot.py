@@ -1,0 +1,237 @@
+"""N-way K-shot classification tasks from data grouped by class (Vinyals et al. 2016, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from quickstudy.core import Examples, Task
+from quickstudy.datasets.base import ClassData
+from quickstudy.errors import InputError, unknown_name
+from quickstudy.functional import random
+from quickstudy.registry import register
+from quickstudy.tasks.base import Plan, TaskDistribution
+
+Range = int | tuple[int, int]
+Augment = Callable[[Tensor, Tensor], Tensor]
+"""(inputs (T, S, ...), keys (T,)) -> inputs."""
+
+
+def parse_range(name: str, value: Range) -> tuple[int, int]:
+    low, high = (value, value) if isinstance(value, int) else value
+    if not 1 <= low <= high:
+        raise InputError(f"{name} must be a positive number or a range (low, high), not {value}")
+    return low, high
+
+
+@register("tasks")
+class FewShot(TaskDistribution):
+    """Episodes of N classes with K support rows each and queries of the same classes.
+
+    Rows are drawn by indexing tensors on the device; the cost does not grow with the number of images. Where ways,
+    shots or the examples of a class vary, rows are padded and `Examples.mask` is False there.
+
+    Args:
+        data: examples grouped by class.
+        ways: classes a task, a number or a range (low, high) drawn uniformly for each task; 'all' takes every class
+            of the group (needs `within`).
+        shots: support rows a class, a number or a range drawn for each task.
+        queries: query rows a class; fewer where a class has fewer examples left (at least 1).
+        seed: the stream's seed.
+        within: draw the classes of a task from one value of this attribute, such as 'alphabet'.
+        disjoint_sources: support and query come from different sources (drawers, faces).
+        augment: changes inputs, given (T, S, ...) and keys (T,); applied to support and query alike.
+
+    Raises:
+        InputError: too few classes or examples for the ways and shots asked, or an unknown attribute.
+    """
+
+    def __init__(
+        self,
+        data: ClassData,
+        ways: Range | str = 5,
+        shots: Range = 1,
+        queries: int = 15,
+        seed: int = 0,
+        within: str | None = None,
+        disjoint_sources: bool = False,
+        augment: Augment | None = None,
+    ) -> None:
+        super().__init__(seed)
+        self.data, self.queries, self.within, self.augment = data, queries, within, augment
+        self.name = data.name
+        self.disjoint_sources = disjoint_sources
+        if queries < 1:
+            raise InputError(f"queries must be at least 1, not {queries}")
+        groups = self._groups()
+        biggest = max(map(len, groups))
+        if isinstance(ways, str):
+            if ways != "all" or within is None:
+                raise InputError(f"ways='{ways}': give a number, a range, or 'all' together with within=...")
+            self.ways = (1, biggest)
+        else:
+            self.ways = parse_range("ways", ways)
+        self._all = isinstance(ways, str)
+        self.shots = parse_range("shots", shots)
+        self._check_examples()
+        # A group must be able to fill the smallest task; bigger tasks take what their group has.
+        groups = [group for group in groups if len(group) >= self.ways[0]]
+        if not groups or (within is None and biggest < self.ways[1]):
+            where = f"the largest group of '{within}' has {biggest}" if within else f"the data have {biggest}"
+            raise InputError(f"ways={ways} needs {self.ways[1]} classes but {where}; ask for fewer ways or add classes")
+        self._sizes = torch.tensor([len(group) for group in groups])
+        self._members = torch.full((len(groups), max(map(len, groups))), -1)
+        for row, group in enumerate(groups):
+            self._members[row, : len(group)] = torch.tensor(group)
+        self._varies = self.ways[0] < self.ways[1] or self.shots[0] < self.shots[1]
+        self._short = bool(data.counts.min() < self.shots[1] + queries)
+        self._starts, self._counts = data.starts.cpu(), data.counts.cpu()
+        if disjoint_sources:
+            self._prepare_sources()
+
+    def _groups(self) -> list[list[int]]:
+        if self.within is None:
+            return [list(range(len(self.data.classes)))]
+        if self.within not in self.data.attributes:
+            raise unknown_name("attribute", self.within, self.data.attributes)
+        groups: dict[str, list[int]] = {}
+        for index, value in enumerate(self.data.attributes[self.within]):
+            groups.setdefault(value, []).append(index)
+        return [groups[value] for value in sorted(groups)]
+
+    def _check_examples(self) -> None:
+        needed = self.shots[1] + 1
+        fewest = int(self.data.counts.argmin())
+        if int(self.data.counts[fewest]) < needed:
+            raise InputError(
+                f"class '{self.data.classes[fewest]}' has {int(self.data.counts[fewest])} examples but shots="
+                f"{self.shots[1]} and a query need {needed}; ask for fewer shots or leave the class out (data.subset)"
+            )
+
+    def _prepare_sources(self) -> None:
+        source = self.data.source
+        if source is None:
+            raise InputError("disjoint_sources needs data that know their sources (ClassData.source)")
+        kinds, inverse = torch.unique(source.cpu(), return_inverse=True)
+        width = int(self._counts.max())
+        columns = torch.arange(width)
+        rows = (self._starts.unsqueeze(1) + columns).clamp_max(len(self.data) - 1)
+        # (C, width) the source of each example of each class, -1 where a class has no such example.
+        self._sources = torch.where(columns < self._counts.unsqueeze(1), inverse[rows], -1)
+        self._kinds = len(kinds)
+        distinct = torch.stack([(self._sources == kind).any(1) for kind in range(len(kinds))]).sum(0)
+        # So many sources for the support that every class has at least `shots` of them whichever are drawn.
+        self._support_sources = self.shots[1] + len(kinds) - int(distinct.min())
+        if self._support_sources >= len(kinds) or int(distinct.min()) <= self._support_sources:
+            raise InputError(
+                f"disjoint_sources with shots={self.shots[1]}: class '{self.data.classes[int(distinct.argmin())]}' is "
+                f"from only {int(distinct.min())} of {len(kinds)} sources, too few for a support and a query; ask for "
+                "fewer shots or leave such classes out"
+            )
+        self._short = True
+
+    def plan(self, indices: Tensor) -> Plan:
+        """Return row numbers (T, K, N) of the support and (T, Q/N, N) of the query, -1 for padding."""
+        keys = self.keys(indices)
+        n, k = self.ways[1], self.shots[1]
+        group = random.below(random.fold_in(keys, 1), len(self._sizes))
+        sizes = self._sizes[group]
+        slots = random.choose(random.fold_in(keys, 2), sizes, n)
+        span = self.ways[1] - self.ways[0] + 1
+        ways = sizes if self._all else self.ways[0] + random.below(random.fold_in(keys, 3), span)
+        slots = torch.where(torch.arange(n, device=keys.device) < ways.unsqueeze(1), slots, -1)
+        classes = torch.where(slots < 0, -1, self._members[group.unsqueeze(1), slots])
+        class_keys = random.fold_in(random.fold_in(keys, 4).unsqueeze(1), torch.arange(n, device=keys.device))
+        safe = classes.clamp_min(0)
+        if self.disjoint_sources:
+            support, query = self._disjoint(keys, class_keys, safe)
+        else:
+            picked = random.choose(class_keys, self._counts[safe], k + self.queries)
+            support, query = picked[..., :k], picked[..., k:]
+        shots = self.shots[0] + random.below(random.fold_in(keys, 5), self.shots[1] - self.shots[0] + 1)
+        too_many = torch.arange(k, device=keys.device) >= shots.reshape(-1, 1, 1)
+        absent = (classes < 0).unsqueeze(-1)
+        starts = self._starts[safe].unsqueeze(-1)
+        support = torch.where((support < 0) | too_many | absent, -1, starts + support)
+        query = torch.where((query < 0) | absent, -1, starts + query)
+        # Shot by shot, so that any leading part of the rows is balanced.
+        return {"support": support.mT.contiguous(), "query": query.mT.contiguous()}
+
+    def _disjoint(self, keys: Tensor, class_keys: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+        order = random.permutation(random.fold_in(keys, 6), self._kinds)
+        is_support = torch.zeros_like(order, dtype=torch.bool).scatter_(1, order[:, : self._support_sources], True)
+        sources = self._sources[classes]
+        exists = sources >= 0
+        side = is_support.unsqueeze(1).expand(-1, classes.shape[1], -1).gather(2, sources.clamp_min(0))
+        scores = random.uniform(class_keys, sources.shape[-1], dtype=torch.float64)
+
+        def take(allowed: Tensor, count: int) -> Tensor:
+            ranked = torch.where(allowed, scores, -1.0)
+            if ranked.shape[-1] < count:
+                ranked = torch.nn.functional.pad(ranked, (0, count - ranked.shape[-1]), value=-1.0)
+            best, picked = ranked.topk(count, -1)
+            return torch.where(best < 0, -1, picked)
+
+        return take(exists & side, self.shots[1]), take(exists & ~side, self.queries)
+
+    def gather(self, plan: Plan) -> Task:
+        """Return the batch of tasks of a plan."""
+        support = self._examples(plan["support"], 0, padded=self._varies)
+        query = self._examples(plan["query"], 1, padded=self._varies or self._short)
+        return Task(support, query)
+
+    def _examples(self, rows: Tensor, part: int, padded: bool) -> Examples:
+        tasks, shots, n = rows.shape
+        labels = torch.arange(n, device=rows.device).expand(tasks, shots, n).reshape(tasks, -1)
+        flat = rows.reshape(tasks, -1)
+        mask = flat >= 0 if padded else None
+        # Padding repeats a real row of the task, so that batch statistics over all rows stay sensible.
+        first = flat.gather(1, (flat >= 0).long().argmax(1, keepdim=True))
+        flat = torch.where(flat >= 0, flat, first)
+        inputs = self.data.inputs[flat.to(self.data.inputs.device)]
+        if inputs.dtype == torch.uint8:
+            inputs = inputs.to(torch.get_default_dtype()) / 255
+        if self.augment is not None:
+            # Keys from the rows themselves: a plan alone decides its tasks, whatever the stream.
+            inputs = self.augment(inputs, random.fold_in(random.key(part, rows.device), flat.sum(1)))
+        targets = self.data.targets
+        if targets is not None:
+            return Examples(inputs, targets[flat.to(targets.device)], mask, 2, check=False)
+        return Examples(inputs, labels, mask, n, check=False)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the data and the tables to a device."""
+        self.data = self.data.to(device)
+        for name in ("_sizes", "_members", "_starts", "_counts", "_sources"):
+            if hasattr(self, name):
+                setattr(self, name, getattr(self, name).to(device))
+        return super().to(device)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.data.classes
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the data."""
+        return self.data.fingerprint
+
+    def describe(self) -> dict[str, Any]:
+        """Return facts about the tasks."""
+        return {
+            **super().describe(),
+            "ways": "all" if self._all else list(self.ways),
+            "shots": list(self.shots),
+            "queries": self.queries,
+            "within": self.within,
+            "disjoint_sources": self.disjoint_sources,
+            "classes": len(self.data.classes),
+        }
+
+    def __repr__(self) -> str:
+        facts = ", ".join(f"{key}={value}" for key, value in self.describe().items() if key != "tasks")
+        return f"FewShot({facts})"

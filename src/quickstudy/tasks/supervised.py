@@ -1,0 +1,66 @@
+"""Ordinary supervised batches, as tasks: what baselines are pretrained on."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from quickstudy.core import Examples, Task
+from quickstudy.datasets.base import ClassData
+from quickstudy.errors import InputError
+from quickstudy.functional import random
+from quickstudy.registry import register
+from quickstudy.tasks.base import Plan, TaskDistribution
+
+
+@register("tasks")
+class Supervised(TaskDistribution):
+    """Mini-batches with labels over ALL classes of the data: 'few-shot learning without meta-learning'.
+
+    A batch is a task whose support and query are the same rows. Train a baseline on it (`FineTune`,
+    `BaselinePlusPlus`), whose objective classifies the query by the pretrained head.
+
+    Args:
+        data: examples grouped by class.
+        batch: rows a mini-batch.
+        seed: the stream's seed.
+    """
+
+    def __init__(self, data: ClassData, batch: int = 64, seed: int = 0) -> None:
+        super().__init__(seed)
+        if batch < 1:
+            raise InputError(f"batch must be at least 1, not {batch}")
+        self.data, self.rows, self.name = data, batch, data.name
+
+    def plan(self, indices: Tensor) -> Plan:
+        """Return row numbers (T, batch)."""
+        return {"rows": random.below(self.keys(indices), len(self.data), self.rows)}
+
+    def gather(self, plan: Plan) -> Task:
+        """Return the batches."""
+        inputs = self.data.inputs[plan["rows"]]
+        if inputs.dtype == torch.uint8:
+            inputs = inputs.to(torch.get_default_dtype()) / 255
+        rows = Examples(inputs, self.data.labels[plan["rows"]], None, len(self.data.classes), check=False)
+        return Task(rows, rows)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the data to a device."""
+        self.data = self.data.to(device)
+        return super().to(device)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.data.classes
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the data."""
+        return self.data.fingerprint
+
+    def describe(self) -> dict[str, Any]:
+        """Return facts about the batches."""
+        return {**super().describe(), "batch": self.rows, "classes": len(self.data.classes)}
