@@ -13,13 +13,15 @@ import tempfile
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, TypeVar
 
 from quickstudy.errors import DataError, DataNotFoundError
+
+_Info = TypeVar("_Info")
 
 _BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, ValueError, NotImplementedError)
 
@@ -185,7 +187,8 @@ class _Zip(Archive):
         self.names = list(self._members)
 
     def read(self, name: str) -> bytes:
-        return _read(self.path, name, lambda: self._file.open(self._members[name]), self._members[name].file_size)
+        info = _member(self.path, name, self._members)
+        return _read(self.path, name, lambda: self._file.open(info), info.file_size)
 
 
 class _Tar(Archive):
@@ -208,13 +211,21 @@ class _Tar(Archive):
         self.names = list(self._members)
 
     def read(self, name: str) -> bytes:
+        info = _member(self.path, name, self._members)
+
         def opened() -> IO[bytes]:
-            stream = self._file.extractfile(self._members[name])
+            stream = self._file.extractfile(info)
             if stream is None:
                 raise ValueError("it is not a plain file")
             return stream
 
-        return _read(self.path, name, opened, self._members[name].size)
+        return _read(self.path, name, opened, info.size)
+
+
+def _member(path: Path, name: str, members: Mapping[str, _Info]) -> _Info:
+    if name not in members:
+        raise DataError(f"{path} has no member '{name}'")
+    return members[name]
 
 
 def _read(path: Path, name: str, opened: Callable[[], IO[bytes]], size: int) -> bytes:
@@ -222,8 +233,6 @@ def _read(path: Path, name: str, opened: Callable[[], IO[bytes]], size: int) -> 
     try:
         with opened() as stream:
             content = stream.read(size + 1)
-    except KeyError:
-        raise DataError(f"{path} has no member '{name}'") from None
     except (*_BROKEN, RuntimeError) as error:  # RuntimeError: an encrypted zip member
         raise DataError(f"member '{name}' of {path} is truncated or corrupt ({error}); download it again") from error
     if len(content) != size:

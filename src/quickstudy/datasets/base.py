@@ -167,9 +167,12 @@ class ClassData:
         names.sort(key=lambda value: -weights[value])
         total = sum(fractions)
         parts: list[list[int]] = [[] for _ in fractions]
-        for value in names:
+        for done, value in enumerate(names):
             gap = [f / total * len(self.classes) - len(part) for f, part in zip(fractions, parts, strict=True)]
-            parts[gap.index(max(gap))].extend(groups[value])
+            # When as many groups remain as parts are empty, these get one each.
+            short = sum(not part for part in parts) >= len(names) - done
+            open_parts = [i for i, part in enumerate(parts) if not (short and part)] or list(range(len(parts)))
+            parts[max(open_parts, key=lambda i: gap[i])].extend(groups[value])
         if any(not part for part in parts):
             raise InputError(
                 f"{len(names)} groups of '{by or 'class'}' cannot fill {len(parts)} parts; use fewer parts or by=None"

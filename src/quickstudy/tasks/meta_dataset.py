@@ -127,4 +127,5 @@ def support_shots(
     weights = np.exp(alphas) * counts
     shares = weights / weights.sum()
     desired = np.floor(shares * (size - len(counts))).astype(np.int64) + 1
-    return np.minimum(desired, counts - queries)
+    shots: NDArray[np.int64] = np.minimum(desired, counts - queries)
+    return shots
