@@ -17,7 +17,7 @@ Q query rows, D features. Labels inside a task are 0..N-1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -123,6 +123,26 @@ class Learner(nn.Module):
     def batch_norm(self) -> str:
         """Batch normalisation policy, named in every result: 'support', 'transductive' or 'none'."""
         return "none"
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A learner whose inner loop can be taken step by step: `adapt` is `start`, then `inner_steps` times `step`, then
+    `finish`. Long unrolls can be truncated, and adaptation curves drawn."""
+
+    inner_steps: int
+
+    def start(self, support: Examples, key: Tensor | None = None) -> State:
+        """Return the state before the first step."""
+        ...
+
+    def step(self, state: State, support: Examples) -> State:
+        """Make one inner step."""
+        ...
+
+    def finish(self, state: State, support: Examples) -> State:
+        """Return the state that prediction uses."""
+        ...
 
 
 def prediction_loss(outputs: Tensor, examples: Examples) -> Tensor:

@@ -27,10 +27,11 @@ from quickstudy.registry import register
 
 
 class Arms(NamedTuple):
-    """Both arms of one task."""
+    """Both arms of one task, and the perturbed support that the second learns from."""
 
     clean: InnerState
     adversarial: InnerState
+    perturbed: Examples
 
 
 @register("learner", family="optimisation", learns="a robust initialisation", paper="Yin et al. 2018", tasks="both")
@@ -72,9 +73,20 @@ class ADML(MAML):
         moved = fgsm(loss, examples.inputs, self.epsilon)
         return Examples(moved, examples.labels, examples.mask, examples.ways, check=False)
 
-    def adapt(self, support: Examples, key: Tensor | None = None) -> Arms:  # type: ignore[override]
-        """Adapt one arm to the support, the other to its perturbed copy."""
-        return Arms(super().adapt(support), super().adapt(self.perturb(support)))
+    def start(self, support: Examples, key: Tensor | None = None) -> Arms:  # type: ignore[override]
+        """Perturb the support; return both arms before the first step."""
+        perturbed = self.perturb(support)
+        return Arms(super().start(support), super().start(perturbed), perturbed)
+
+    def step(self, state: Arms, support: Examples) -> Arms:  # type: ignore[override]
+        """Make one inner step in each arm."""
+        adversarial = super().step(state.adversarial, state.perturbed)
+        return state._replace(clean=super().step(state.clean, support), adversarial=adversarial)
+
+    def finish(self, state: Arms, support: Examples) -> Arms:  # type: ignore[override]
+        """Finish both arms."""
+        adversarial = super().finish(state.adversarial, state.perturbed)
+        return state._replace(clean=super().finish(state.clean, support), adversarial=adversarial)
 
     def predict(self, state: Arms, inputs: Any) -> Tensor:  # type: ignore[override]
         """Predict with the arm adapted to the support as given."""

@@ -16,7 +16,7 @@ import torch
 import torch.utils._pytree as pytree
 from torch import Tensor
 
-from quickstudy.core import Examples, Learner, prediction_loss
+from quickstudy.core import Examples, Learner, State, prediction_loss
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional import random
 from quickstudy.functional.calls import BatchNormPolicy, Statistics, uses_batch_statistics
@@ -137,7 +137,7 @@ class GradientLearner(Learner):
             _, statistics = self.adapted.apply(theta, support.inputs, None, support.mask)
         return state._replace(theta=theta, statistics=statistics)
 
-    def adapt(self, support: Examples, key: Tensor | None = None) -> InnerState:
+    def adapt(self, support: Examples, key: Tensor | None = None) -> State:
         """Take the inner steps on one task's support."""
         state = self.start(support, key)
         for _ in range(self.inner_steps):

@@ -1,0 +1,291 @@
+"""Meta-testing: fixed tasks, means with 95 % intervals, adaptation curves, calibration, paired comparison."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+from quickstudy import batching
+from quickstudy.core import Examples, Learner, Resumable, Task
+from quickstudy.errors import InputError
+from quickstudy.functional import random
+from quickstudy.tasks.base import Bank, TaskDistribution
+
+BANK_SEED = 2024
+Progress = Callable[[int, int], None]
+
+
+def interval95(values: np.ndarray[Any, Any]) -> float:
+    """Return the half-width of the 95 % Student-t interval of the mean of values (n,)."""
+    n = len(values)
+    if n < 2:
+        return math.inf
+    return float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an evaluation found. `print` it, or read its numbers.
+
+    Attributes:
+        metric: 'accuracy' (fraction of queries right) or 'mse'.
+        values: the metric of each task.
+        curve: mean metric after 0, 1, ... inner steps, for gradient-based learners; else empty.
+        calibration: expected calibration error (15 bins, Guo et al. 2017, equation 3), nan for regression.
+        reliability: (bins, 3) confidence, accuracy and share of queries of each bin.
+        batch_norm: the batch normalisation policy.
+        learner: its name.
+        tasks: what was evaluated on (`TaskDistribution.describe`).
+    """
+
+    metric: str
+    values: np.ndarray[Any, Any]
+    curve: tuple[float, ...] = ()
+    calibration: float = math.nan
+    reliability: np.ndarray[Any, Any] = field(default_factory=lambda: np.zeros((0, 3)))
+    batch_norm: str = "none"
+    learner: str = ""
+    tasks: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def mean(self) -> float:
+        """Mean of the metric over tasks."""
+        return float(self.values.mean())
+
+    @property
+    def accuracy(self) -> float:
+        """Mean accuracy; an error for regression."""
+        if self.metric != "accuracy":
+            raise InputError(f"this report is of {self.metric}, not accuracy; read .mean")
+        return self.mean
+
+    @property
+    def interval(self) -> float:
+        """Half-width of the 95 % interval of the mean."""
+        return interval95(self.values)
+
+    def __str__(self) -> str:
+        text = f"{self.metric} {self.mean:.3f} +/- {self.interval:.3f} (95 % interval, {len(self.values)} tasks)"
+        return text if self.batch_norm == "none" else f"{text}, batch norm: {self.batch_norm}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain JSON values."""
+        return {
+            "learner": self.learner,
+            "metric": self.metric,
+            "mean": self.mean,
+            "interval": self.interval,
+            "tasks": len(self.values),
+            "curve": list(self.curve),
+            "calibration": None if math.isnan(self.calibration) else self.calibration,
+            "batch_norm": self.batch_norm,
+            "distribution": dict(self.tasks),
+        }
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Paired difference of two learners' metrics on the same tasks: first minus second."""
+
+    first: str
+    second: str
+    mean: float
+    interval: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether the 95 % interval excludes zero."""
+        return abs(self.mean) > self.interval
+
+    def __str__(self) -> str:
+        return f"{self.first} - {self.second}: {self.mean:+.4f} +/- {self.interval:.4f} (95 %, paired)"
+
+
+def evaluate(
+    learner: Learner,
+    distribution: TaskDistribution,
+    tasks: int = 1000,
+    *,
+    chunk: int | None = None,
+    seed: int = BANK_SEED,
+    device: torch.device | str | None = None,
+    curve_steps: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Evaluate a learner on a fixed bank of tasks.
+
+    Args:
+        learner: any learner; it is evaluated in evaluation mode and left in the mode it had.
+        distribution: where tasks come from; its first `tasks` tasks under `seed` are the bank. A `Bank` is used as is.
+        tasks: number of tasks; at least 600 for a figure that is to be published.
+        chunk: tasks at once; None chooses.
+        seed: the bank's seed.
+        device: where to compute; None is where the learner is.
+        curve_steps: length of the adaptation curve of gradient-based learners; None is the learner's own steps, 0 none.
+        progress: called with (tasks done, tasks).
+
+    Raises:
+        InputError: no task, or more than a bank holds.
+    """
+    if tasks < 1:
+        raise InputError(f"tasks must be at least 1, not {tasks}")
+    bank = distribution if isinstance(distribution, Bank) else distribution.bank(tasks, seed)
+    tasks = min(tasks, len(bank)) if isinstance(distribution, Bank) else tasks
+    where = torch.device(device) if device is not None else _device_of(learner)
+    learner.to(where)
+    bank.to(where)
+    was_training = learner.training
+    learner.eval()
+    steps = _curve_length(learner, curve_steps)
+    size = chunk or 25
+    scores, curves, confidences, rights = [], [], [], []
+    try:
+        # Gradients inside learners are taken by torch.func, which turns recording on for itself alone.
+        with torch.no_grad():
+            for start in range(0, tasks, size):
+                indices = torch.arange(start, min(start + size, tasks))
+                batch = bank.draw(indices)
+                outputs, curve = _outputs(learner, batch, _keys(indices, seed, where), steps, bank.metric)
+                scores.append(_score(outputs, batch.query, bank.metric))
+                curves.append(curve)
+                if bank.metric == "accuracy":
+                    confidence, right = _confidence(outputs, batch.query)
+                    confidences.append(confidence)
+                    rights.append(right)
+                if progress is not None:
+                    progress(min(start + size, tasks), tasks)
+    finally:
+        learner.train(was_training)
+    calibration, reliability = math.nan, np.zeros((0, 3))
+    if confidences:
+        calibration, reliability = calibration_error(torch.cat(confidences), torch.cat(rights))
+    return Report(
+        metric=bank.metric,
+        values=torch.cat(scores).double().cpu().numpy(),
+        curve=tuple(torch.cat(curves).double().mean(0).tolist()) if steps else (),
+        calibration=calibration,
+        reliability=reliability,
+        batch_norm=learner.batch_norm,
+        learner=type(learner).__name__,
+        tasks=bank.describe(),
+    )
+
+
+def compare(
+    learners: Mapping[str, Learner], distribution: TaskDistribution, tasks: int = 1000, **options: Any
+) -> tuple[dict[str, Report], list[Difference]]:
+    """Evaluate several learners on the same bank; return their reports and all paired differences.
+
+    Args:
+        learners: by name.
+        distribution: as for `evaluate`.
+        tasks: as for `evaluate`.
+        options: further arguments of `evaluate`.
+    """
+    bank = distribution if isinstance(distribution, Bank) else distribution.bank(tasks)
+    reports = {name: evaluate(learner, bank, tasks, **options) for name, learner in learners.items()}
+    return reports, differences(reports)
+
+
+def differences(reports: Mapping[str, Report]) -> list[Difference]:
+    """Return the paired differences of reports of the same tasks, each pair once."""
+    names = list(reports)
+    found = []
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            gap = reports[first].values - reports[second].values
+            found.append(Difference(first, second, float(gap.mean()), interval95(gap)))
+    return found
+
+
+def overfitting_gap(
+    learner: Learner, seen: TaskDistribution, new: TaskDistribution, tasks: int = 600, **options: Any
+) -> tuple[Report, Report, float]:
+    """Return the reports on tasks of training classes and of new classes, and the gap of their means (unpaired).
+
+    A gap far above its interval is meta-overfitting: the learner knows its training classes, not how to learn.
+    """
+    first, second = evaluate(learner, seen, tasks, **options), evaluate(learner, new, tasks, **options)
+    return first, second, first.mean - second.mean
+
+
+def calibration_error(confidence: Tensor, right: Tensor, bins: int = 15) -> tuple[float, np.ndarray[Any, Any]]:
+    """Return the expected calibration error and (bins, 3) confidence, accuracy and share of each bin.
+
+    Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3. Inputs are (rows,).
+    """
+    which = (confidence * bins).long().clamp(0, bins - 1)
+    table = np.zeros((bins, 3))
+    for b in range(bins):
+        rows = which == b
+        if bool(rows.any()):
+            share = float(rows.double().mean())
+            table[b] = float(confidence[rows].double().mean()), float(right[rows].double().mean()), share
+    return float((np.abs(table[:, 0] - table[:, 1]) * table[:, 2]).sum()), table
+
+
+def _device_of(learner: Learner) -> torch.device:
+    tensor = next(learner.parameters(), None)
+    return torch.device("cpu") if tensor is None else tensor.device
+
+
+def _keys(indices: Tensor, seed: int, device: torch.device) -> Tensor:
+    return random.fold_in(random.key(seed, device), indices.to(device))
+
+
+def _curve_length(learner: Learner, asked: int | None) -> int:
+    own = learner.inner_steps if isinstance(learner, Resumable) else 0
+    return own if asked is None or not own else asked
+
+
+def _outputs(learner: Learner, batch: Task, keys: Tensor, steps: int, metric: str) -> tuple[Tensor, Tensor]:
+    """Return the predictions for the query, and (T, steps + 1) the metric along the inner loop."""
+    if not steps or not isinstance(learner, Resumable):
+        states = batching.adapt(learner, batch.support, keys)
+        return batching.predict(learner, states, batch.query.inputs), torch.zeros(batching.count(batch), 0)
+    state = batching.map_tasks(learner.start, batch.support, keys)
+    points, at_end = [], None
+    for step in range(max(steps, learner.inner_steps) + 1):
+        if step:
+            state = batching.map_tasks(learner.step, state, batch.support)
+        if step > steps and step != learner.inner_steps:
+            continue
+        finished = batching.map_tasks(learner.finish, state, batch.support)
+        outputs = batching.predict(learner, finished, batch.query.inputs)
+        if step <= steps:
+            points.append(_score(outputs, batch.query, metric))
+        if step == learner.inner_steps:
+            at_end = outputs
+    assert at_end is not None
+    return at_end, torch.stack(points, 1)
+
+
+def _mask(query: Examples) -> Tensor:
+    rows = query.labels
+    return torch.ones(rows.shape[:2], dtype=torch.bool, device=rows.device) if query.mask is None else query.mask
+
+
+def _score(outputs: Tensor, query: Examples, metric: str) -> Tensor:
+    """Return the metric of each task (T,)."""
+    mask = _mask(query).double()
+    if metric == "accuracy":
+        rows = (outputs.argmax(2) == query.labels).double()
+    else:
+        rows = (outputs - query.labels.reshape(outputs.shape)).double().square()
+    rows = rows.flatten(2).mean(2) if rows.ndim > 2 else rows
+    return (rows * mask).sum(1) / mask.sum(1).clamp_min(1)
+
+
+def _confidence(outputs: Tensor, query: Examples) -> tuple[Tensor, Tensor]:
+    probabilities = torch.softmax(outputs.double(), 2)
+    confidence, label = probabilities.max(2)
+    right = label == query.labels
+    mask = _mask(query)
+    return confidence[mask].flatten().cpu(), right[mask].flatten().cpu()

@@ -1,0 +1,491 @@
+"""Meta-training: one loop for every learner, outer optimiser, objective and task distribution.
+
+What it promises: task i of the stream is a pure function of (seed, i) and everything else is in the checkpoint, so a
+run that is interrupted at any moment and resumed ends with bit-identical weights (on the CPU).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import ctypes
+import io
+import logging
+import math
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.utils._pytree as pytree
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from quickstudy import batching
+from quickstudy import checkpoint as ckpt
+from quickstudy.batching import Objective, TaskLosses
+from quickstudy.core import Learner, Task
+from quickstudy.errors import CheckpointError, InputError, NonFiniteError
+from quickstudy.evaluation import evaluate
+from quickstudy.functional import random
+from quickstudy.outer.base import Outer
+from quickstudy.progress import Progress, open_progress
+from quickstudy.registry import describe, lookup
+from quickstudy.tasks.base import TaskDistribution
+
+log = logging.getLogger(__name__)
+
+PRECISIONS = ("32-true", "64-true", "bf16-true")
+CHECKPOINT_SECONDS = 30.0
+
+
+@dataclass
+class Run:
+    """What `meta_train` returns.
+
+    Attributes:
+        learner: the meta-trained learner, with its best weights where there was validation, in evaluation mode.
+        history: logged rows: step, loss, and validation metric where measured.
+        best: best validation metric, nan without validation.
+        best_step: its step.
+        steps: outer steps done.
+        stopped_early: whether validation had stopped improving.
+        run_dir: the run folder, or None.
+    """
+
+    learner: Learner
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: float = math.nan
+    best_step: int = 0
+    steps: int = 0
+    stopped_early: bool = False
+    run_dir: Path | None = None
+
+
+def meta_train(
+    learner: Learner,
+    tasks: TaskDistribution,
+    outer: Outer | None = None,
+    validation: TaskDistribution | None = None,
+    steps: int = 1000,
+    meta_batch: int = 16,
+    run_dir: str | os.PathLike[str] | None = None,
+    *,
+    objective: Objective | str | None = None,
+    validate_every: int | None = None,
+    validation_tasks: int = 200,
+    patience: int | None = None,
+    log_every: int = 20,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "32-true",
+    chunk: int | None = None,
+    compile: bool = False,
+    resume: bool = True,
+    progress: bool = True,
+    tensorboard: bool = False,
+    settings: dict[str, Any] | None = None,
+) -> Run:
+    """Meta-train a learner.
+
+    Args:
+        learner: what learns; changed in place.
+        tasks: stream of meta-training tasks.
+        outer: outer optimiser; None takes the learner's default (`outer.Gradient()` for most).
+        validation: tasks of other classes, for choosing the best weights and early stopping.
+        steps: outer steps.
+        meta_batch: tasks an outer step (of each process, where there are several).
+        run_dir: folder for checkpoints, logs and description; None keeps nothing. A folder with an interrupted run
+            of the same description is resumed.
+        objective: function (learner, task, key) -> scalar, or the name of one in `quickstudy.objectives`; None takes
+            the learner's default.
+        validate_every: outer steps between validations; None makes twenty in all.
+        validation_tasks: tasks of a validation, always the same.
+        patience: stop after so many validations without a better one; None never.
+        log_every: outer steps between rows of the log.
+        seed: of everything that training draws besides tasks.
+        device: 'auto', 'cpu', 'cuda', ... (Lightning Fabric's accelerators).
+        precision: '32-true', '64-true' or 'bf16-true'. Autocast does not work inside `torch.func.grad`.
+        chunk: tasks at once; None chooses.
+        compile: compile the batched loss as a whole with torch.compile.
+        resume: go on with an interrupted run in run_dir; False starts anew.
+        progress: show progress on standard error.
+        tensorboard: also write TensorBoard events (needs the extra 'tensorboard').
+        settings: anything else to keep in run.json (a recipe's configuration).
+
+    Returns:
+        The run. Interrupted by Ctrl-C or SIGTERM it saves a checkpoint first, then raises.
+
+    Raises:
+        InputError: training and validation classes overlap, or a setting is out of range.
+        NonFiniteError: a loss or gradient is NaN or infinite; the tasks that caused it are in the run folder.
+        CheckpointError: the run folder holds another run, or cannot be written.
+        KeyboardInterrupt: on Ctrl-C, after saving.
+    """
+    for name, value in (("steps", steps), ("meta_batch", meta_batch), ("log_every", log_every)):
+        if value < 1:
+            raise InputError(f"{name} must be at least 1, not {value}")
+    if precision not in PRECISIONS:
+        raise InputError(f"precision '{precision}' is not one of {', '.join(PRECISIONS)}")
+    check_disjoint(tasks, validation)
+    if outer is None:
+        outer = lookup("outer", learner.default_outer).build()
+    assert outer is not None
+    goal = objective if objective is not None else learner.default_objective
+    trainer = _Trainer(
+        learner=learner,
+        tasks=tasks,
+        validation=validation,
+        outer=outer,
+        objective=lookup("objective", goal).build if isinstance(goal, str) else goal,
+        steps=steps,
+        meta_batch=meta_batch,
+        folder=None if run_dir is None else Path(run_dir),
+        validate_every=validate_every or max(1, steps // 20),
+        validation_tasks=validation_tasks,
+        patience=patience,
+        log_every=log_every,
+        seed=seed,
+        fabric=Fabric(accelerator=device, devices=1, precision=precision),  # type: ignore[arg-type]
+        chunk=chunk,
+        compile=compile,
+        tensorboard=tensorboard,
+    )
+    facts = {
+        "learner": describe(learner),
+        "outer": describe(outer),
+        "objective": goal if isinstance(goal, str) else getattr(goal, "__name__", type(goal).__name__),
+        "tasks": {**tasks.describe(), "fingerprint": tasks.fingerprint},
+        "validation": None if validation is None else {**validation.describe(), "fingerprint": validation.fingerprint},
+        "meta_batch": meta_batch,
+        "seed": seed,
+        "precision": precision,
+    }
+    trainer.prepare(facts, settings or {}, resume)
+    return trainer.run(progress)
+
+
+def check_disjoint(tasks: TaskDistribution, other: TaskDistribution | None) -> None:
+    """Raise InputError if two distributions share a class: results on seen classes say nothing about learning."""
+    if other is None or tasks.fingerprint == "" or other.fingerprint == "":
+        return
+    overlap = set(tasks.classes) & set(other.classes)
+    if overlap:
+        raise InputError(
+            f"{len(overlap)} classes are both in meta-training and in held-out tasks, such as '{min(overlap)}'; "
+            "split the data with data.split(...), whose parts are disjoint"
+        )
+
+
+def keep_pages() -> None:
+    """Ask glibc to keep freed memory: on CPUs, returning and touching pages anew costs more than the arithmetic."""
+    if platform.system() == "Linux":
+        with contextlib.suppress(OSError, AttributeError):
+            libc = ctypes.CDLL("libc.so.6")
+            libc.mallopt(-4, 0)  # M_MMAP_MAX: no mapping of its own for large blocks
+            libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+
+
+@dataclass
+class _Trainer:
+    learner: Learner
+    tasks: TaskDistribution
+    validation: TaskDistribution | None
+    outer: Outer
+    objective: Objective
+    steps: int
+    meta_batch: int
+    folder: Path | None
+    validate_every: int
+    validation_tasks: int
+    patience: int | None
+    log_every: int
+    seed: int
+    fabric: Fabric
+    chunk: int | None
+    compile: bool
+    tensorboard: bool
+    step: int = 0
+    best: float = math.nan
+    best_step: int = 0
+    since_best: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_weights: dict[str, Tensor] | None = None
+
+    def prepare(self, facts: dict[str, Any], settings: dict[str, Any], resume: bool) -> None:
+        """Place everything on the device, then restore an interrupted run or describe a new one."""
+        torch.manual_seed(self.seed)
+        if self.fabric.device.type == "cpu":
+            keep_pages()
+        self.fabric.launch()
+        self.fabric.setup_module(self.learner)  # moves and converts in place; its wrapper is not needed
+        self.learner.train()
+        self.tasks.to(self.fabric.device)
+        parameters = [p for p in self.learner.parameters() if p.requires_grad]
+        if not parameters:
+            raise InputError(f"{type(self.learner).__name__} has no parameter to meta-train; evaluate it as it is")
+        self.parameters = parameters
+        self.optimizer = self.outer.optimizer(parameters)
+        if self.chunk is None:
+            # On a CPU a few tasks at once keep activations in cache; a GPU wants them all.
+            self.chunk = 4 if self.fabric.device.type == "cpu" else None
+        self.losses = TaskLosses(self.objective, self.chunk, self.compile)
+        self.writer: Any = None
+        if self.folder is None:
+            return
+        last = self.folder / ckpt.LAST
+        if resume and last.exists():
+            self._check_same(facts)
+            self._restore(ckpt.load_checkpoint(last))
+        elif self.fabric.global_rank == 0:
+            for name in (ckpt.LAST, ckpt.BEST):
+                with contextlib.suppress(FileNotFoundError):
+                    (self.folder / name).unlink()
+            self._describe(facts, settings)
+        if self.tensorboard and self.fabric.global_rank == 0:
+            self.writer = _summary_writer(self.folder, self.step)
+
+    def _describe(self, facts: dict[str, Any], settings: dict[str, Any]) -> None:
+        assert self.folder is not None
+        environment = {
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "platform": platform.platform(),
+            "device": str(self.fabric.device),
+            "threads": torch.get_num_threads(),
+        }
+        run = {"format": ckpt.VERSION, "version": _version(), **facts, "steps": self.steps, "settings": settings}
+        ckpt.write_json(self.folder / ckpt.RUN, {**run, "batch_norm": self.learner.batch_norm, "environment": environment})
+        held_out = [] if self.validation is None else list(self.validation.classes)
+        ckpt.write_json(self.folder / "classes.json", {"train": list(self.tasks.classes), "validation": held_out})
+        self._write_rows()
+
+    def _check_same(self, facts: dict[str, Any]) -> None:
+        assert self.folder is not None
+        old = ckpt.read_json(self.folder / ckpt.RUN)
+        changed = [key for key, value in facts.items() if old.get(key) != _as_json(value)]
+        if changed:
+            raise CheckpointError(
+                f"{self.folder} holds a run with another {', '.join(changed)}; choose another run_dir, or pass "
+                "resume=False to start anew there"
+            )
+
+    def _restore(self, content: dict[str, Any]) -> None:
+        assert self.folder is not None
+        ckpt.load_weights(self.learner, content["learner"], self.folder / ckpt.LAST)
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.step, self.best_step, self.since_best = content["step"], content["best_step"], content["since_best"]
+        self.best = math.nan if content["best"] is None else content["best"]
+        self.history = content["history"]
+        ckpt.restore_random_state(content["random"])
+        best = self.folder / ckpt.BEST
+        if self.best_step and best.exists():
+            saved = ckpt.load_checkpoint(best)
+            # A kill between the two files can leave a newer best than the last checkpoint knows of; training will
+            # come to the same one again.
+            self.best_weights = saved["learner"] if saved["step"] == self.best_step else None
+        self._write_rows()
+
+    def run(self, show: bool) -> Run:
+        """Train until done, early stop, interruption or a non-finite loss."""
+        stopped = False
+        saved_at = time.monotonic()
+        with _deferred_signals() as received, open_progress(show and self.fabric.global_rank == 0) as bar:
+            bar.start(self.steps, self.step)
+            while self.step < self.steps and not stopped:
+                loss = self._step()
+                if self.step % self.log_every == 0 or self.step == self.steps:
+                    self._log({"step": self.step, "loss": loss, "lr": self.outer.rate(self.step - 1, self.steps)})
+                bar.advance(self.step, loss)
+                if self.validation is not None and (self.step % self.validate_every == 0 or self.step == self.steps):
+                    stopped = self._validate(bar)
+                if received or time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+                    self._save()
+                    saved_at = time.monotonic()
+                if received:
+                    _raise(received[0], self.folder)
+        self._save()
+        if self.writer is not None:
+            self.writer.close()
+        if self.best_weights is not None:
+            self.learner.load_state_dict(self.best_weights)
+        self.learner.eval()
+        return Run(self.learner, self.history, self.best, self.best_step, self.step, stopped, self.folder)
+
+    def _step(self) -> float:
+        world, rank = self.fabric.world_size, self.fabric.global_rank
+        start = (self.step * world + rank) * self.meta_batch
+        indices = torch.arange(start, start + self.meta_batch)
+        batch = self._cast(self.tasks.draw(indices))
+        device = self.fabric.device
+        keys = random.fold_in(random.key(self.seed, device), indices.to(device))
+        self.optimizer.zero_grad(set_to_none=True)
+        losses = self.outer.estimate(self.losses, self.learner, batch, keys)
+        grads = [p.grad for p in self.parameters if p.grad is not None]
+        if world > 1:
+            for p in self.parameters:
+                p.grad = self.fabric.all_reduce(torch.zeros_like(p) if p.grad is None else p.grad, reduce_op="mean")
+            grads = [p.grad for p in self.parameters if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(grads) if grads else torch.zeros((), device=device)
+        loss = losses.mean()
+        if not math.isfinite(float(loss) + float(norm)):
+            self._stop_non_finite(batch, losses, keys)
+        if self.outer.clip is not None and grads:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.outer.clip, norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.outer.rate(self.step, self.steps)
+        self.optimizer.step()
+        self.step += 1
+        return float(loss)
+
+    def _cast(self, batch: Task) -> Task:
+        dtype = self.parameters[0].dtype
+
+        def cast(leaf: Tensor) -> Tensor:
+            return leaf.to(dtype) if leaf.dtype.is_floating_point else leaf
+
+        return pytree.tree_map(cast, batch)  # type: ignore[no-any-return]
+
+    def _stop_non_finite(self, batch: Task, losses: Tensor, keys: Tensor) -> None:
+        bad = (~torch.isfinite(losses)).nonzero().squeeze(1).tolist()
+        if not bad:
+            # Every loss is finite, so some gradient is not: look at the tasks one by one.
+            for i in range(len(losses)):
+                self.optimizer.zero_grad(set_to_none=True)
+                self.outer.estimate(self.losses, self.learner, batching.select(batch, slice(i, i + 1)), keys[i : i + 1])
+                grads = [p.grad for p in self.parameters if p.grad is not None]
+                if not bool(torch.isfinite(torch.nn.utils.get_total_norm(grads))):
+                    bad.append(i)
+        where = "no run_dir was given, so they were not saved"
+        if self.folder is not None:
+            culprits = batching.select(batch, torch.tensor(bad or [0], device=losses.device))
+            path = self.folder / f"nonfinite-{self.step}.safetensors"
+            content = {
+                "step": self.step,
+                "tasks": {
+                    part: {"inputs": rows.inputs, "labels": rows.labels, "mask": rows.mask}
+                    for part, rows in (("support", culprits.support), ("query", culprits.query))
+                },
+                "learner": dict(self.learner.state_dict()),
+            }
+            ckpt.save_checkpoint(path, content)
+            where = f"they are saved with the weights in {path}"
+        raise NonFiniteError(
+            f"step {self.step}: the loss or meta-gradient of tasks {bad} of the meta-batch is NaN or infinite; {where}. "
+            "Checkpoints hold the last good weights. Try a smaller inner or outer lr, or outer clip=10"
+        )
+
+    def _validate(self, bar: Progress) -> bool:
+        assert self.validation is not None
+        report = evaluate(
+            self.learner, self.validation, self.validation_tasks, device=self.fabric.device, curve_steps=0
+        )
+        self.learner.train()
+        self._log({"step": self.step, f"validation_{report.metric}": report.mean})
+        bar.validation(report.metric, report.mean)
+        better = math.isnan(self.best) or (
+            report.mean > self.best if report.metric == "accuracy" else report.mean < self.best
+        )
+        self.since_best = 0 if better else self.since_best + 1
+        if better:
+            self.best, self.best_step = report.mean, self.step
+            self.best_weights = {name: value.detach().clone() for name, value in self.learner.state_dict().items()}
+            if self.folder is not None and self.fabric.global_rank == 0:
+                content = {"learner": self.best_weights, "step": self.step, "validation": report.mean}
+                ckpt.save_checkpoint(self.folder / ckpt.BEST, content)
+        return self.patience is not None and self.since_best >= self.patience
+
+    def _log(self, row: dict[str, float]) -> None:
+        self.history.append(row)
+        if self.fabric.global_rank == 0 and self.folder is not None:
+            with (self.folder / "metrics.csv").open("a", newline="") as file:
+                csv.writer(file).writerows(_cells([row]))
+        if self.writer is not None:
+            for name, value in row.items():
+                if name != "step":
+                    self.writer.add_scalar(name, value, int(row["step"]))
+
+    def _write_rows(self) -> None:
+        """Write the whole log: rows after the last checkpoint will be made again."""
+        assert self.folder is not None
+        text = io.StringIO()
+        csv.writer(text).writerows([["step", "name", "value"], *_cells(self.history)])
+        ckpt.write_atomically(self.folder / "metrics.csv", text.getvalue().encode())
+
+    def _save(self) -> None:
+        if self.folder is None or self.fabric.global_rank != 0:
+            return
+        content = {
+            "learner": dict(self.learner.state_dict()),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "best": None if math.isnan(self.best) else self.best,
+            "best_step": self.best_step,
+            "since_best": self.since_best,
+            "history": self.history,
+            "random": ckpt.random_state(),
+        }
+        ckpt.save_checkpoint(self.folder / ckpt.LAST, content)
+
+
+def _cells(rows: list[dict[str, float]]) -> list[list[Any]]:
+    return [[row["step"], name, value] for row in rows for name, value in row.items() if name != "step"]
+
+
+def _as_json(value: Any) -> Any:
+    import json
+
+    return json.loads(json.dumps(value))
+
+
+def _version() -> str:
+    from quickstudy import __version__
+
+    return __version__
+
+
+def _summary_writer(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise InputError("tensorboard=True needs the extra: pip install 'quickstudy[tensorboard]'") from error
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)  # type: ignore[no-untyped-call]
+
+
+@contextlib.contextmanager
+def _deferred_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying in the middle of a step; a second one ends at once."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    old: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        old[number] = signal.signal(number, handle)
+    try:
+        yield received
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _raise(number: int, folder: Path | None) -> None:
+    if folder is not None:
+        print(f"Interrupted; saved to {folder}. The same command goes on from there.", file=sys.stderr)
+    if number == signal.SIGTERM:
+        raise SystemExit(143)
+    raise KeyboardInterrupt
