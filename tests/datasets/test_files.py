@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import pooch
 import pytest
@@ -77,6 +78,27 @@ def test_download(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Site, "error", ConnectionError("name not resolved"))
     with pytest.raises(DataNotFoundError, match=r"name not resolved.*save it as"):
         find(wrong)
+
+
+def test_download_shows_progress_on_a_terminal(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Watched(Site):
+        def __init__(self, progressbar: Any, **_: object) -> None:
+            self.bar = progressbar
+
+        def __call__(self, url: str, output_file: str, pooch: object) -> None:
+            # What pooch does with a bar of its caller's.
+            self.bar.total = 5
+            self.bar.update(3)
+            self.bar.reset()
+            self.bar.update(5)
+            self.bar.close()
+            super().__call__(url, output_file, pooch)
+
+    monkeypatch.setenv("QUICKSTUDY_OFFLINE", "0")
+    monkeypatch.setattr(pooch, "HTTPDownloader", Watched)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    file = PublishedFile("a/b.bin", "https://example.org/b.bin", hashlib.sha256(Site.content).hexdigest())
+    assert find(file).read_bytes() == Site.content
 
 
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

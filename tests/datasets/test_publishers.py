@@ -70,6 +70,9 @@ def test_mini_imagenet_errors(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError, match=message):
             datasets.mini_imagenet(zipped(tmp_path / "bad.zip", members | change), size=4)
+    twice = {"mini/other/n1000000001.jpg": members["mini/images/n1000000001.jpg"]}
+    with pytest.raises(DataError, match="lies in several folders"):
+        datasets.mini_imagenet(zipped(tmp_path / "bad.zip", members | twice), size=4)
     del members["mini/test.csv"]
     with pytest.raises(DataError, match=r"neither test\.csv nor"):
         datasets.mini_imagenet(zipped(tmp_path / "bad.zip", members), size=4)

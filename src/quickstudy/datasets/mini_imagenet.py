@@ -52,7 +52,11 @@ def mini_imagenet(path: str | os.PathLike[str] | None = None, size: int = 84) ->
     place = find(options, path) if path is None else path
     with open_archive(place) as archive:
         # By basename: copies differ in whether images lie in one folder or in a folder a class.
-        names = {name.rsplit("/", 1)[-1]: name for name in archive.names}
+        names: dict[str, str] = {}
+        for name in archive.names:
+            # An empty name marks what several folders hold: it cannot be told which one a list means.
+            base = name.rsplit("/", 1)[-1]
+            names[base] = "" if base in names else name
         pickled = "mini-imagenet-cache-train.pkl" in names
         read = _from_pickle if pickled else _from_list
         parts = [read(archive, names, part, size) for part in _PARTS]
@@ -79,6 +83,8 @@ def _from_list(archive: Archive, names: dict[str, str], part: str, size: int) ->
         name = names.get(row["filename"] or "")
         if name is None:
             raise DataError(f"{where} names '{row['filename']}', which is missing")
+        if not name:
+            raise DataError(f"{where} names '{row['filename']}', which lies in several folders; keep one")
         labels[name] = row["label"]
     classes = sorted(set(labels.values()))
     index = {name: i for i, name in enumerate(classes)}
