@@ -46,7 +46,7 @@ def register(kind: str, name: str | None = None, **facts: str) -> Callable[[Item
     """
 
     def enter(item: Item) -> Item:
-        label: str = name or item.__name__  # type: ignore[attr-defined]
+        label: str = name or item.__name__
         result: Any = item
         if isinstance(item, type):
             _record_init(item, kind, label)

@@ -15,4 +15,5 @@ def fgsm(loss: Callable[[Tensor], Tensor], inputs: Tensor, epsilon: float) -> Te
     Goodfellow et al., "Explaining and Harnessing Adversarial Examples" (2015), section 4.
     """
     with torch.no_grad():
-        return inputs + epsilon * grad(loss)(inputs).sign()
+        moved: Tensor = inputs + epsilon * grad(loss)(inputs).sign()
+        return moved

@@ -35,7 +35,13 @@ class Tuned(NamedTuple):
     statistics: Statistics
 
 
-@register("learner", family="baseline", learns="features, by ordinary training", paper="Chen et al. 2019", tasks="classification")
+@register(
+    "learner",
+    family="baseline",
+    learns="features, by ordinary training",
+    paper="Chen et al. 2019",
+    tasks="classification",
+)
 class FineTune(PretrainedLearner):
     """Pretrained body, new linear head by gradient descent on the support.
 
@@ -117,7 +123,13 @@ class FineTune(PretrainedLearner):
         return call(self.net, inputs, {k[4:]: v for k, v in theta.items() if k.startswith("net.")}, given, mask)
 
 
-@register("learner", family="baseline", learns="features, by ordinary training", paper="Chen et al. 2019", tasks="classification")
+@register(
+    "learner",
+    family="baseline",
+    learns="features, by ordinary training",
+    paper="Chen et al. 2019",
+    tasks="classification",
+)
 class BaselinePlusPlus(FineTune):
     """Fine-tuning with cosine classifiers in pretraining and in tasks.
 
@@ -132,7 +144,7 @@ class BaselinePlusPlus(FineTune):
 
     def logits(self, theta: dict[str, Tensor], features: Tensor) -> Tensor:
         """Return (S, N) scaled cosines."""
-        scale = self.pretraining_head.log_scale.exp()  # type: ignore[operator, union-attr]
+        scale = self.pretraining_head.log_scale.exp()  # type: ignore[operator]
         # An absent class has a zero vector, whose norm has no derivative: a tiny offset gives it one.
         weight = theta["head.weight"]
         unit = weight / (weight.square().sum(-1, keepdim=True) + 1e-12).sqrt()

@@ -59,7 +59,13 @@ def fit_logistic(features: Tensor, indicators: Tensor, is_present: Tensor, c: fl
     return weight
 
 
-@register("learner", family="baseline", learns="features, by ordinary training", paper="Tian et al. 2020", tasks="classification")
+@register(
+    "learner",
+    family="baseline",
+    learns="features, by ordinary training",
+    paper="Tian et al. 2020",
+    tasks="classification",
+)
 class LogisticRegressionOnFeatures(PretrainedLearner):
     """Logistic regression on the features of a net pretrained on all meta-training classes.
 

@@ -55,7 +55,9 @@ class Relations(NamedTuple):
     """Batch statistics inside the relation module."""
 
 
-@register("learner", family="metric", learns="an embedding and a comparison", paper="Sung et al. 2018", tasks="classification")
+@register(
+    "learner", family="metric", learns="an embedding and a comparison", paper="Sung et al. 2018", tasks="classification"
+)
 class RelationNet(MetricLearner):
     """Compares queries with class means by a net.
 

@@ -37,7 +37,13 @@ class Gallery(NamedTuple):
     statistics: Statistics
 
 
-@register("learner", family="metric", learns="an embedding", paper="Hadsell et al. 2006; Koch et al. 2015", tasks="classification")
+@register(
+    "learner",
+    family="metric",
+    learns="an embedding",
+    paper="Hadsell et al. 2006; Koch et al. 2015",
+    tasks="classification",
+)
 class Siamese(MetricLearner):
     """Nearest support row in an embedding trained on pairs or triplets.
 

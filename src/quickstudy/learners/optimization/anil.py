@@ -16,7 +16,9 @@ from quickstudy.learners.optimization.rules import SGD
 from quickstudy.registry import register
 
 
-@register("learner", family="optimisation", learns="features and a head's start", paper="Raghu et al. 2020", tasks="both")
+@register(
+    "learner", family="optimisation", learns="features and a head's start", paper="Raghu et al. 2020", tasks="both"
+)
 class ANIL(GradientLearner):
     """MAML that adapts only the head.
 

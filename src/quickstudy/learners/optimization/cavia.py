@@ -20,7 +20,13 @@ from quickstudy.learners.optimization.rules import SGD
 from quickstudy.registry import register
 
 
-@register("learner", family="optimisation", learns="a shared net steered by a context", paper="Zintgraf et al. 2019", tasks="both")
+@register(
+    "learner",
+    family="optimisation",
+    learns="a shared net steered by a context",
+    paper="Zintgraf et al. 2019",
+    tasks="both",
+)
 class CAVIA(GradientLearner):
     """Adapts a small context vector; all weights are shared by all tasks.
 

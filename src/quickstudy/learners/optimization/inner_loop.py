@@ -163,6 +163,4 @@ class GradientLearner(Learner):
             return leaf[picked]
 
         mask = None if support.mask is None else take(support.mask)
-        return Examples(
-            pytree.tree_map(take, support.inputs), take(support.labels), mask, support.ways, check=False
-        )
+        return Examples(pytree.tree_map(take, support.inputs), take(support.labels), mask, support.ways, check=False)

@@ -18,7 +18,13 @@ from quickstudy.learners.optimization.rules import SGD
 from quickstudy.registry import register
 
 
-@register("learner", family="optimisation", learns="an embedding and initialisation", paper="Triantafillou et al. 2020", tasks="classification")
+@register(
+    "learner",
+    family="optimisation",
+    learns="an embedding and initialisation",
+    paper="Triantafillou et al. 2020",
+    tasks="classification",
+)
 class ProtoMAML(GradientLearner):
     """A hybrid of metric and gradient-based learning, for any number of ways.
 

@@ -87,10 +87,7 @@ class Adam(Rule):
         m = {name: b1 * m[name] + (1 - b1) * grads[name] for name in theta}
         v = {name: b2 * v[name] + (1 - b2) * grads[name].square() for name in theta}
         # The tiny term keeps the root's derivative finite where a gradient is exactly zero.
-        step = {
-            name: m[name] / (1 - b1**t) / ((v[name] / (1 - b2**t) + 1e-30).sqrt() + self.eps)
-            for name in theta
-        }
+        step = {name: m[name] / (1 - b1**t) / ((v[name] / (1 - b2**t) + 1e-30).sqrt() + self.eps) for name in theta}
         return {name: theta[name] - self.lr * step[name] for name in theta}, (m, v, t)
 
 
@@ -107,7 +104,10 @@ class LearnedRates(Rule):
         _positive("lr", lr)
         # Names of parameters hold dots, which a ParameterDict refuses.
         self.alpha = nn.ParameterDict(
-            {name.replace(".", "/"): nn.Parameter((lr * (0.5 + torch.rand_like(v))).detach()) for name, v in theta.items()}
+            {
+                name.replace(".", "/"): nn.Parameter((lr * (0.5 + torch.rand_like(v))).detach())
+                for name, v in theta.items()
+            }
         )
 
     def update(self, grads: Theta, state: Any, theta: Theta) -> tuple[Theta, Any]:

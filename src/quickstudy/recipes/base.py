@@ -1,0 +1,116 @@
+"""What a recipe is: one typed configuration that says everything about a published result or an example.
+
+A recipe is a dataclass. Its fields are the options of `quickstudy train NAME`; `plan` turns them into the objects
+that `meta_train` and `evaluate` take. Registering it is all that the command line needs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from quickstudy.checkpoint import RUN, read_json
+from quickstudy.core import Learner
+from quickstudy.errors import CheckpointError
+from quickstudy.outer.base import Outer
+from quickstudy.registry import lookup
+from quickstudy.tasks.base import TaskDistribution
+from quickstudy.training import Run, meta_train
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe's objects.
+
+    Attributes:
+        learner: to be meta-trained.
+        train: meta-training tasks.
+        validation: held-out tasks for choosing weights, or None.
+        test: held-out tasks for the figure.
+        outer: outer optimiser, or None for the learner's default.
+        options: further arguments of `meta_train`.
+    """
+
+    learner: Learner
+    train: TaskDistribution
+    validation: TaskDistribution | None
+    test: TaskDistribution
+    outer: Outer | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Recipe:
+    """Options that every recipe has."""
+
+    name: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+
+    steps: int = 1000
+    """Outer steps."""
+    meta_batch: int = 4
+    """Tasks an outer step."""
+    seed: int = 0
+    """Seed of the initial weights, the tasks and everything drawn in training."""
+    validate_every: int = 0
+    """Outer steps between validations; 0 makes twenty in all."""
+    patience: int = 0
+    """Stop after so many validations without a better one; 0 never."""
+    device: str = "auto"
+    """'auto', 'cpu', 'cuda', ..."""
+    precision: str = "32-true"
+    """'32-true', '64-true' or 'bf16-true'."""
+    compile: bool = False
+    """Compile the batched loss as a whole."""
+    tensorboard: bool = False
+    """Also write TensorBoard events."""
+
+    def plan(self) -> Plan:
+        """Return the objects that these options describe."""
+        raise NotImplementedError
+
+    def train(self, run_dir: str | os.PathLike[str] | None, resume: bool = True, progress: bool = True) -> Run:
+        """Meta-train as described, into a run folder."""
+        plan = self.plan()
+        return meta_train(
+            plan.learner,
+            plan.train,
+            plan.outer,
+            plan.validation,
+            self.steps,
+            self.meta_batch,
+            run_dir,
+            validate_every=self.validate_every or None,
+            patience=self.patience or None,
+            seed=self.seed,
+            device=self.device,
+            precision=self.precision,
+            compile=self.compile,
+            resume=resume,
+            progress=progress,
+            tensorboard=self.tensorboard,
+            settings={"recipe": self.name, "options": dataclasses.asdict(self)},
+            **plan.options,
+        )
+
+
+def of_run(run_dir: str | os.PathLike[str]) -> Recipe:
+    """Return the recipe of a run folder, with the options that it ran with.
+
+    Raises:
+        CheckpointError: the run was not made by a recipe, or by one that this version lacks.
+    """
+    run = read_json(Path(run_dir) / RUN)
+    settings = run.get("settings") if isinstance(run, dict) else None
+    if not isinstance(settings, dict) or "recipe" not in settings:
+        raise CheckpointError(
+            f"{run_dir} was not made by a recipe, so its tasks are not known; evaluate it in Python with "
+            "quickstudy.evaluate(quickstudy.load(run_dir), tasks)"
+        )
+    build = lookup("recipe", settings["recipe"]).build
+    known = {field.name for field in dataclasses.fields(build)}  # type: ignore[arg-type]
+    options = {name: value for name, value in settings.get("options", {}).items() if name in known}
+    return build(**{name: tuple(v) if isinstance(v, list) else v for name, v in options.items()})  # type: ignore[no-any-return]

@@ -1,0 +1,76 @@
+"""Recipes of the baselines: a net trained on all meta-training classes at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from quickstudy import learners
+from quickstudy.core import Learner
+from quickstudy.datasets.base import ClassData
+from quickstudy.recipes.few_shot import FewShotRecipe
+from quickstudy.registry import register
+from quickstudy.tasks.base import TaskDistribution
+from quickstudy.tasks.supervised import Supervised
+
+
+@dataclass
+class PretrainedRecipe(FewShotRecipe):
+    """What recipes of pretrained nets share."""
+
+    rows: int = 128
+    """Rows of a pretraining mini-batch."""
+    meta_batch: int = 1
+
+    def make_train(self, train: ClassData) -> TaskDistribution:
+        """Return supervised mini-batches."""
+        return Supervised(train, self.rows, self.seed)
+
+
+@register("recipe", "glyphs-finetune", paper="Chen et al. 2019")
+@dataclass
+class GlyphsFineTune(PretrainedRecipe):
+    """Fine-tuning of a pretrained net on glyphs."""
+
+    adapts: Literal["head", "all"] = "head"
+    """What is fine-tuned."""
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return the baseline."""
+        return learners.FineTune(self.net(), len(train.classes), adapts=self.adapts, batch_norm=self.batch_norm)
+
+
+@register("recipe", "glyphs-baselineplusplus", paper="Chen et al. 2019")
+@dataclass
+class GlyphsBaselinePlusPlus(PretrainedRecipe):
+    """Baseline++ on glyphs."""
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return the baseline."""
+        return learners.BaselinePlusPlus(self.net(), len(train.classes), batch_norm=self.batch_norm)
+
+
+@register("recipe", "glyphs-logistic", paper="Tian et al. 2020")
+@dataclass
+class GlyphsLogistic(PretrainedRecipe):
+    """Logistic regression on a pretrained net's features, on glyphs."""
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return the baseline."""
+        return learners.LogisticRegressionOnFeatures(self.net(), len(train.classes), batch_norm=self.batch_norm)
+
+
+@register("recipe", "omniglot-finetune", paper="Chen et al. 2019")
+@dataclass
+class OmniglotFineTune(GlyphsFineTune):
+    """Fine-tuning of a pretrained net on Omniglot."""
+
+    data: Literal["glyphs", "omniglot"] = "omniglot"
+
+
+@register("recipe", "omniglot-logistic", paper="Tian et al. 2020")
+@dataclass
+class OmniglotLogistic(GlyphsLogistic):
+    """Logistic regression on a pretrained net's features, on Omniglot."""
+
+    data: Literal["glyphs", "omniglot"] = "omniglot"

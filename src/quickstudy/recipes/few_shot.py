@@ -1,0 +1,100 @@
+"""Few-shot image recipes: every method on glyphs and on Omniglot, from one configuration each.
+
+`FewShotRecipe` says how tasks are made; a subclass in `metric.py`, `optimization.py` or `baselines.py` says which
+learner and with which settings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import manual_seed, nn
+
+from quickstudy import datasets, nets, outer
+from quickstudy.core import Learner
+from quickstudy.datasets.base import ClassData, with_rotations
+from quickstudy.functional.calls import BatchNormPolicy
+from quickstudy.nets.conv4 import Norm
+from quickstudy.outer.base import Outer, Schedule
+from quickstudy.recipes.base import Plan, Recipe
+from quickstudy.tasks.base import TaskDistribution
+from quickstudy.tasks.few_shot import FewShot
+
+
+@dataclass
+class FewShotRecipe(Recipe):
+    """N-way K-shot classification of 28x28 drawings with a Conv4 net."""
+
+    data: Literal["glyphs", "omniglot"] = "glyphs"
+    """'glyphs' (split by script) or 'omniglot' (Vinyals' classes with rotations; tested on his validation classes)."""
+    ways: int = 5
+    """Classes a task in validation and test."""
+    shots: int = 1
+    """Support rows a class in validation and test."""
+    queries: int = 15
+    """Query rows a class in validation and test."""
+    train_ways: int = 5
+    """Classes a task in meta-training."""
+    train_shots: int = 1
+    """Support rows a class in meta-training."""
+    train_queries: int = 5
+    """Query rows a class in meta-training."""
+    hidden: int = 64
+    """Filters of each block of the net."""
+    norm: Norm = "batch"
+    """Normalisation in the net: 'batch', 'group', 'layer' or 'none'."""
+    batch_norm: BatchNormPolicy = "support"
+    """Where batch statistics for queries come from: 'support' or 'transductive'."""
+    lr: float = 1e-3
+    """Outer learning rate (Adam)."""
+    schedule: Schedule = "cosine"
+    """Of the outer learning rate: 'constant', 'cosine', 'linear' or 'halving'."""
+    steps: int = 1000
+    meta_batch: int = 4
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return the learner, given the meta-training data."""
+        raise NotImplementedError
+
+    def make_outer(self) -> Outer:
+        """Return the outer optimiser."""
+        return outer.Gradient(lr=self.lr, schedule=self.schedule)
+
+    def make_train(self, train: ClassData) -> TaskDistribution:
+        """Return the meta-training tasks."""
+        return FewShot(train, self.train_ways, self.train_shots, self.train_queries, seed=self.seed)
+
+    def net(self, outputs: int | None = None, flatten: bool = True, context: int = 0) -> nn.Module:
+        """Return the backbone."""
+        return nets.conv4(1, self.hidden, outputs, norm=self.norm, flatten=flatten, context=context)
+
+    def splits(self) -> tuple[ClassData, ClassData, ClassData]:
+        """Return meta-training, -validation and -test data."""
+        if self.data == "glyphs":
+            train, validation, test = datasets.glyphs().split(by="script", seed=0)
+            return train, validation, test
+        return omniglot_splits()
+
+    def plan(self) -> Plan:
+        """Return the objects that these options describe."""
+        train, validation, test = self.splits()
+        manual_seed(self.seed)  # the initial weights
+        return Plan(
+            learner=self.make_learner(train),
+            train=self.make_train(train),
+            validation=FewShot(validation, self.ways, self.shots, self.queries, seed=1),
+            test=FewShot(test, self.ways, self.shots, self.queries, seed=2),
+            outer=self.make_outer(),
+        )
+
+
+def omniglot_splits() -> tuple[ClassData, ClassData, ClassData]:
+    """Return Omniglot for training, for choosing, and for the figure; rotations by 90 degrees are classes.
+
+    The figure is on Vinyals' validation classes ('Vinyals-val'); a tenth of his training classes is held out for
+    choosing weights, so that nothing is chosen on what is reported.
+    """
+    listed, reported = datasets.omniglot_vinyals(subset="background", rotations=False)
+    train, validation = listed.split(fractions=(0.9, 0.1), seed=0)
+    return with_rotations(train), with_rotations(validation), with_rotations(reported)

@@ -1,0 +1,103 @@
+"""Recipes of the metric learners, on glyphs and Omniglot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from quickstudy import learners
+from quickstudy.core import Learner
+from quickstudy.datasets.base import ClassData
+from quickstudy.recipes.few_shot import FewShotRecipe
+from quickstudy.registry import register
+
+
+@register("recipe", "glyphs-protonet", paper="Snell et al. 2017")
+@dataclass
+class GlyphsProtoNet(FewShotRecipe):
+    """Prototypical network on glyphs."""
+
+    distance: Literal["euclidean", "cosine"] = "euclidean"
+    """Distance to the prototypes."""
+    train_ways: int = 20
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return a prototypical network."""
+        return learners.ProtoNet(self.net(), self.distance, self.batch_norm)
+
+
+@register("recipe", "omniglot-protonet", paper="Snell et al. 2017")
+@dataclass
+class OmniglotProtoNet(GlyphsProtoNet):
+    """Prototypical network on Omniglot: 60-way training as in the paper, tested on Vinyals-val."""
+
+    data: Literal["glyphs", "omniglot"] = "omniglot"
+    train_ways: int = 60
+    train_queries: int = 5
+    meta_batch: int = 1
+
+
+@register("recipe", "glyphs-siamese", paper="Hadsell et al. 2006; Koch et al. 2015")
+@dataclass
+class GlyphsSiamese(FewShotRecipe):
+    """Siamese network with contrastive or triplet loss on glyphs."""
+
+    objective: Literal["contrastive", "triplet"] = "triplet"
+    """Loss of pairs or of triplets."""
+    margin: float = 0.5
+    """Of either loss."""
+    train_ways: int = 20
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return a Siamese network."""
+        return learners.Siamese(self.net(), self.objective, self.margin, batch_norm=self.batch_norm)
+
+
+@register("recipe", "omniglot-siamese", paper="Hadsell et al. 2006; Koch et al. 2015")
+@dataclass
+class OmniglotSiamese(GlyphsSiamese):
+    """Siamese network on Omniglot."""
+
+    data: Literal["glyphs", "omniglot"] = "omniglot"
+
+
+@register("recipe", "glyphs-matching", paper="Vinyals et al. 2016")
+@dataclass
+class GlyphsMatchingNet(FewShotRecipe):
+    """Matching network on glyphs, with or without full-context embeddings."""
+
+    full_context: bool = False
+    """Embed every row in the context of the whole support."""
+    train_ways: int = 20
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return a matching network."""
+        return learners.MatchingNet(self.net(), self.full_context, batch_norm=self.batch_norm)
+
+
+@register("recipe", "omniglot-matching", paper="Vinyals et al. 2016")
+@dataclass
+class OmniglotMatchingNet(GlyphsMatchingNet):
+    """Matching network on Omniglot."""
+
+    data: Literal["glyphs", "omniglot"] = "omniglot"
+
+
+@register("recipe", "glyphs-relation", paper="Sung et al. 2018")
+@dataclass
+class GlyphsRelationNet(FewShotRecipe):
+    """Relation network on glyphs."""
+
+    train_ways: int = 10
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return a relation network."""
+        return learners.RelationNet(self.net(flatten=False), channels=self.hidden, batch_norm=self.batch_norm)
+
+
+@register("recipe", "omniglot-relation", paper="Sung et al. 2018")
+@dataclass
+class OmniglotRelationNet(GlyphsRelationNet):
+    """Relation network on Omniglot."""
+
+    data: Literal["glyphs", "omniglot"] = "omniglot"

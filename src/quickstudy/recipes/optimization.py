@@ -1,0 +1,175 @@
+"""Recipes of the optimisation-based learners, on glyphs and Omniglot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from quickstudy import learners, outer
+from quickstudy.core import Learner
+from quickstudy.datasets.base import ClassData
+from quickstudy.outer.base import Outer, Schedule
+from quickstudy.recipes.few_shot import FewShotRecipe
+from quickstudy.registry import register
+
+
+@dataclass
+class GradientRecipe(FewShotRecipe):
+    """What recipes with an inner loop share."""
+
+    inner_lr: float = 0.4
+    """Inner learning rate."""
+    inner_steps: int = 1
+    """Inner steps in meta-training."""
+    test_steps: int = 3
+    """Inner steps in evaluation."""
+
+    @property
+    def inner(self) -> dict[str, float | int | str]:
+        """The arguments that all these learners take."""
+        return {
+            "lr": self.inner_lr,
+            "steps": self.inner_steps,
+            "test_steps": self.test_steps,
+            "batch_norm": self.batch_norm,
+        }
+
+
+@register("recipe", "glyphs-maml", paper="Finn et al. 2017")
+@dataclass
+class GlyphsMAML(GradientRecipe):
+    """MAML on glyphs."""
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return MAML."""
+        return learners.MAML(self.net(self.ways), **self.inner)  # type: ignore[arg-type]
+
+
+@register("recipe", "omniglot-maml", paper="Finn et al. 2017")
+@dataclass
+class OmniglotMAML(GlyphsMAML):
+    """MAML on Omniglot."""
+
+    data: Literal["glyphs", "omniglot"] = "omniglot"
+
+
+@register("recipe", "glyphs-fomaml", paper="Finn et al. 2017")
+@dataclass
+class GlyphsFOMAML(GradientRecipe):
+    """First-order MAML on glyphs."""
+
+    inner_lr: float = 0.1
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return first-order MAML."""
+        return learners.FOMAML(self.net(self.ways), **self.inner)  # type: ignore[arg-type]
+
+
+@register("recipe", "glyphs-anil", paper="Raghu et al. 2020")
+@dataclass
+class GlyphsANIL(GradientRecipe):
+    """ANIL on glyphs."""
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return ANIL."""
+        return learners.ANIL(self.net(self.ways), **self.inner)  # type: ignore[arg-type]
+
+
+@register("recipe", "glyphs-metasgd", paper="Li et al. 2017")
+@dataclass
+class GlyphsMetaSGD(GradientRecipe):
+    """Meta-SGD on glyphs."""
+
+    inner_lr: float = 0.1
+    test_steps: int = 1
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return Meta-SGD."""
+        return learners.MetaSGD(self.net(self.ways), **self.inner)  # type: ignore[arg-type]
+
+
+@register("recipe", "glyphs-cavia", paper="Zintgraf et al. 2019")
+@dataclass
+class GlyphsCAVIA(GradientRecipe):
+    """CAVIA on glyphs, with a context of 100 numbers."""
+
+    context: int = 100
+    """Size of the context vector."""
+    inner_lr: float = 1.0
+    inner_steps: int = 2
+    test_steps: int = 2
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return CAVIA."""
+        return learners.CAVIA(self.net(self.ways, context=self.context), **self.inner)  # type: ignore[arg-type]
+
+
+@register("recipe", "glyphs-adml", paper="Yin et al. 2018")
+@dataclass
+class GlyphsADML(GradientRecipe):
+    """ADML on glyphs."""
+
+    epsilon: float = 0.1
+    """Size of the adversarial perturbation; pixels lie in [0, 1]."""
+    inner_lr: float = 0.2
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return ADML."""
+        return learners.ADML(self.net(self.ways), epsilon=self.epsilon, **self.inner)  # type: ignore[arg-type]
+
+
+@register("recipe", "glyphs-imaml", paper="Rajeswaran et al. 2019")
+@dataclass
+class GlyphsIMAML(GradientRecipe):
+    """Implicit MAML on glyphs."""
+
+    strength: float = 2.0
+    """How hard the inner loop is pulled to its start."""
+    cg_steps: int = 5
+    """Conjugate-gradient steps."""
+    inner_lr: float = 0.1
+    inner_steps: int = 8
+    test_steps: int = 16
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return implicit MAML."""
+        options = {**self.inner, "strength": self.strength, "cg_steps": self.cg_steps}
+        return learners.IMAML(self.net(self.ways), **options)  # type: ignore[arg-type]
+
+
+@register("recipe", "glyphs-protomaml", paper="Triantafillou et al. 2020")
+@dataclass
+class GlyphsProtoMAML(GradientRecipe):
+    """Proto-MAML on glyphs."""
+
+    inner_lr: float = 0.01
+    train_ways: int = 10
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return Proto-MAML."""
+        return learners.ProtoMAML(self.net(), **self.inner)  # type: ignore[arg-type]
+
+
+@register("recipe", "glyphs-reptile", paper="Nichol et al. 2018")
+@dataclass
+class GlyphsReptile(GradientRecipe):
+    """Reptile on glyphs: inner Adam, batches of 10, 10 training shots."""
+
+    inner_lr: float = 1e-3
+    inner_steps: int = 5
+    test_steps: int = 50
+    batch: int = 10
+    """Rows an inner step."""
+    train_shots: int = 10
+    train_queries: int = 5
+    lr: float = 1.0
+    schedule: Schedule = "linear"
+    meta_batch: int = 5
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return Reptile."""
+        return learners.Reptile(self.net(self.ways), batch=self.batch, **self.inner)  # type: ignore[arg-type]
+
+    def make_outer(self) -> Outer:
+        """Return Reptile's outer rule."""
+        return outer.Reptile(lr=self.lr, schedule=self.schedule)
