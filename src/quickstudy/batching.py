@@ -108,9 +108,7 @@ class TaskLosses:
     def __init__(self, objective: Objective, chunk_size: int | None = None, compile: bool = False) -> None:
         self.objective = objective
         self.chunk_size = chunk_size
-        self._compiled: Callable[..., Tensor] | None = (
-            torch.compile(self._losses, fullgraph=True) if compile else None
-        )
+        self._compiled: Callable[..., Tensor] | None = torch.compile(self._losses, fullgraph=True) if compile else None
 
     def _losses(self, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
         losses: Tensor = vmap(lambda task, key: self.objective(learner, task, key), randomness="different")(tasks, keys)
@@ -133,7 +131,7 @@ class TaskLosses:
         for part, part_keys in zip(chunks(tasks, self.chunk_size), chunks(keys, self.chunk_size), strict=True):
             loss = self(learner, part, part_keys)
             if loss.requires_grad:
-                (loss.sum() / total).backward()
+                (loss.sum() / total).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
         return torch.cat(losses)
 

@@ -174,7 +174,7 @@ def _register(cls: type, children: tuple[str, ...], static: tuple[str, ...]) -> 
         # No checks here: under vmap the parts are not tensors with values that could be looked at.
         found, kept = context
         values = dict.fromkeys(children) | dict(zip(found, parts, strict=True)) | dict(zip(static, kept, strict=True))
-        value = object.__new__(cls)
+        value: Any = object.__new__(cls)
         for name, part in values.items():
             object.__setattr__(value, name, part)
         return value

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.utils._pytree as pytree
@@ -194,6 +194,17 @@ def keep_pages() -> None:
             libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
+CHUNK_ELEMENTS = 4_000_000
+"""Input numbers of the tasks that are computed at once. A convolutional net keeps some hundreds of bytes of activations
+for each, so that a chunk stays in the order of a gigabyte; more tasks at once are no faster on CPUs."""
+
+
+def _chunk(task: Task) -> int:
+    """Return how many tasks like this batch of one are computed at once."""
+    leaves = [leaf for leaf in pytree.tree_leaves(task) if isinstance(leaf, Tensor)]
+    return max(1, CHUNK_ELEMENTS // max(1, sum(leaf.numel() for leaf in leaves)))
+
+
 @dataclass
 class _Trainer:
     learner: Learner
@@ -235,8 +246,7 @@ class _Trainer:
         self.parameters = parameters
         self.optimizer = self.outer.optimizer(parameters)
         if self.chunk is None:
-            # On a CPU a few tasks at once keep activations in cache; a GPU wants them all.
-            self.chunk = 4 if self.fabric.device.type == "cpu" else None
+            self.chunk = _chunk(self.tasks.batch(0, 1))
         self.losses = TaskLosses(self.objective, self.chunk, self.compile)
         self.writer: Any = None
         if self.folder is None:
@@ -263,7 +273,9 @@ class _Trainer:
             "threads": torch.get_num_threads(),
         }
         run = {"format": ckpt.VERSION, "version": _version(), **facts, "steps": self.steps, "settings": settings}
-        ckpt.write_json(self.folder / ckpt.RUN, {**run, "batch_norm": self.learner.batch_norm, "environment": environment})
+        ckpt.write_json(
+            self.folder / ckpt.RUN, {**run, "batch_norm": self.learner.batch_norm, "environment": environment}
+        )
         held_out = [] if self.validation is None else list(self.validation.classes)
         ckpt.write_json(self.folder / "classes.json", {"train": list(self.tasks.classes), "validation": held_out})
         self._write_rows()
@@ -324,7 +336,7 @@ class _Trainer:
         world, rank = self.fabric.world_size, self.fabric.global_rank
         start = (self.step * world + rank) * self.meta_batch
         indices = torch.arange(start, start + self.meta_batch)
-        batch = self._cast(self.tasks.draw(indices))
+        batch = self._to_dtype(self.tasks.draw(indices))
         device = self.fabric.device
         keys = random.fold_in(random.key(self.seed, device), indices.to(device))
         self.optimizer.zero_grad(set_to_none=True)
@@ -332,7 +344,8 @@ class _Trainer:
         grads = [p.grad for p in self.parameters if p.grad is not None]
         if world > 1:
             for p in self.parameters:
-                p.grad = self.fabric.all_reduce(torch.zeros_like(p) if p.grad is None else p.grad, reduce_op="mean")
+                own = torch.zeros_like(p) if p.grad is None else p.grad
+                p.grad = cast(Tensor, self.fabric.all_reduce(own, reduce_op="mean"))
             grads = [p.grad for p in self.parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads) if grads else torch.zeros((), device=device)
         loss = losses.mean()
@@ -346,13 +359,13 @@ class _Trainer:
         self.step += 1
         return float(loss)
 
-    def _cast(self, batch: Task) -> Task:
+    def _to_dtype(self, batch: Task) -> Task:
         dtype = self.parameters[0].dtype
 
-        def cast(leaf: Tensor) -> Tensor:
+        def convert(leaf: Tensor) -> Tensor:
             return leaf.to(dtype) if leaf.dtype.is_floating_point else leaf
 
-        return pytree.tree_map(cast, batch)  # type: ignore[no-any-return]
+        return pytree.tree_map(convert, batch)  # type: ignore[no-any-return]
 
     def _stop_non_finite(self, batch: Task, losses: Tensor, keys: Tensor) -> None:
         bad = (~torch.isfinite(losses)).nonzero().squeeze(1).tolist()
@@ -457,7 +470,7 @@ def _summary_writer(folder: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise InputError("tensorboard=True needs the extra: pip install 'quickstudy[tensorboard]'") from error
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
 
 @contextlib.contextmanager
@@ -474,7 +487,7 @@ def _deferred_signals() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         received.append(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (int(signal.SIGINT), int(signal.SIGTERM)):
         old[number] = signal.signal(number, handle)
     try:
         yield received

@@ -24,7 +24,7 @@ def one_hot(support: Any, dtype: torch.dtype) -> Tensor:
     """Return (S, N) indicators of the classes, all zero in padding rows."""
     # Not torch's one_hot, which looks at values and so cannot be mapped over tasks.
     classes = torch.arange(ways_of(support), device=support.labels.device)
-    indicators = (support.labels.unsqueeze(-1) == classes).to(dtype)
+    indicators: Tensor = (support.labels.unsqueeze(-1) == classes).to(dtype)
     return indicators if support.mask is None else indicators * support.mask.unsqueeze(-1).to(dtype)
 
 

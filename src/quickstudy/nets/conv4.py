@@ -21,7 +21,9 @@ def norm_layer(norm: Norm, channels: int) -> nn.Module:
         return nn.BatchNorm2d(channels, track_running_stats=False)
     if norm == "group":
         # At least 8 channels a group: on a 1x1 map a group of one channel would have no variance.
-        return nn.GroupNorm(max(g for g in (8, 4, 2, 1) if channels % g == 0 and (channels >= 8 * g or g == 1)), channels)
+        return nn.GroupNorm(
+            max(g for g in (8, 4, 2, 1) if channels % g == 0 and (channels >= 8 * g or g == 1)), channels
+        )
     if norm == "layer":
         return nn.GroupNorm(1, channels)
     if norm == "none":

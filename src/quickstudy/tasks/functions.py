@@ -96,17 +96,13 @@ class Sinusoid(FunctionTasks):
 
 _MODES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     # Parameter ranges of Vuorio et al. 2019, appendix on multimodal regression; u is (T, 4) uniform in [0, 1).
-    "sinusoid": lambda u, x: (
-        (0.1 + 4.9 * u[:, :1]) * torch.sin((0.5 + 1.5 * u[:, 1:2]) * x + 2 * math.pi * u[:, 2:3])
-    ),
+    "sinusoid": lambda u, x: (0.1 + 4.9 * u[:, :1]) * torch.sin((0.5 + 1.5 * u[:, 1:2]) * x + 2 * math.pi * u[:, 2:3]),
     "linear": lambda u, x: (-3 + 6 * u[:, :1]) * x + (-3 + 6 * u[:, 1:2]),
     "quadratic": lambda u, x: (
         torch.where(u[:, 3:4] < 0.5, -1.0, 1.0) * (0.02 + 0.13 * u[:, :1]) * (x - (-3 + 6 * u[:, 1:2])).square()
         + (-3 + 6 * u[:, 2:3])
     ),
-    "tanh": lambda u, x: (
-        (-3 + 6 * u[:, :1]) * torch.tanh(x - (-3 + 6 * u[:, 1:2])) + (-3 + 6 * u[:, 2:3])
-    ),
+    "tanh": lambda u, x: (-3 + 6 * u[:, :1]) * torch.tanh(x - (-3 + 6 * u[:, 1:2])) + (-3 + 6 * u[:, 2:3]),
     "l1": lambda u, x: (
         torch.where(u[:, 3:4] < 0.5, -1.0, 1.0) * (0.02 + 0.13 * u[:, :1]) * (x - (-3 + 6 * u[:, 1:2])).abs()
         + (-3 + 6 * u[:, 2:3])

@@ -120,7 +120,9 @@ class Mixture(TaskDistribution):
         }
 
 
-def by_group(data: ClassData, attribute: str, order: Order, block: int = 1000, seed: int = 0, **few_shot: Any) -> Mixture:
+def by_group(
+    data: ClassData, attribute: str, order: Order, block: int = 1000, seed: int = 0, **few_shot: Any
+) -> Mixture:
     """Return few-shot tasks whose classes come from one group each, in a chosen order of groups.
 
     Args:
@@ -138,5 +140,7 @@ def by_group(data: ClassData, attribute: str, order: Order, block: int = 1000, s
         groups.setdefault(value, []).append(index)
     ways = few_shot.get("ways", 5)
     needed = ways if isinstance(ways, int) else ways[1]
-    usable = sorted((name for name in groups if len(groups[name]) >= needed), key=lambda name: (-len(groups[name]), name))
+    usable = sorted(
+        (name for name in groups if len(groups[name]) >= needed), key=lambda name: (-len(groups[name]), name)
+    )
     return Mixture([FewShot(data.subset(groups[name]), **few_shot) for name in usable], order, block, seed)

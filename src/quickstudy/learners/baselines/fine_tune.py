@@ -148,4 +148,4 @@ class BaselinePlusPlus(FineTune):
         # An absent class has a zero vector, whose norm has no derivative: a tiny offset gives it one.
         weight = theta["head.weight"]
         unit = weight / (weight.square().sum(-1, keepdim=True) + 1e-12).sqrt()
-        return scale * F.linear(F.normalize(features, dim=-1), unit)  # type: ignore[no-any-return]
+        return scale * F.linear(F.normalize(features, dim=-1), unit)

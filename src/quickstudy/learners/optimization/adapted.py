@@ -53,7 +53,9 @@ class AllParameters(Adapted):
 
 def last_layer(net: nn.Module) -> str:
     """Return the name of the last module that holds parameters itself: the head, by convention."""
-    names = [name for name, module in net.named_modules() if any(True for _ in module.parameters(recurse=False))]
+    names: list[str] = [
+        name for name, module in net.named_modules() if any(True for _ in module.parameters(recurse=False))
+    ]
     if not names:
         raise InputError("the net has no parameters, so it has no head to adapt")
     return names[-1]

@@ -76,12 +76,12 @@ class Implicit:
         def solve(theta: Theta, vector: Theta, support: Any) -> Theta:
             def damped(v: Theta) -> Theta:
                 # H is symmetric, so a vector-Jacobian product of the gradient is the Hessian-vector product.
-                _, pull = vjp(lambda t: grad(loss)(t, support), theta)
+                pull = vjp(lambda t: grad(loss)(t, support), theta)[1]
                 return {name: v[name] + pull(v)[0][name] / self.strength for name in v}
 
             return conjugate_gradient(damped, vector, self.cg_steps)
 
-        outputs = _Implicit.apply(
+        outputs = _Implicit.apply(  # type: ignore[no-untyped-call]
             names, spec, len(leaves), solve, *(end[n].detach() for n in names), *leaves, *(start[n] for n in names)
         )
         return dict(zip(names, outputs, strict=True))
@@ -109,7 +109,8 @@ class _Implicit(torch.autograd.Function):
         support = pytree.tree_unflatten(list(saved[n:]), ctx.spec)
         with torch.no_grad():
             solved = ctx.solve(theta, dict(zip(ctx.names, cotangents, strict=True)), support)
-        return (None,) * (4 + n + ctx.rows) + tuple(solved[name] for name in ctx.names)
+        nothing: tuple[Any, ...] = (None,) * (4 + n + ctx.rows)
+        return (*nothing, *(solved[name] for name in ctx.names))
 
 
 def conjugate_gradient(matvec: Callable[[Theta], Theta], b: Theta, steps: int) -> Theta:

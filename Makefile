@@ -1,0 +1,42 @@
+# Two commands do everything on a machine that has Python 3.11 or newer: `make demo` and `make test`.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test test-slow lint types docs check clean help
+
+help: ## Show this help
+	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: $(STAMP) ## Meta-train on embedded data, evaluate on writing systems never seen, write a report (about 8 minutes)
+	$(BIN)/quickstudy demo
+
+test: $(STAMP) ## Run the tests
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP) ## Run the tests that take minutes, too
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+lint: $(STAMP) ## Check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP) ## Check types
+	$(BIN)/mypy
+
+docs: $(STAMP) ## Run every example of README and docs, and check that generated pages are current
+	$(BIN)/python docs/build.py --check
+	$(BIN)/python -m pytest -q -m docs tests/test_docs.py
+
+check: test lint types docs ## Everything that CI checks
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Quickstudy needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean: ## Remove the environment and runs
+	rm -rf $(VENV) runs build dist src/*.egg-info
