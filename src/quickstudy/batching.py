@@ -51,6 +51,11 @@ def chunks(tasks: Any, size: int | None) -> Iterator[Any]:
         yield select(tasks, slice(start, start + (size or total)))
 
 
+def to_dtype(tasks: Any, dtype: torch.dtype) -> Any:
+    """Return tasks with all floating numbers in a dtype, say that of a learner's parameters."""
+    return pytree.tree_map(lambda leaf: leaf.to(dtype) if leaf.dtype.is_floating_point else leaf, tasks)
+
+
 def map_tasks(function: Callable[..., Any], *batched: Any, chunk_size: int | None = None) -> Any:
     """Apply a function of one task to each task of a batch.
 

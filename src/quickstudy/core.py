@@ -24,7 +24,8 @@ import torch.nn.functional as F
 import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
-from quickstudy.functional.checks import as_inputs, as_labels, check_rows
+from quickstudy.errors import InputError
+from quickstudy.functional.checks import as_inputs, as_labels, as_tensor, check_rows
 
 State = Any
 """What `adapt` returns: an immutable pytree of tensors (NamedTuple, tuple, dict). `predict` never changes it."""
@@ -55,6 +56,7 @@ class Examples:
     ) -> None:
         if check:
             inputs, labels = as_inputs(inputs), as_labels(labels)
+            mask = None if mask is None else as_tensor(mask)
             ways = check_rows(inputs, labels, mask, ways)
         object.__setattr__(self, "inputs", inputs)
         object.__setattr__(self, "labels", labels)
@@ -120,6 +122,12 @@ class Learner(nn.Module):
         return self.batch_norm != "transductive"
 
     @property
+    def exact_meta_gradient(self) -> bool:
+        """Whether autograd through `adapt` gives the true derivative of the loss: False where a method leaves terms out
+        (first order), approximates them (implicit) or does not meta-learn through `adapt` at all."""
+        return True
+
+    @property
     def batch_norm(self) -> str:
         """Batch normalisation policy, named in every result: 'support', 'transductive' or 'none'."""
         return "none"
@@ -148,6 +156,11 @@ class Resumable(Protocol):
 def prediction_loss(outputs: Tensor, examples: Examples) -> Tensor:
     """Return the masked mean loss of outputs (S, N, ...) or (S, ...): cross-entropy for integer labels, else MSE."""
     if examples.labels.dtype.is_floating_point:
+        if outputs.numel() != examples.labels.numel():
+            raise InputError(
+                f"outputs {tuple(outputs.shape)} do not fit targets {tuple(examples.labels.shape)}; build the net with as "
+                "many outputs as a row has targets"
+            )
         losses = (outputs - examples.labels.reshape(outputs.shape)).square()
     else:
         losses = F.cross_entropy(outputs, examples.labels, reduction="none")

@@ -123,7 +123,8 @@ def evaluate(
 
     Args:
         learner: any learner; it is evaluated in evaluation mode and left in the mode it had.
-        distribution: where tasks come from; its first `tasks` tasks under `seed` are the bank. A `Bank` is used as is.
+        distribution: where tasks come from; its first `tasks` tasks under `seed` are the bank. A `Bank` is used as is,
+            at most as many tasks as it has.
         tasks: number of tasks; at least 600 for a figure that is to be published.
         chunk: tasks at once; None chooses.
         seed: the bank's seed.
@@ -132,7 +133,7 @@ def evaluate(
         progress: called with (tasks done, tasks).
 
     Raises:
-        InputError: no task, or more than a bank holds.
+        InputError: no task.
     """
     if tasks < 1:
         raise InputError(f"tasks must be at least 1, not {tasks}")
@@ -141,8 +142,9 @@ def evaluate(
     where = torch.device(device) if device is not None else _device_of(learner)
     learner.to(where)
     bank.to(where)
-    was_training = learner.training
+    modes = [(module, module.training) for module in learner.modules()]
     learner.eval()
+    dtype = next((p.dtype for p in learner.parameters() if p.dtype.is_floating_point), None)
     steps = _curve_length(learner, curve_steps)
     size = chunk or 25
     scores, curves, confidences, rights = [], [], [], []
@@ -151,7 +153,7 @@ def evaluate(
         with torch.no_grad():
             for start in range(0, tasks, size):
                 indices = torch.arange(start, min(start + size, tasks))
-                batch = bank.draw(indices)
+                batch = bank.draw(indices) if dtype is None else batching.to_dtype(bank.draw(indices), dtype)
                 outputs, curve = _outputs(learner, batch, _keys(indices, seed, where), steps, bank.metric)
                 scores.append(_score(outputs, batch.query, bank.metric))
                 curves.append(curve)
@@ -162,7 +164,8 @@ def evaluate(
                 if progress is not None:
                     progress(min(start + size, tasks), tasks)
     finally:
-        learner.train(was_training)
+        for module, training in modes:
+            module.training = training
     calibration, reliability = math.nan, np.zeros((0, 3))
     if confidences:
         calibration, reliability = calibration_error(torch.cat(confidences), torch.cat(rights))
@@ -189,7 +192,7 @@ def compare(
         tasks: as for `evaluate`.
         options: further arguments of `evaluate`.
     """
-    bank = distribution if isinstance(distribution, Bank) else distribution.bank(tasks)
+    bank = distribution if isinstance(distribution, Bank) else distribution.bank(tasks, options.get("seed", BANK_SEED))
     reports = {name: evaluate(learner, bank, tasks, **options) for name, learner in learners.items()}
     return reports, differences(reports)
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import numpy as np
+
 from quickstudy.errors import CheckpointError, unknown_name
 
 Item = TypeVar("Item", bound=Callable[..., Any])
@@ -32,6 +34,9 @@ class Entry:
         """First line of the docstring."""
         return (inspect.getdoc(self.build) or "").partition("\n")[0]
 
+
+PARTS = ("learner", "net", "rule", "differentiation", "outer")
+"""Kinds that `build` builds from a file. Not data sets, which read files and download."""
 
 TABLES: dict[str, dict[str, Entry]] = {}
 
@@ -107,6 +112,8 @@ def lookup(kind: str, name: str) -> Entry:
 
 def describe(value: Any) -> Any:
     """Return JSON that `build` turns into an equal object, or {'custom': type} where that is impossible."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (list, tuple)):
@@ -130,6 +137,8 @@ def build(description: Any) -> Any:
     if not isinstance(description, dict):
         return description
     if "dict" in description:
+        if not isinstance(description["dict"], dict):
+            raise CheckpointError("not a description of a dict")
         return {key: build(item) for key, item in description["dict"].items()}
     if "custom" in description:
         raise CheckpointError(
@@ -137,10 +146,12 @@ def build(description: Any) -> Any:
             "description; build the learner as for training and pass it: quickstudy.load(run_dir, learner=...)"
         )
     kinds = [key for key in description if key != "arguments"]
-    if len(kinds) != 1 or not isinstance(description.get("arguments"), dict):
+    if len(kinds) != 1 or kinds[0] not in PARTS or not isinstance(description.get("arguments"), dict):
         raise CheckpointError(f"not a description of an object: keys {sorted(description)}")
     try:
         entry = lookup(kinds[0], description[kinds[0]])
         return entry.build(**{key: build(item) for key, item in description["arguments"].items()})
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
         raise CheckpointError(f"cannot rebuild {kinds[0]} '{description[kinds[0]]}': {error}") from error

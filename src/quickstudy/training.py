@@ -292,6 +292,13 @@ class _Trainer:
 
     def _restore(self, content: dict[str, Any]) -> None:
         assert self.folder is not None
+        lacking = {"learner", "optimizer", "step", "best", "best_step", "since_best", "history", "random"} - set(
+            content
+        )
+        if lacking:
+            raise CheckpointError(
+                f"{self.folder / ckpt.LAST} lacks {sorted(lacking)}: not a checkpoint of meta-training"
+            )
         ckpt.load_weights(self.learner, content["learner"], self.folder / ckpt.LAST)
         self.optimizer.load_state_dict(content["optimizer"])
         self.step, self.best_step, self.since_best = content["step"], content["best_step"], content["since_best"]
@@ -308,7 +315,8 @@ class _Trainer:
 
     def run(self, show: bool) -> Run:
         """Train until done, early stop, interruption or a non-finite loss."""
-        stopped = False
+        # A run that had stopped early stays stopped when it is started again.
+        stopped = self.patience is not None and self.since_best >= self.patience
         saved_at = time.monotonic()
         with _deferred_signals() as received, open_progress(show and self.fabric.global_rank == 0) as bar:
             bar.start(self.steps, self.step)
@@ -336,7 +344,7 @@ class _Trainer:
         world, rank = self.fabric.world_size, self.fabric.global_rank
         start = (self.step * world + rank) * self.meta_batch
         indices = torch.arange(start, start + self.meta_batch)
-        batch = self._to_dtype(self.tasks.draw(indices))
+        batch: Task = batching.to_dtype(self.tasks.draw(indices), self.parameters[0].dtype)
         device = self.fabric.device
         keys = random.fold_in(random.key(self.seed, device), indices.to(device))
         self.optimizer.zero_grad(set_to_none=True)
@@ -358,14 +366,6 @@ class _Trainer:
         self.optimizer.step()
         self.step += 1
         return float(loss)
-
-    def _to_dtype(self, batch: Task) -> Task:
-        dtype = self.parameters[0].dtype
-
-        def convert(leaf: Tensor) -> Tensor:
-            return leaf.to(dtype) if leaf.dtype.is_floating_point else leaf
-
-        return pytree.tree_map(convert, batch)  # type: ignore[no-any-return]
 
     def _stop_non_finite(self, batch: Task, losses: Tensor, keys: Tensor) -> None:
         bad = (~torch.isfinite(losses)).nonzero().squeeze(1).tolist()

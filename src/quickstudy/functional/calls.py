@@ -67,10 +67,10 @@ def call(
     Raises:
         UnsupportedLayerError: a layer cannot be batched over tasks; the message names it.
     """
-    for module in net.modules():
-        # In training mode these layers count batches in place, which no transform allows; statistics come from us.
-        if isinstance(module, BATCH_NORMS) and module.training:
-            module.training = False
+    # In training mode these layers count batches in place, which no transform allows; statistics come from us.
+    counting = [module for module in net.modules() if isinstance(module, BATCH_NORMS) and module.training]
+    for module in counting:
+        module.training = False
     mode = _Corrections(given, mask)
     args: tuple[Any, ...] = (*inputs, *extra) if isinstance(inputs, tuple) else (inputs, *extra)
     kwargs: dict[str, Any] = {}
@@ -84,6 +84,9 @@ def call(
             raise
         raise_naming_layer(net, error)
         raise
+    finally:
+        for module in counting:
+            module.training = True
     return output, tuple(mode.used)
 
 
@@ -234,7 +237,9 @@ def _embedding_bag(
     rows = F.embedding(input, weight, padding_idx)
     keep = torch.ones_like(input, dtype=torch.bool) if padding_idx is None else input != padding_idx
     if mode == "max":
-        return rows.masked_fill(~keep.unsqueeze(-1), -math.inf).amax(1)
+        # A bag of padding alone is zero, as in torch.
+        found = rows.masked_fill(~keep.unsqueeze(-1), -math.inf).amax(1)
+        return torch.where(keep.any(1, keepdim=True), found, 0.0)
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.unsqueeze(-1)
     total = (rows * keep.unsqueeze(-1)).sum(1)

@@ -51,7 +51,7 @@ def check_rows(inputs: Any, labels: Tensor, mask: Tensor | None, ways: int | Non
             raise InputError(f"inputs of shape {shape} and {rows} labels: the first dimensions must agree")
         if leaf.dtype.is_floating_point:
             check_finite("inputs", leaf)
-    if mask is not None and (mask.dtype != torch.bool or mask.shape[:1] != labels.shape[:1]):
+    if mask is not None and (mask.dtype != torch.bool or mask.shape != labels.shape[:1]):
         raise InputError(f"mask must be ({rows},) booleans, not {tuple(mask.shape)} of {mask.dtype}")
     if labels.dtype.is_floating_point:
         check_finite("labels", labels)

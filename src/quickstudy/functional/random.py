@@ -77,7 +77,8 @@ def choose(keys: Tensor, limit: Tensor | int, count: int) -> Tensor:
     """
     limit = torch.as_tensor(limit, device=keys.device).expand(keys.shape)
     draws = uniform(keys, count, dtype=torch.float64)
-    picked = torch.full((*keys.shape, count), -1, dtype=torch.int64, device=keys.device)
+    # Like the draws, so that it is mapped over where they are.
+    picked = torch.full_like(draws, -1, dtype=torch.int64)
     for i in range(count):
         top = limit - count + i
         candidate = (draws[..., i] * (top + 1)).floor().long()

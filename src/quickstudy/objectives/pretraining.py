@@ -15,4 +15,10 @@ def pretraining(learner: Learner, task: Task, key: Tensor) -> Tensor:
     classify = getattr(learner, "classify", None)
     if classify is None:
         raise InputError(f"{type(learner).__name__} has no pretraining head; use the objective query_loss")
-    return prediction_loss(classify(task.query), task.query)
+    logits = classify(task.query)
+    if logits.shape[1] != task.query.ways:
+        raise InputError(
+            f"the pretraining head has {logits.shape[1]} classes and the tasks {task.query.ways}; pretrain on "
+            f"tasks.Supervised(data), and build the learner with classes=len(data.classes)"
+        )
+    return prediction_loss(logits, task.query)

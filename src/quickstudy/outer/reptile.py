@@ -58,6 +58,10 @@ class Reptile(Outer):
                 batching.chunks(tasks, losses.chunk_size), batching.chunks(keys, losses.chunk_size), strict=True
             ):
                 states = batching.adapt(learner, part.support, part_keys)
+                if not hasattr(states, "theta"):
+                    raise InputError(
+                        f"{type(learner).__name__} does not end with one theta to move towards; use outer.Gradient"
+                    )
                 foreign = sorted(set(states.theta) - set(named))
                 if foreign:
                     raise InputError(

@@ -72,6 +72,8 @@ class FineTune(PretrainedLearner):
         super().__init__(net, classes, self.cosine, batch_norm)
         if adapts not in ("head", "all"):
             raise unknown_name("part to adapt", adapts, ("head", "all"))
+        if optimizer not in ("sgd", "adam"):
+            raise unknown_name("optimizer", optimizer, ("sgd", "adam"))
         if steps < 0:
             raise InputError(f"steps must be 0 or more, not {steps}")
         self.rule: Rule = Adam(lr) if optimizer == "adam" else SGD(lr)

@@ -56,6 +56,11 @@ class PretrainedLearner(Learner):
         self.pretraining_head: nn.Module = CosineHead(size, classes) if cosine else nn.Linear(size, classes)
 
     @property
+    def exact_meta_gradient(self) -> bool:
+        """Nothing passes back from tasks to the body."""
+        return False
+
+    @property
     def batch_norm(self) -> str:
         """The policy, if the net has batch norm at all."""
         return self.policy if uses_batch_statistics(self.net) else "none"

@@ -79,9 +79,7 @@ class MatchingNet(MetricLearner):
         """Embed the support."""
         features, statistics = self.embed_support(support)
         if self.full_context:
-            (forth_back, _), _ = call(self.g, features.unsqueeze(1))
-            forth, back = forth_back.squeeze(1).chunk(2, -1)
-            features = features + forth + back
+            features = self._in_context(features, support.mask)
         return Support(features, one_hot(support, features.dtype), present(support), statistics)
 
     def predict(self, state: Support, inputs: Any) -> Tensor:
@@ -95,6 +93,21 @@ class MatchingNet(MetricLearner):
         # log sum_i a_i y_ik, summed in the log domain so that small probabilities keep their gradient.
         per_class = attention.unsqueeze(-1) + torch.where(state.indicators > 0, 0.0, ABSENT)
         return mask_absent(torch.logsumexp(per_class, 1), state.present)
+
+    def _in_context(self, features: Tensor, mask: Tensor | None) -> Tensor:
+        def read(rows: Tensor) -> tuple[Tensor, Tensor]:
+            (outputs, _), _ = call(self.g, rows.unsqueeze(1))
+            forth, back = outputs.squeeze(1).chunk(2, -1)
+            return forth, back
+
+        if mask is None:
+            forth, back = read(features)
+        else:
+            # Each direction reads padding after all real rows, so that these know nothing of it.
+            real_first, real_last = (~mask).long().argsort(stable=True), mask.long().argsort(stable=True)
+            forth = read(features[real_first])[0][real_first.argsort()]
+            back = read(features[real_last])[1][real_last.argsort()]
+        return features + forth + back
 
     def _read(self, features: Tensor, state: Support) -> Tensor:
         rows = state.indicators.sum(-1) > 0

@@ -89,11 +89,13 @@ class RelationNet(MetricLearner):
     def adapt(self, support: Examples) -> Relations:
         """Average the feature maps of each class."""
         features, statistics = self.embed_support(support)
-        means = class_means(features, support)
+        means, is_present = class_means(features, support), present(support)
         pair_statistics: Statistics = ()
         if self.batch_norm == "support":
-            _, pair_statistics = call(self.relation, self._pairs(features, means))
-        return Relations(means, present(support), statistics, pair_statistics)
+            rows = torch.ones_like(support.labels, dtype=torch.bool) if support.mask is None else support.mask
+            pairs = (rows.unsqueeze(1) & is_present).flatten()
+            _, pair_statistics = call(self.relation, self._pairs(features, means), mask=pairs)
+        return Relations(means, is_present, statistics, pair_statistics)
 
     def predict(self, state: Relations, inputs: Any) -> Tensor:
         """Return (Q, N) scores before the sigmoid."""

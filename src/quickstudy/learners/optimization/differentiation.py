@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.utils._pytree as pytree
@@ -26,6 +26,9 @@ Loss = Callable[[Theta, Any], Tensor]
 class Unrolled:
     """Through every inner step, second order."""
 
+    exact: ClassVar[bool] = True
+    """Whether the outer gradient is the true derivative."""
+
     def gradient(self, loss: Loss, theta: Theta, support: Any) -> Theta:
         """Return dL/dtheta, itself differentiable."""
         return grad(loss)(theta, support)  # type: ignore[no-any-return]
@@ -39,6 +42,8 @@ class Unrolled:
 @dataclass(frozen=True)
 class FirstOrder:
     """Inner gradients are constants: d theta' / d theta_0 = I."""
+
+    exact: ClassVar[bool] = False
 
     def gradient(self, loss: Loss, theta: Theta, support: Any) -> Theta:
         """Return dL/dtheta as constants. `grad` turns recording on for itself only."""
@@ -60,6 +65,7 @@ class Implicit:
     outer gradient is found by `cg_steps` of conjugate gradient (algorithm 2).
     """
 
+    exact: ClassVar[bool] = False
     strength: float
     cg_steps: int = 5
 

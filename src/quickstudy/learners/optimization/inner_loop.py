@@ -88,6 +88,11 @@ class GradientLearner(Learner):
         return self.batch is None
 
     @property
+    def exact_meta_gradient(self) -> bool:
+        """Unrolled gradients are exact; first-order and implicit ones are not meant to be."""
+        return self.differentiation.exact
+
+    @property
     def batch_norm(self) -> str:
         """The policy, if the net has batch norm at all."""
         return self.policy if uses_batch_statistics(self.adapted.net) else "none"
@@ -97,11 +102,11 @@ class GradientLearner(Learner):
         """Steps that `adapt` takes in the present mode."""
         return self.steps if self.training or self.test_steps is None else self.test_steps
 
-    def inner_loss(self, theta: Theta, support: Examples) -> Tensor:
-        """Return the loss that inner steps descend."""
+    def inner_loss(self, theta: Theta, support: Examples, is_present: Tensor | None = None) -> Tensor:
+        """Return the loss that inner steps descend, over the classes (N,) that are present; None looks at the rows."""
         outputs, _ = self.adapted.apply(theta, support.inputs, None, support.mask)
         if support.ways is not None:
-            outputs = mask_absent(slice_ways(outputs, support), present(support))
+            outputs = mask_absent(slice_ways(outputs, support), present(support) if is_present is None else is_present)
         return prediction_loss(outputs, support)
 
     def start(self, support: Examples, key: Tensor | None = None) -> InnerState:
@@ -112,6 +117,9 @@ class GradientLearner(Learner):
         if self.batch is not None and self.batch < len(support):
             key = random.key(0, like.device) if key is None else key
             order = random.permutation(key, len(support))
+            if support.mask is not None:
+                # Padding last, where no mini-batch reaches.
+                order = order[(~support.mask[order]).long().argsort(stable=True)]
         return InnerState(
             theta=theta,
             initial=theta,
@@ -125,7 +133,13 @@ class GradientLearner(Learner):
     def step(self, state: InnerState, support: Examples) -> InnerState:
         """Make one inner step."""
         rows = self._rows(state, support)
-        grads = self.differentiation.gradient(self.inner_loss, state.theta, rows)
+        # A mini-batch may lack a class that the task has: the task decides which classes compete.
+        is_present = state.present if isinstance(state.present, Tensor) else None
+
+        def loss(theta: Theta, rows: Examples) -> Tensor:
+            return self.inner_loss(theta, rows, is_present)
+
+        grads = self.differentiation.gradient(loss, state.theta, rows)
         theta, rule = self.rule.update(grads, state.rule, state.theta)
         return state._replace(theta=theta, rule=rule, step=state.step + 1)
 
@@ -155,12 +169,14 @@ class GradientLearner(Learner):
     def _rows(self, state: InnerState, support: Examples) -> Examples:
         if self.batch is None or not isinstance(state.order, Tensor):
             return support
-        size = len(support)
+        slots = torch.arange(self.batch, device=state.order.device)
+        size = torch.full_like(state.step, len(support)) if support.mask is None else support.mask.sum().clamp_min(1)
         # Each pass over the support takes its rows in the same random order; `step` counts on across passes.
-        picked = state.order[(state.step * self.batch + torch.arange(self.batch, device=state.order.device)) % size]
+        picked = state.order[(state.step * self.batch + slots) % size]
 
         def take(leaf: Tensor) -> Tensor:
             return leaf[picked]
 
-        mask = None if support.mask is None else take(support.mask)
+        # With fewer real rows than a batch, each comes once.
+        mask = None if support.mask is None else take(support.mask) & (slots < size)
         return Examples(pytree.tree_map(take, support.inputs), take(support.labels), mask, support.ways, check=False)

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from torch import nn
 
+from quickstudy.errors import unknown_name
 from quickstudy.functional.calls import BatchNormPolicy
 from quickstudy.learners.optimization.adapted import AllParameters
 from quickstudy.learners.optimization.differentiation import FirstOrder
@@ -49,5 +50,7 @@ class Reptile(GradientLearner):
         optimizer: str = "adam",
         batch_norm: BatchNormPolicy = "support",
     ) -> None:
+        if optimizer not in ("adam", "sgd"):
+            raise unknown_name("optimizer", optimizer, ("adam", "sgd"))
         rule: Rule = Adam(lr, betas=(0.0, 0.999)) if optimizer == "adam" else SGD(lr)
         super().__init__(AllParameters(net), rule, FirstOrder(), steps, test_steps, batch_norm, batch)
