@@ -3,6 +3,7 @@
 from quickstudy.tasks.base import Bank, TaskDistribution
 from quickstudy.tasks.few_shot import FewShot
 from quickstudy.tasks.functions import FunctionTasks, Linear, MultiModal, Sinusoid
+from quickstudy.tasks.meta_dataset_tasks import MetaDataset
 from quickstudy.tasks.orders import Mixture, by_group
 from quickstudy.tasks.supervised import Supervised
 
@@ -11,6 +12,7 @@ __all__ = [
     "FewShot",
     "FunctionTasks",
     "Linear",
+    "MetaDataset",
     "Mixture",
     "MultiModal",
     "Sinusoid",

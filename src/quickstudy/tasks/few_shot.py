@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Self
 
 import torch
@@ -14,10 +13,9 @@ from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional import random
 from quickstudy.registry import register
 from quickstudy.tasks.base import Plan, TaskDistribution
+from quickstudy.tasks.rows import Augment, examples
 
 Range = int | tuple[int, int]
-Augment = Callable[[Tensor, Tensor], Tensor]
-"""(inputs (T, S, ...), keys (T,)) -> inputs."""
 
 
 def parse_range(name: str, value: Range) -> tuple[int, int]:
@@ -186,21 +184,7 @@ class FewShot(TaskDistribution):
     def _examples(self, rows: Tensor, part: int, padded: bool) -> Examples:
         tasks, shots, n = rows.shape
         labels = torch.arange(n, device=rows.device).expand(tasks, shots, n).reshape(tasks, -1)
-        flat = rows.reshape(tasks, -1)
-        mask = flat >= 0 if padded else None
-        # Padding repeats a real row of the task, so that batch statistics over all rows stay sensible.
-        first = flat.gather(1, (flat >= 0).long().argmax(1, keepdim=True))
-        flat = torch.where(flat >= 0, flat, first)
-        inputs = self.data.inputs[flat.to(self.data.inputs.device)]
-        if inputs.dtype == torch.uint8:
-            inputs = inputs.to(torch.get_default_dtype()) / 255
-        if self.augment is not None:
-            # Keys from the rows themselves: a plan alone decides its tasks, whatever the stream.
-            inputs = self.augment(inputs, random.fold_in(random.key(part, rows.device), flat.sum(1)))
-        targets = self.data.targets
-        if targets is not None:
-            return Examples(inputs, targets[flat.to(targets.device)], mask, 2, check=False)
-        return Examples(inputs, labels, mask, n, check=False)
+        return examples(self.data, rows.reshape(tasks, -1), labels, n, padded, self.augment, part)
 
     def to(self, device: torch.device | str) -> Self:
         """Move the data and the tables to a device."""

@@ -7,12 +7,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from quickstudy.core import Examples, Task
+from quickstudy.core import Task
 from quickstudy.datasets.base import ClassData
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.registry import register
 from quickstudy.tasks.base import Plan, TaskDistribution
+from quickstudy.tasks.rows import examples
 
 
 @register("tasks")
@@ -40,10 +41,8 @@ class Supervised(TaskDistribution):
 
     def gather(self, plan: Plan) -> Task:
         """Return the batches."""
-        inputs = self.data.inputs[plan["rows"]]
-        if inputs.dtype == torch.uint8:
-            inputs = inputs.to(torch.get_default_dtype()) / 255
-        rows = Examples(inputs, self.data.labels[plan["rows"]], None, len(self.data.classes), check=False)
+        labels = self.data.labels[plan["rows"]]
+        rows = examples(self.data, plan["rows"], labels, len(self.data.classes), padded=False)
         return Task(rows, rows)
 
     def to(self, device: torch.device | str) -> Self:

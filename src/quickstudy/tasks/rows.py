@@ -1,0 +1,55 @@
+"""From row numbers to examples: the one place that indexes data and pads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from quickstudy.core import Examples
+from quickstudy.datasets.base import ClassData
+from quickstudy.functional import random
+
+Augment = Callable[[Tensor, Tensor], Tensor]
+"""(inputs (T, S, ...), keys (T,)) -> inputs."""
+
+
+def as_floats(inputs: Tensor) -> Tensor:
+    """Return 8-bit images as floats in [0, 1], anything else as it is."""
+    return inputs.to(torch.get_default_dtype()) / 255 if inputs.dtype == torch.uint8 else inputs
+
+
+def examples(
+    data: ClassData,
+    rows: Tensor,
+    labels: Tensor,
+    ways: int,
+    padded: bool,
+    augment: Augment | None = None,
+    part: int = 0,
+) -> Examples:
+    """Return the batched examples of row numbers.
+
+    Args:
+        data: where rows are taken from.
+        rows: (T, S) row numbers, -1 for padding.
+        labels: (T, S) labels within the task.
+        ways: number of classes N.
+        padded: whether rows may hold -1, so that a mask is needed.
+        augment: changes the inputs.
+        part: 0 for the support, 1 for the query: they are augmented differently.
+    """
+    mask = rows >= 0 if padded else None
+    if mask is not None:
+        # Padding repeats a real row of the task, so that batch statistics over all rows stay sensible.
+        first = rows.gather(1, mask.long().argmax(1, keepdim=True))
+        rows = torch.where(mask, rows, first)
+    inputs = as_floats(data.inputs[rows])
+    if augment is not None:
+        # Keys from the rows themselves: a plan alone decides its tasks, whatever the stream.
+        inputs = augment(inputs, random.fold_in(random.key(part, rows.device), rows.sum(1)))
+    if data.targets is not None:
+        # Dense targets, such as segmentation masks, take the place of labels: background and foreground.
+        return Examples(inputs, data.targets[rows].long(), mask, 2, check=False)
+    return Examples(inputs, labels, mask, ways, check=False)
