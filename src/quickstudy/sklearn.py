@@ -1,5 +1,357 @@
-"""Few-shot classification as a scikit-learn estimator (being written)."""
+"""Few-shot classification as a scikit-learn estimator.
+
+    clf = FewShotClassifier.from_run("runs/maml").fit(X, y)     # adapt to a support of labelled rows
+    clf.predict_proba(X_new)                                    # predict queries
+
+One estimator is one task: `fit` is the learner's `adapt`, `predict` its `predict`. It follows scikit-learn's
+conventions, so it can be cloned, pickled, put into a pipeline, cross-validated and searched over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import re
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+import torch
+import torch.utils._pytree as pytree
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_array, check_random_state, check_X_y
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor, nn
+
+from quickstudy import batching
+from quickstudy.checkpoint import load
+from quickstudy.core import Examples, Learner
+from quickstudy.errors import InputError, NonFiniteError, QuickstudyError, unknown_name
+from quickstudy.functional import random
+from quickstudy.functional.checks import check_finite
+from quickstudy.learners import ProtoNet
+
+Array = NDArray[Any]
 
 
-class FewShotClassifier:
-    """Placeholder while the package is assembled."""
+class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Learns to tell classes apart from few examples of each, with a meta-trained learner.
+
+    The learner is never changed: `fit` adapts a copy of it, in evaluation mode, so one learner can serve many
+    classifiers. `device` may be changed after fitting.
+
+    Shapes: S rows to learn from, Q rows to predict, D features, N classes.
+
+    Args:
+        learner: a meta-trained learner (of `quickstudy.load` or `quickstudy.meta_train`). None needs no meta-training
+            and takes any number of features: each feature is standardised by its mean and variance over the support,
+            and a `ProtoNet` without an embedding takes the nearest class mean. With many features its probabilities
+            are close to 0 and 1.
+        device: where to compute.
+        batch_size: rows predicted at once. Learners whose queries see each other (`independent_queries` is False)
+            predict all rows at once.
+        random_state: seed, `RandomState` or None (NumPy's global generator), for learners that draw random numbers to
+            adapt (`stochastic`).
+
+    Attributes:
+        classes_: (N,) labels, sorted.
+        n_features_in_: D, if X was (S, D).
+        feature_names_in_: (D,) names of columns, if X was a data frame with string names.
+        input_shape_: shape of one row as the learner sees it.
+        scaler_: what standardises features, if there is no learner; else None.
+        learner_: the copy of the learner.
+        state_: what the learner learned from the support.
+
+    Examples:
+        >>> clf = FewShotClassifier().fit([[0.0, 1.0], [1.0, 0.0]], ["cat", "dog"])
+        >>> clf.predict([[0.9, 0.2]]).tolist()
+        ['dog']
+    """
+
+    def __init__(
+        self,
+        learner: Learner | None = None,
+        *,
+        device: torch.device | str = "cpu",
+        batch_size: int = 256,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.learner = learner
+        self.device = device
+        self.batch_size = batch_size
+        self.random_state = random_state
+
+    @classmethod
+    def from_run(
+        cls,
+        run_dir: str | os.PathLike[str],
+        checkpoint: str = "best",
+        *,
+        learner: Learner | None = None,
+        device: torch.device | str = "cpu",
+        batch_size: int = 256,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> Self:
+        """Return a classifier, not yet fitted, around the meta-trained learner of a run folder.
+
+        Args:
+            run_dir: folder that `meta_train` or the command wrote.
+            checkpoint: 'best' (by validation) or 'last'; a run without validation has only the last.
+            learner: a learner built as for training, needed only where it holds modules of your own. It is copied.
+            device: as of the class.
+            batch_size: as of the class.
+            random_state: as of the class.
+
+        Raises:
+            CheckpointError: no run folder, a damaged file, or another learner's weights.
+            InputError: unknown name of a checkpoint.
+        """
+        if checkpoint not in ("best", "last"):
+            raise unknown_name("checkpoint", str(checkpoint), ("best", "last"))
+        trained = load(run_dir, copy.deepcopy(learner), checkpoint)
+        return cls(trained, device=device, batch_size=batch_size, random_state=random_state)
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Learn the classes of a support.
+
+        Args:
+            X: (S, D) numbers (array, tensor, list, data frame), or rows of any shape that the learner's net takes.
+                Images are (S, C, height, width); where the net begins with a 2-D convolution, (S, height, width) and
+                (S, height, width, C) do too. `uint8` is scaled to [0, 1], as in meta-training; other numbers are taken
+                as they are and cast to the learner's dtype (integers stay integers where the net embeds tokens).
+            y: (S,) labels: strings, integers or Booleans.
+
+        Returns:
+            self
+
+        Raises:
+            InputError: X holds NaN or infinity or has a shape that the learner's net does not take, X and y differ in
+                length, y holds fewer than two classes or more than the learner can tell apart, or an argument of the
+                constructor is no learner, no device or out of range.
+        """
+        learner, device = self._checked_learner(), self._checked_device()
+        X, y = _as_array("X", X), _as_array("y", y)
+        with _input_errors():
+            if _ndim(X) > 2:
+                X, y = check_X_y(X, y, dtype="numeric", allow_nd=True, estimator=self)
+                for name in ("n_features_in_", "feature_names_in_"):
+                    self.__dict__.pop(name, None)  # what an earlier fit to (S, D) has left
+            else:
+                X, y = validate_data(self, X, y, dtype="numeric")
+            try:
+                check_classification_targets(y)
+                classes, labels = np.unique(y, return_inverse=True)
+            except TypeError as error:
+                raise InputError(f"y mixes labels that cannot be sorted ({error}); use one kind of label") from error
+        if len(classes) < 2:
+            raise InputError(f"y holds only one class, '{classes[0]}'; give rows of at least two classes")
+        adapted = ProtoNet(nn.Flatten()) if learner is None else copy.deepcopy(learner)
+        adapted.to(device).eval()
+        inputs = _as_inputs(X, adapted)
+        shape = tuple(inputs.shape[1:])
+        scaler = StandardScaler().fit(inputs.flatten(1).numpy()) if learner is None else None
+        inputs = _standardised(inputs, scaler)
+        targets = torch.as_tensor(labels.ravel(), dtype=torch.long, device=device)
+        support = Examples(inputs.to(device), targets, ways=len(classes), check=False)
+        key = None
+        if adapted.stochastic:
+            with _input_errors():
+                seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+            key = random.key(seed, device)
+        with torch.no_grad(), _shape_errors(inputs):
+            state = batching.adapt_one(adapted, support, key)
+        self.classes_ = classes
+        self.input_shape_ = shape
+        self.scaler_, self.learner_, self.state_ = scaler, adapted, state
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Return the (Q,) predicted labels of X (Q, ...), rows as those of `fit`.
+
+        Raises:
+            InputError: X holds NaN or infinity, or its rows have another shape than in `fit`.
+            NonFiniteError: the learner's predictions overflow.
+            NotFittedError: before `fit`.
+        """
+        labels: Array = self._logits(X).argmax(1)
+        predicted: Array = self.classes_[labels]
+        return predicted
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return the (Q, N) probabilities of the classes, in the order of `classes_`, for X (Q, ...).
+
+        Raises:
+            InputError: X holds NaN or infinity, or its rows have another shape than in `fit`.
+            NonFiniteError: the learner's predictions overflow.
+            NotFittedError: before `fit`.
+        """
+        return torch.softmax(torch.from_numpy(self._logits(X)), 1).numpy()
+
+    def decision_function(self, X: Any) -> Array:
+        """Return the learner's logits (Q, N) for X (Q, ...); for two classes, by convention, (Q,): second minus first.
+
+        Raises:
+            InputError: X holds NaN or infinity, or its rows have another shape than in `fit`.
+            NonFiniteError: the learner's predictions overflow.
+            NotFittedError: before `fit`.
+        """
+        logits = self._logits(X)
+        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
+
+    def _logits(self, X: Any) -> Array:
+        check_is_fitted(self)
+        device = self._checked_device()
+        X = _as_array("X", X)
+        with _input_errors():
+            if _ndim(X) > 2:
+                X = check_array(X, dtype="numeric", allow_nd=True, estimator=self, input_name="X")
+            else:
+                X = validate_data(self, X, reset=False, dtype="numeric")
+        learner = self.learner_.to(device)
+        inputs = _as_inputs(X, learner)
+        if inputs.shape[1:] != self.input_shape_:
+            raise InputError(
+                f"X has rows of shape {tuple(inputs.shape[1:])} but the classifier was fitted to rows of shape "
+                f"{self.input_shape_}; give such rows (one alone as X[None])"
+            )
+        inputs = _standardised(inputs, self.scaler_)
+        state = pytree.tree_map_only(Tensor, lambda leaf: leaf.to(device), self.state_)
+        size = self.batch_size if learner.independent_queries else len(inputs)
+        with torch.no_grad(), _shape_errors(inputs):
+            parts = [learner.predict(state, part.to(device)).double().cpu() for part in torch.split(inputs, size)]
+        logits = torch.cat(parts)
+        if logits.shape != (len(inputs), len(self.classes_)):
+            raise InputError(
+                f"the learner predicts {tuple(logits.shape)} for {len(inputs)} rows of {len(self.classes_)} classes, "
+                "so it is not one that classifies rows; choose another learner"
+            )
+        # A logit may be minus infinity, a probability of zero, but not all of a row.
+        bad = ~torch.isfinite(logits.amax(1))
+        if bool(bad.any()):
+            raise NonFiniteError(
+                f"the learner predicts NaN or infinity, first for row {int(bad.nonzero()[0])} of X; scale X and choose "
+                "the inner learning rate as in meta-training"
+            )
+        return logits.numpy()
+
+    def _checked_learner(self) -> Learner | None:
+        if not isinstance(self.batch_size, (int, np.integer)) or self.batch_size < 1:
+            raise InputError(f"batch_size must be a positive integer, not {self.batch_size!r}")
+        if self.learner is not None and not isinstance(self.learner, Learner):
+            raise InputError(
+                f"learner must be a quickstudy learner, such as quickstudy.load(run_dir) returns, or None, not "
+                f"{self.learner!r}; for the folder of a run use FewShotClassifier.from_run(run_dir)"
+            )
+        return self.learner
+
+    def _checked_device(self) -> torch.device:
+        try:
+            device = torch.device(self.device)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError, TypeError) as error:
+            first = str(error).partition("\n")[0]
+            raise InputError(f"device={self.device!r} cannot be used here ({first}); try device='cpu'") from error
+        return device
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: everything on the CPU, so that a machine without this device can read it."""
+        facts: dict[str, Any] = dict(super().__getstate__())
+        for name in ("learner", "learner_"):
+            learner = facts.get(name)
+            if isinstance(learner, Learner) and any(tensor.device.type != "cpu" for tensor in _tensors(learner)):
+                facts[name] = copy.deepcopy(learner).cpu()
+        if "state_" in facts:
+            facts["state_"] = pytree.tree_map_only(Tensor, lambda leaf: leaf.cpu(), facts["state_"])
+        return facts
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.non_deterministic = bool(getattr(self.learner, "stochastic", False)) and self.random_state is None
+        return tags
+
+
+def _tensors(learner: Learner) -> Iterator[Tensor]:
+    yield from learner.parameters()
+    yield from learner.buffers()
+
+
+def _as_array(name: str, value: Any) -> Any:
+    """Return tensors and lists of tensors as arrays, which scikit-learn checks; anything else as it is."""
+    if isinstance(value, (list, tuple)) and value and all(isinstance(row, Tensor) for row in value):
+        if len({row.shape for row in value}) > 1:
+            raise InputError(f"the tensors in {name} differ in shape; give rows of one shape")
+        value = torch.stack(list(value))
+    if not isinstance(value, Tensor):
+        return value
+    if value.layout != torch.strided:
+        raise InputError(f"{name} is a sparse tensor; make it dense with .to_dense()")
+    value = value.detach().cpu()
+    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+
+
+def _ndim(X: Any) -> int:
+    # Not np.ndim, which containers that are no arrays (yet convert to one) may refuse.
+    return int(X.ndim) if hasattr(X, "ndim") else np.asarray(X).ndim
+
+
+def _standardised(inputs: Tensor, scaler: StandardScaler | None) -> Tensor:
+    """Return inputs (S, ...) as standardised features (S, D), or as they are."""
+    return inputs if scaler is None else torch.from_numpy(scaler.transform(inputs.flatten(1).numpy()))
+
+
+def _as_inputs(X: Array, learner: Learner) -> Tensor:
+    """Return X (S, ...) as the learner's net takes it: dtype, scale of `uint8`, place of the channels."""
+    dtype = next((tensor.dtype for tensor in _tensors(learner) if tensor.is_floating_point()), torch.float64)
+    # Torch has few operations on wide unsigned integers and none on foreign byte orders or negative strides.
+    kind = np.dtype(np.int64) if X.dtype.kind == "u" and X.dtype != np.uint8 else X.dtype.newbyteorder("=")
+    inputs = torch.from_numpy(np.array(X, dtype=kind, order="C"))
+    if inputs.dtype == torch.uint8:
+        inputs = inputs.to(dtype) / 255
+    elif not (inputs.dtype in _INTEGERS and any(isinstance(module, _EMBEDDINGS) for module in learner.modules())):
+        inputs = inputs.to(dtype)
+        check_finite(f"X, cast to the learner's {dtype},", inputs)
+    else:
+        inputs = inputs.long()
+    first = next((module for module in learner.modules() if isinstance(module, nn.Conv2d)), None)
+    if first is None:
+        return inputs
+    if inputs.ndim == 3 and first.in_channels == 1:
+        return inputs.unsqueeze(1)
+    if inputs.ndim == 4 and inputs.shape[1] != first.in_channels == inputs.shape[-1]:
+        return inputs.permute(0, 3, 1, 2).contiguous()
+    return inputs
+
+
+_INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64)
+_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+
+
+@contextlib.contextmanager
+def _input_errors() -> Iterator[None]:
+    """Turn scikit-learn's complaints, which already name the argument and the mend, into InputError."""
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _shape_errors(inputs: Tensor) -> Iterator[None]:
+    """Turn a net's complaint about the shape or dtype of its inputs into InputError."""
+    try:
+        yield
+    except (QuickstudyError, torch.OutOfMemoryError):
+        raise
+    except (RuntimeError, ValueError, IndexError) as error:
+        first = str(error).partition("\n")[0]
+        if not re.search("shape|size|dimension|channel|input|index|type", first):
+            raise
+        raise InputError(
+            f"the learner's net does not take X with rows of shape {tuple(inputs.shape[1:])} and {inputs.dtype} "
+            f"({first}); give rows as in meta-training"
+        ) from error
