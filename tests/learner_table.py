@@ -1,0 +1,106 @@
+"""A tiny instance of every learner, from which all tests build theirs. A new learner needs a line here."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+import quickstudy as qs
+from quickstudy.core import Examples, Learner, Task
+from quickstudy.learners import (
+    ADML,
+    ANIL,
+    CAVIA,
+    FOMAML,
+    IMAML,
+    MAML,
+    BaselinePlusPlus,
+    FineTune,
+    LogisticRegressionOnFeatures,
+    MatchingNet,
+    MetaSGD,
+    NearestNeighbour,
+    ProtoMAML,
+    ProtoNet,
+    RelationNet,
+    Reptile,
+    Siamese,
+)
+
+WAYS, FEATURES = 3, 4
+
+Net = Callable[..., nn.Module]
+"""Takes outputs (None for an embedding), context and flatten; returns a net."""
+Build = Callable[..., Learner]
+"""Takes a Net, outputs and the batch norm policy as batch_norm."""
+
+# Names are registered ones, with a variant after a dash.
+CLASSIFICATION: dict[str, Build] = {
+    "ADML": lambda net, n, **o: ADML(net(outputs=n), lr=0.1, steps=2, **o),
+    "ANIL": lambda net, n, **o: ANIL(net(outputs=n), lr=0.1, steps=2, **o),
+    "BaselinePlusPlus": lambda net, n, **o: BaselinePlusPlus(net(), classes=7, steps=3, **o),
+    "CAVIA": lambda net, n, **o: CAVIA(net(outputs=n, context=3), lr=0.5, steps=2, **o),
+    "FOMAML": lambda net, n, **o: FOMAML(net(outputs=n), lr=0.1, steps=2, **o),
+    "FineTune": lambda net, n, **o: FineTune(net(), classes=7, steps=3, **o),
+    "FineTune-all": lambda net, n, **o: FineTune(net(), classes=7, steps=2, adapts="all", optimizer="sgd", **o),
+    "IMAML": lambda net, n, **o: IMAML(net(outputs=n), lr=0.1, steps=3, **o),
+    "LogisticRegressionOnFeatures": lambda net, n, **o: LogisticRegressionOnFeatures(net(), classes=7, steps=20, **o),
+    "MAML": lambda net, n, **o: MAML(net(outputs=n), lr=0.1, steps=2, **o),
+    "MatchingNet": lambda net, n, **o: MatchingNet(net(), **o),
+    "MatchingNet-context": lambda net, n, **o: MatchingNet(net(), full_context=True, reads=2, **o),
+    "MetaSGD": lambda net, n, **o: MetaSGD(net(outputs=n), lr=0.1, steps=1, **o),
+    "NearestNeighbour": lambda net, n, **o: NearestNeighbour(),
+    "ProtoMAML": lambda net, n, **o: ProtoMAML(net(), lr=0.05, steps=2, **o),
+    "ProtoMAML-first": lambda net, n, **o: ProtoMAML(net(), lr=0.05, steps=2, first_order=True, **o),
+    "ProtoNet": lambda net, n, **o: ProtoNet(net(), **o),
+    "ProtoNet-cosine": lambda net, n, **o: ProtoNet(net(), distance="cosine", **o),
+    "RelationNet": lambda net, n, **o: RelationNet(net(flatten=False), channels=8, hidden=4, norm="batch", **o),
+    "Reptile": lambda net, n, **o: Reptile(net(outputs=n), lr=0.05, steps=3, batch=4, test_steps=3, **o),
+    "Reptile-sgd": lambda net, n, **o: Reptile(
+        net(outputs=n), lr=0.1, steps=2, batch=None, test_steps=None, optimizer="sgd", **o
+    ),
+    "Siamese": lambda net, n, **o: Siamese(net(), **o),
+    "Siamese-triplet": lambda net, n, **o: Siamese(net(), objective="triplet", normalise=False, **o),
+}
+
+REGRESSION = {
+    name: CLASSIFICATION[name]
+    for name in ("ADML", "ANIL", "CAVIA", "FOMAML", "IMAML", "MAML", "MetaSGD", "Reptile", "Reptile-sgd")
+}
+
+
+def mlp(outputs: int | None = None, context: int = 0, flatten: bool = True, inputs: int = FEATURES) -> nn.Module:
+    """Return a tiny perceptron; it has no feature maps, so `flatten` makes no difference."""
+    return qs.nets.mlp(inputs, (6, 8), outputs, context)
+
+
+def conv4(outputs: int | None = None, context: int = 0, flatten: bool = True) -> nn.Module:
+    """Return a tiny conv4 with batch norm, for images of 16 pixels."""
+    return qs.nets.conv4(1, 8, outputs, size=16, flatten=flatten, context=context)
+
+
+def classification_task(shots: int = 3, queries: int = 2, shape: tuple[int, ...] = (FEATURES,)) -> Task:
+    """Return a task of three ways with a little structure."""
+    generator = torch.Generator().manual_seed(11)
+    centres = torch.randn(WAYS, *shape, generator=generator)
+
+    def rows(count: int) -> Examples:
+        labels = torch.arange(WAYS).repeat(count)
+        return Examples(centres[labels] + 0.5 * torch.randn(len(labels), *shape, generator=generator), labels)
+
+    return Task(rows(shots), rows(queries))
+
+
+def regression_task(shots: int = 6, queries: int = 5) -> Task:
+    """Return one sinusoid."""
+    task = qs.tasks.Sinusoid(shots=shots, queries=queries).batch(3, 1)
+    return qs.batching.select(task, 0)  # type: ignore[no-any-return]
+
+
+def masked_task() -> Task:
+    """Return a task whose classes have 3, 2 and 1 support rows, and which lacks a query row."""
+    task = classification_task()
+    keep = torch.tensor([1, 1, 1, 1, 1, 0, 1, 0, 0]).bool()
+    support = Examples(task.support.inputs, task.support.labels, keep, WAYS)
+    query = Examples(task.query.inputs, task.query.labels, torch.tensor([1, 1, 1, 1, 0, 1]).bool(), WAYS)
+    return Task(support, query)
