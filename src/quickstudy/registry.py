@@ -9,6 +9,7 @@ so a hostile file can ask for nothing else.
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -97,13 +98,21 @@ def _record_call(function: Callable[..., Any], kind: str, label: str) -> Callabl
     return wrapped
 
 
+def fill() -> None:
+    """Import everything that registers itself; the package alone imports only what is used."""
+    for part in ("datasets", "learners", "nets", "objectives", "outer", "recipes", "tasks"):
+        importlib.import_module(f"quickstudy.{part}")
+
+
 def table(kind: str) -> dict[str, Entry]:
     """Return the table of a kind, in order of names."""
+    fill()
     return dict(sorted(TABLES.get(kind, {}).items()))
 
 
 def lookup(kind: str, name: str) -> Entry:
     """Return the entry of a name, or raise InputError with the nearest known name."""
+    fill()
     entries = TABLES.get(kind, {})
     if name not in entries:
         raise unknown_name(kind, name, entries)

@@ -1,0 +1,298 @@
+"""Opening a run folder again to judge it: its test tasks, figures beside baselines, and paired comparisons."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from quickstudy.checkpoint import BEST, RUN, load, read_json
+from quickstudy.core import Learner, Resumable
+from quickstudy.errors import InputError
+from quickstudy.evaluation import BANK_SEED, Difference, Report, differences, evaluate
+from quickstudy.learners import NearestNeighbour
+from quickstudy.recipes import Plan, Recipe, of_run
+from quickstudy.tasks import FewShot
+from quickstudy.tasks.base import Bank, TaskDistribution
+
+Meter = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+"""label -> context that gives a function (done, total), such as `quickstudy.console.counting`."""
+CURVE_TASKS = 200
+BASELINE = "nearest neighbour"
+
+
+@contextmanager
+def silent(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Show nothing."""
+    yield lambda done, total: None
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run folder, read.
+
+    Attributes:
+        name: what tables call it.
+        folder: where it lies.
+        recipe: how it was made, with any changes asked for.
+        plan: its task distributions; `plan.learner` is not trained.
+        learner: the meta-trained learner.
+        facts: the contents of run.json.
+        checkpoint: which weights were loaded, 'best' or 'last'.
+    """
+
+    name: str
+    folder: Path
+    recipe: Recipe
+    plan: Plan
+    learner: Learner
+    facts: Mapping[str, Any]
+    checkpoint: str
+
+    @property
+    def test(self) -> TaskDistribution:
+        """Held-out tasks."""
+        return self.plan.test
+
+
+def open_run(
+    folder: str | os.PathLike[str], checkpoint: str = "best", device: str = "auto", **changes: int | None
+) -> OpenedRun:
+    """Read a run folder and make its tasks again.
+
+    Args:
+        folder: run folder that a recipe made.
+        checkpoint: 'best' or 'last'.
+        device: where to compute; 'auto' takes a GPU where there is one.
+        changes: options of the recipe's test tasks to change: ways, shots or queries; None keeps the run's own.
+
+    Raises:
+        CheckpointError: no run of a recipe, or a damaged one.
+        InputError: a change that this recipe's test tasks do not have, or test classes that the run was trained on.
+    """
+    path = Path(folder)
+    learner = load(path, checkpoint=checkpoint)
+    recipe = of_run(path)
+    wanted = {name: value for name, value in changes.items() if value is not None}
+    plan = _plan(recipe, wanted)
+    run = OpenedRun(
+        name=path.resolve().name,
+        folder=path,
+        recipe=dataclasses.replace(recipe, **wanted),
+        plan=plan,
+        learner=learner.to(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device),
+        facts=read_json(path / RUN),
+        checkpoint="best" if checkpoint == "best" and (path / BEST).exists() else "last",
+    )
+    check_unseen(run, plan.test)
+    return run
+
+
+def _plan(recipe: Recipe, wanted: Mapping[str, int]) -> Plan:
+    known = {each.name for each in dataclasses.fields(recipe)}
+    for name in wanted:
+        if name not in known:
+            raise InputError(f"tasks of {recipe.name} have no {name}; leave --{name} out")
+    # A plan seeds the weights of a new learner; the caller's random state is none of its business.
+    with torch.random.fork_rng(devices=[]):
+        plan = dataclasses.replace(recipe, **wanted).plan()
+    described = plan.test.describe()
+    for name, value in wanted.items():
+        if described.get(name) not in (value, [value, value]):
+            raise InputError(
+                f"test tasks of {recipe.name} always have {name}={described.get(name)}; leave --{name} out"
+            )
+    return plan
+
+
+def check_unseen(run: OpenedRun, tasks: TaskDistribution) -> None:
+    """Raise InputError if tasks hold classes that the run was trained or chosen on: their results would say nothing."""
+    stored = read_json(run.folder / "classes.json")
+    for part in ("train", "validation"):
+        overlap = set(stored.get(part, ())) & set(tasks.classes)
+        if overlap:
+            raise InputError(
+                f"{len(overlap)} classes of the test tasks, such as '{min(overlap)}', were in the meta-{part} classes "
+                f"of {run.folder} (its classes.json), so a figure on them would be no test; use classes new to it"
+            )
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What was found of one run.
+
+    Attributes:
+        run: the run.
+        report: on new classes.
+        curve: mean metric after 0, 1, ... inner steps on the first tasks, for learners with an inner loop.
+        baselines: reports of learners without meta-learning on the same tasks.
+        versus: paired differences, the run minus each baseline.
+        seen: report on tasks of meta-training classes, or None.
+        seed: of the bank of tasks.
+    """
+
+    run: OpenedRun
+    report: Report
+    curve: tuple[float, ...] = ()
+    baselines: Mapping[str, Report] = field(default_factory=dict)
+    versus: Sequence[Difference] = ()
+    seen: Report | None = None
+    seed: int = BANK_SEED
+
+    @property
+    def gap(self) -> tuple[float, float]:
+        """Mean on training classes minus mean on new classes, and the half-width of its 95 % interval; else nan."""
+        if self.seen is None:
+            return math.nan, math.nan
+        return self.seen.mean - self.report.mean, math.hypot(self.seen.interval, self.report.interval)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        gap, interval = self.gap
+        return {
+            "run": str(self.run.folder),
+            "recipe": self.run.recipe.name,
+            "checkpoint": self.run.checkpoint,
+            "bank_seed": self.seed,
+            **self.report.to_json(),
+            "curve": list(self.curve),
+            "baselines": {name: report.to_json() for name, report in self.baselines.items()},
+            "versus": [dataclasses.asdict(each) for each in self.versus],
+            "seen_classes": None if self.seen is None else self.seen.to_json(),
+            "overfitting_gap": None if self.seen is None else {"mean": gap, "interval": interval},
+        }
+
+
+def seen_tasks(run: OpenedRun) -> FewShot | None:
+    """Return tasks like the test tasks from the meta-training classes, or None where tasks are not made of classes."""
+    train, test = run.plan.train, run.test
+    data = getattr(train, "data", None)
+    if not isinstance(test, FewShot) or data is None:
+        return None
+    return FewShot(data, test.ways, test.shots, test.queries, seed=test.seed)
+
+
+def assess(
+    run: OpenedRun,
+    tasks: int = 1000,
+    seed: int = BANK_SEED,
+    gap: bool = True,
+    baselines: Mapping[str, Report] | None = None,
+    meter: Meter = silent,
+    curve_steps: int | None = None,
+) -> Assessment:
+    """Evaluate a run on new classes, beside baselines.
+
+    Args:
+        run: the run.
+        tasks: test tasks.
+        seed: of the bank of test tasks.
+        gap: evaluate on tasks of training classes too.
+        baselines: reports on the same bank where they are known already; None evaluates nearest neighbour.
+        meter: shows progress.
+        curve_steps: length of the adaptation curve; None is the learner's own number of steps.
+    """
+    bank = run.test.bank(tasks, seed)
+    with meter(f"{run.name}: new classes" if bank.classes else f"{run.name}: new tasks") as tick:
+        report = evaluate(run.learner, bank, tasks, seed=seed, curve_steps=0, progress=tick)
+    curve: tuple[float, ...] = ()
+    if isinstance(run.learner, Resumable) and run.learner.inner_steps:
+        with meter(f"{run.name}: adaptation curve") as tick:
+            few = min(tasks, CURVE_TASKS)
+            curve = evaluate(run.learner, bank, few, seed=seed, curve_steps=curve_steps, progress=tick).curve
+    if baselines is None:
+        baselines = baseline_reports(bank, seed, meter)
+    seen = None
+    training_tasks = seen_tasks(run) if gap else None
+    if training_tasks is not None:
+        with meter(f"{run.name}: training classes") as tick:
+            seen = evaluate(run.learner, training_tasks, min(tasks, 600), seed=seed, curve_steps=0, progress=tick)
+    versus = [differences({run.name: report, name: other})[0] for name, other in baselines.items()]
+    return Assessment(run, report, curve, baselines, versus, seen, seed)
+
+
+def baseline_reports(bank: Bank, seed: int = BANK_SEED, meter: Meter = silent) -> dict[str, Report]:
+    """Return the reports of learners that learn nothing across tasks; none for regression."""
+    if bank.metric != "accuracy":
+        return {}
+    with meter(BASELINE) as tick:
+        return {BASELINE: evaluate(NearestNeighbour(), bank, len(bank), seed=seed, progress=tick)}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Reports of several learners on the same tasks.
+
+    Attributes:
+        reports: by name.
+        differences: paired, each pair once.
+        seed: of the bank.
+    """
+
+    reports: Mapping[str, Report]
+    differences: Sequence[Difference]
+    seed: int = BANK_SEED
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "bank_seed": self.seed,
+            "reports": {name: report.to_json() for name, report in self.reports.items()},
+            "differences": [
+                {**dataclasses.asdict(each), "excludes_zero": each.significant} for each in self.differences
+            ],
+        }
+
+
+def open_runs(
+    folders: Sequence[str | os.PathLike[str]], checkpoint: str = "best", device: str = "auto", **changes: int | None
+) -> list[OpenedRun]:
+    """Read several runs that can be compared; the first one's test tasks serve for all.
+
+    Raises:
+        InputError: their test data differ, or one was trained on another's test classes.
+    """
+    runs = [open_run(folder, checkpoint, device, **changes) for folder in folders]
+    names = [run.name for run in runs]
+    if len(set(names)) < len(names):
+        runs = [dataclasses.replace(run, name=str(run.folder)) for run in runs]
+    if len({run.name for run in runs}) < len(runs):
+        raise InputError("a run is given twice; name each once")
+    first = runs[0]
+    for run in runs[1:]:
+        if _identity(run.test) != _identity(first.test):
+            raise InputError(
+                f"test data of {run.folder} differ from those of {first.folder} ({run.test.name} and "
+                f"{first.test.name}); compare runs on the same data set and split"
+            )
+        check_unseen(run, first.test)
+    return runs
+
+
+def _identity(tasks: TaskDistribution) -> tuple[str, ...]:
+    return (type(tasks).__name__, tasks.name, tasks.metric, tasks.fingerprint)
+
+
+def compare_runs(
+    runs: Sequence[OpenedRun],
+    tasks: int = 1000,
+    seed: int = BANK_SEED,
+    baselines: bool = False,
+    meter: Meter = silent,
+) -> Comparison:
+    """Evaluate several runs on the first one's test tasks."""
+    bank = runs[0].test.bank(tasks, seed)
+    reports = {}
+    for run in runs:
+        with meter(run.name) as tick:
+            reports[run.name] = evaluate(run.learner, bank, tasks, seed=seed, curve_steps=0, progress=tick)
+    if baselines:
+        reports.update(baseline_reports(bank, seed, meter))
+    return Comparison(reports, differences(reports), seed)

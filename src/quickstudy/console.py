@@ -1,0 +1,76 @@
+"""What the command shows: tables on standard output, progress of evaluations on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+from rich.text import Text
+
+from quickstudy.progress import LINE_SECONDS
+
+Tick = Callable[[int, int], None]
+"""(done, total) -> None."""
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str] = ()) -> Table:
+    """Return a table; `numbers` names the columns that are set flush right."""
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        drawn.add_column(Text(name), justify="right" if name in numbers else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    return drawn
+
+
+def show(*parts: Table | str) -> None:
+    """Print tables and lines on standard output. In a pipe a table is as wide as need be, so that nothing is cut."""
+    if not sys.stdout.isatty():
+        sys.stdout.write(plain(*parts))
+        return
+    out = Console(file=sys.stdout, highlight=False)
+    for part in parts:
+        # Lines of text wrap in the terminal itself, so that paths can be copied whole.
+        out.print(part if isinstance(part, Table) else Text(part), soft_wrap=not isinstance(part, Table))
+
+
+def plain(*parts: Table | str) -> str:
+    """Return tables and lines as text without colours."""
+    text = io.StringIO()
+    out = Console(file=text, width=10_000, highlight=False, color_system=None)
+    for part in parts:
+        out.print(part if isinstance(part, Table) else Text(part), soft_wrap=not isinstance(part, Table))
+    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
+
+
+def say(text: str) -> None:
+    """Print a remark on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def counting(label: str) -> Iterator[Tick]:
+    """Yield a function (done, total) that shows progress: a bar in a terminal, a line now and then elsewhere."""
+    if sys.stderr.isatty():
+        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+        with RichProgress(*columns, console=Console(stderr=True), transient=True) as rich:
+            bar = rich.add_task(label, total=None)
+            yield lambda done, total: rich.update(bar, completed=done, total=total)
+        return
+    shown = time.monotonic()
+
+    def line(done: int, total: int) -> None:
+        nonlocal shown
+        if time.monotonic() - shown >= LINE_SECONDS:
+            shown = time.monotonic()
+            say(f"{label}: {done}/{total} tasks")
+
+    yield line
