@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.utils._pytree as pytree
 from scipy import stats
 from torch import Tensor
 
@@ -146,7 +147,7 @@ def evaluate(
     learner.eval()
     dtype = next((p.dtype for p in learner.parameters() if p.dtype.is_floating_point), None)
     steps = _curve_length(learner, curve_steps)
-    size = chunk or 25
+    size = chunk or chunk_size(bank)
     scores, curves, confidences, rights = [], [], [], []
     try:
         # Gradients inside learners are taken by torch.func, which turns recording on for itself alone.
@@ -232,6 +233,17 @@ def calibration_error(confidence: Tensor, right: Tensor, bins: int = 15) -> tupl
             share = float(rows.double().mean())
             table[b] = float(confidence[rows].double().mean()), float(right[rows].double().mean()), share
     return float((np.abs(table[:, 0] - table[:, 1]) * table[:, 2]).sum()), table
+
+
+CHUNK_ELEMENTS = 1_000_000
+"""Input numbers of the tasks that are computed at once. A convolutional net keeps some hundreds of bytes of activations
+for each, so that a chunk stays well below a gigabyte; more tasks at once are no faster on CPUs."""
+
+
+def chunk_size(distribution: TaskDistribution) -> int:
+    """Return how many tasks are computed at once, by the size of one."""
+    leaves = [leaf for leaf in pytree.tree_leaves(distribution.batch(0, 1)) if isinstance(leaf, Tensor)]
+    return max(1, CHUNK_ELEMENTS // max(1, sum(leaf.numel() for leaf in leaves)))
 
 
 def _device_of(learner: Learner) -> torch.device:

@@ -34,7 +34,7 @@ from quickstudy import checkpoint as ckpt
 from quickstudy.batching import Objective, TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.errors import CheckpointError, InputError, NonFiniteError
-from quickstudy.evaluation import evaluate
+from quickstudy.evaluation import chunk_size, evaluate
 from quickstudy.functional import random
 from quickstudy.outer.base import Outer
 from quickstudy.progress import Progress, open_progress
@@ -107,7 +107,7 @@ def meta_train(
             of the same description is resumed.
         objective: function (learner, task, key) -> scalar, or the name of one in `quickstudy.objectives`; None takes
             the learner's default.
-        validate_every: outer steps between validations; None makes twenty in all.
+        validate_every: outer steps between validations; None makes ten in all.
         validation_tasks: tasks of a validation, always the same.
         patience: stop after so many validations without a better one; None never.
         log_every: outer steps between rows of the log.
@@ -149,7 +149,7 @@ def meta_train(
         steps=steps,
         meta_batch=meta_batch,
         folder=None if run_dir is None else Path(run_dir),
-        validate_every=validate_every or max(1, steps // 20),
+        validate_every=validate_every or max(1, steps // 10),
         validation_tasks=validation_tasks,
         patience=patience,
         log_every=log_every,
@@ -194,17 +194,6 @@ def keep_pages() -> None:
             libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
-CHUNK_ELEMENTS = 4_000_000
-"""Input numbers of the tasks that are computed at once. A convolutional net keeps some hundreds of bytes of activations
-for each, so that a chunk stays in the order of a gigabyte; more tasks at once are no faster on CPUs."""
-
-
-def _chunk(task: Task) -> int:
-    """Return how many tasks like this batch of one are computed at once."""
-    leaves = [leaf for leaf in pytree.tree_leaves(task) if isinstance(leaf, Tensor)]
-    return max(1, CHUNK_ELEMENTS // max(1, sum(leaf.numel() for leaf in leaves)))
-
-
 @dataclass
 class _Trainer:
     learner: Learner
@@ -246,7 +235,7 @@ class _Trainer:
         self.parameters = parameters
         self.optimizer = self.outer.optimizer(parameters)
         if self.chunk is None:
-            self.chunk = _chunk(self.tasks.batch(0, 1))
+            self.chunk = chunk_size(self.tasks)
         self.losses = TaskLosses(self.objective, self.chunk, self.compile)
         self.writer: Any = None
         if self.folder is None:

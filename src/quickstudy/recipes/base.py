@@ -56,7 +56,9 @@ class Recipe:
     seed: int = 0
     """Seed of the initial weights, the tasks and everything drawn in training."""
     validate_every: int = 0
-    """Outer steps between validations; 0 makes twenty in all."""
+    """Outer steps between validations; 0 makes ten in all."""
+    validation_tasks: int = 100
+    """Tasks of a validation, always the same."""
     patience: int = 0
     """Stop after so many validations without a better one; 0 never."""
     device: str = "auto"
@@ -84,6 +86,7 @@ class Recipe:
             self.meta_batch,
             run_dir,
             validate_every=self.validate_every or None,
+            validation_tasks=self.validation_tasks,
             patience=self.patience or None,
             seed=self.seed,
             device=self.device,

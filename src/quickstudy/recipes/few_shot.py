@@ -83,7 +83,7 @@ class FewShotRecipe(Recipe):
         return Plan(
             learner=self.make_learner(train),
             train=self.make_train(train),
-            validation=FewShot(validation, self.ways, self.shots, self.queries, seed=1),
+            validation=FewShot(validation, self.ways, self.shots, min(5, self.queries), seed=1),
             test=FewShot(test, self.ways, self.shots, self.queries, seed=2),
             outer=self.make_outer(),
         )
