@@ -105,8 +105,8 @@ def check_batched_equals_looped(learner: Learner, task: Task) -> None:
         outputs = batching.predict(learner, states, batch.query.inputs)
         for i, each in enumerate(tasks):
             state = _adapt(learner, each, i)
-            looped = learner.predict(state, each.query.inputs)
-            _close(outputs[i], looped, learner, f"task {i} of a batch is predicted otherwise than alone")
+            own = learner.predict(state, each.query.inputs)
+            _close(outputs[i], own, learner, f"task {i} of a batch is predicted otherwise than alone")
             for found, expected in zip(_leaves(batching.select(states, i)), _leaves(state), strict=True):
                 if expected.dtype.is_floating_point:
                     _close(found, expected, learner, f"the state of task {i} of a batch is not its state alone")
@@ -118,9 +118,8 @@ def check_batched_equals_looped(learner: Learner, task: Task) -> None:
     together = batching.map_tasks(lambda one, key: _loss(learner, one, key), batch, keys)
     alone = torch.stack([_loss(learner, each, _key(i)) for i, each in enumerate(tasks)])
     _close(together, alone, learner, "losses of a batch are not those of its tasks alone")
-    found = _gradient((together * weights).sum(), values)
-    expected = _gradient((alone * weights).sum(), values)
-    for name, a, b in zip(names, found, expected, strict=True):
+    batched, looped = _gradient((together * weights).sum(), values), _gradient((alone * weights).sum(), values)
+    for name, a, b in zip(names, batched, looped, strict=True):
         _close(a, b, learner, f"the meta-gradient of '{name}' over a batch is not the sum over its tasks", 1e-8)
 
 
@@ -225,10 +224,11 @@ def check_absent_class(learner: Learner, task: Task) -> None:
 
 def check_ways(learner: Learner, task: Task) -> None:
     """Check that a task of many more ways is learned with that many logits, or refused with an InputError."""
-    if task.support.ways is None or task.support.labels.ndim != 1:
+    known = task.support.ways
+    if known is None or task.support.labels.ndim != 1:
         return
     learner, task = _doubles(learner, task)
-    ways = task.support.ways + 40
+    ways = known + 40
     support = Examples(task.support.inputs, task.support.labels, task.support.mask, ways, check=False)
     try:
         output = learner.predict(_adapt(learner, Task(support, task.query)), task.query.inputs)

@@ -9,7 +9,9 @@ when a net is adapted in an inner loop and mapped over tasks:
   rows at hand, or from those that an earlier call returned (see `BatchNormPolicy`).
 - LSTM, GRU and RNN layers, which have no batching rule: written out (`functional.recurrent`).
 - Fused attention, which has no second derivative: the maths kernel.
-- `cdist` and embedding bags, which have no second derivative: written out.
+- `cdist`, hard sigmoid and embedding bags, which have no second derivative: written out.
+- Embeddings with a padding index, whose second-order gradients are silently wrong under vmap, too.
+- Bilinear layers and weight norm, which have no batching rule and would run task by task: written out.
 """
 
 from __future__ import annotations
@@ -95,6 +97,7 @@ _SYMPTOMS = (
     "batching rule",
     "in-place",
     "inplace",
+    "doesn't match the broadcast shape",
     "is not implemented",
     "does not have a",
     "data-dependent",
@@ -119,7 +122,7 @@ def raise_naming_layer(net: nn.Module, error: Exception) -> None:
         first = text.strip().splitlines()[0]
         raise UnsupportedLayerError(
             f"layer '{names[id(found)] or 'net'}' ({type(found).__name__}) cannot be batched over tasks or "
-            f"differentiated twice: {first} Replace the layer, or freeze it (requires_grad_(False)) and pass its "
+            f"differentiated twice: {first.rstrip('.')}. Replace the layer, or freeze it (requires_grad_(False)) and pass its "
             "outputs as inputs."
         ) from error
 
@@ -234,7 +237,7 @@ def _embedding_bag(
 ) -> Tensor:
     if input.ndim != 2 or offsets is not None or max_norm is not None:
         raise NotImplementedError("embedding_bag under vmap needs inputs (rows, bag) without offsets or max_norm")
-    rows = F.embedding(input, weight, padding_idx)
+    rows = F.embedding(input, weight)
     keep = torch.ones_like(input, dtype=torch.bool) if padding_idx is None else input != padding_idx
     if mode == "max":
         # A bag of padding alone is zero, as in torch.
@@ -244,6 +247,28 @@ def _embedding_bag(
         rows = rows * per_sample_weights.unsqueeze(-1)
     total = (rows * keep.unsqueeze(-1)).sum(1)
     return total if mode == "sum" else total / keep.sum(1, keepdim=True).clamp_min(1)
+
+
+def _embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, *args: Any, **kwargs: Any) -> Tensor:
+    rows = F.embedding(input, weight, None, *args, **kwargs)
+    if padding_idx is None:
+        return rows
+    # The padding vector is read but gets no gradient.
+    return torch.where((input == padding_idx % len(weight)).unsqueeze(-1), rows.detach(), rows)
+
+
+def _bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    output = torch.einsum("...i,oij,...j->...o", input1, weight, input2)
+    return output if bias is None else output + bias
+
+
+def _hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    return F.relu6(input + 3) / 6
+
+
+def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    others = [other for other in range(v.ndim) if other != dim % v.ndim]
+    return v * (g / v.square().sum(others, keepdim=True).sqrt())
 
 
 def _attention(*args: Any, **kwargs: Any) -> Any:
@@ -261,7 +286,11 @@ _REPLACEMENTS: dict[Callable[..., Any], Callable[..., Any]] = {
     F.layer_norm: _layer_norm,
     F.instance_norm: _instance_norm,
     torch.cdist: _cdist,
+    F.embedding: _embedding,
     F.embedding_bag: _embedding_bag,
+    F.bilinear: _bilinear,
+    F.hardsigmoid: _hardsigmoid,
+    torch._weight_norm: _weight_norm,
     F.multi_head_attention_forward: _attention,
     F.scaled_dot_product_attention: _scaled_dot_product,
     torch.lstm: recurrent.lstm,

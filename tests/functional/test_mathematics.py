@@ -1,0 +1,102 @@
+"""Classes, distances, adversarial examples, checks and recurrent cells, against plain formulas."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from quickstudy import Examples
+from quickstudy.errors import InputError, UnsupportedLayerError
+from quickstudy.functional import adversarial, checks, classes, distances, recurrent
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+def test_class_means_by_loops() -> None:
+    features = torch.randn(7, 2, 3)
+    labels = torch.tensor([0, 2, 0, 2, 2, 0, 3])
+    mask = torch.tensor([1, 1, 1, 1, 0, 0, 1]).bool()
+    support = Examples(features, labels, mask, 5)
+    means = classes.class_means(features, support)
+    for k in range(5):
+        rows = [features[i] for i in range(7) if labels[i] == k and mask[i]]
+        torch.testing.assert_close(means[k], torch.stack(rows).mean(0) if rows else torch.zeros(2, 3))
+    assert classes.present(support).tolist() == [True, False, True, True, False]
+    assert classes.one_hot(support, torch.float64).sum(1).tolist() == [1, 1, 1, 1, 0, 0, 1]
+
+
+def test_absent_classes_have_probability_zero_and_finite_gradient() -> None:
+    logits = torch.randn(2, 3, requires_grad=True)
+    masked = classes.mask_absent(logits, torch.tensor([True, False, True]))
+    assert masked.softmax(1)[:, 1].tolist() == [0, 0]
+    masked.logsumexp(1).sum().backward()
+    assert bool(torch.isfinite(logits.grad).all())
+    assert logits.grad[:, 1].tolist() == [0, 0]
+    dense = classes.mask_absent(torch.randn(2, 3, 4, 4), torch.tensor([True, False, True]))
+    assert bool((dense[:, 1] == classes.ABSENT).all())
+
+
+def test_regression_has_no_ways() -> None:
+    with pytest.raises(InputError, match="integer labels"):
+        classes.ways_of(Examples(torch.zeros(2, 1), torch.zeros(2)))
+
+
+def test_distances() -> None:
+    a, b = torch.randn(4, 3), torch.randn(5, 3)
+    torch.testing.assert_close(distances.squared_euclidean(a, b), torch.cdist(a, b).square())
+    expected = nn.functional.cosine_similarity(a.unsqueeze(1), b.unsqueeze(0), dim=-1)
+    torch.testing.assert_close(distances.cosine(a, b), expected)
+    assert float(distances.squared_euclidean(1e4 + a, 1e4 + a).min()) >= 0
+    assert bool(torch.isfinite(distances.cosine(torch.zeros(1, 3), b)).all())
+
+
+def test_fgsm() -> None:
+    x = torch.tensor([[1.0, -2.0], [0.5, 0.0]], requires_grad=True)
+    moved = adversarial.fgsm(lambda inputs: (inputs**2).sum(), x, 0.1)
+    torch.testing.assert_close(moved, torch.tensor([[1.1, -2.1], [0.6, 0.0]]))
+    assert not moved.requires_grad
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_cells_are_torchs(bias: bool) -> None:
+    x, h, c = torch.randn(2, 3), torch.randn(2, 4), torch.randn(2, 4)
+    for native, own in (
+        (nn.GRUCell(3, 4, bias), recurrent.gru_cell),
+        (nn.RNNCell(3, 4, bias), recurrent.rnn_tanh_cell),
+        (nn.RNNCell(3, 4, bias, "relu"), recurrent.rnn_relu_cell),
+    ):
+        torch.testing.assert_close(own(x, h, *native.parameters()), native(x, h))
+    lstm = nn.LSTMCell(3, 4, bias)
+    for found, expected in zip(recurrent.lstm_cell(x, (h, c), *lstm.parameters()), lstm(x, (h, c)), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_recurrent_refuses_packed_sequences() -> None:
+    with pytest.raises(UnsupportedLayerError, match="packed"):
+        recurrent.lstm(torch.zeros(2, 1), torch.tensor([1, 1]), [])
+
+
+def test_inputs_are_tensors() -> None:
+    assert checks.as_inputs([[1.0, 2.0]]).dtype == torch.get_default_dtype()
+    assert checks.as_inputs(np.zeros((2, 3), np.float32)).dtype == torch.float32
+    tree = checks.as_inputs({"a": np.zeros(2), "b": (np.ones(2), torch.ones(2))})
+    assert set(tree) == {"a", "b"}
+    assert isinstance(tree["b"], tuple)
+    with pytest.raises(InputError, match="expected numbers"):
+        checks.as_tensor(["a", "b"])
+    with pytest.raises(InputError, match="expected numbers"):
+        checks.as_tensor(object())
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(-3, 6), min_size=1, max_size=8), st.one_of(st.none(), st.integers(1, 6)))
+def test_labels_are_in_range_or_refused(labels: list[int], ways: int | None) -> None:
+    inputs = np.zeros((len(labels), 2))
+    valid = min(labels) >= 0 and (ways is None or max(labels) < ways)
+    if valid:
+        assert Examples(inputs, labels, ways=ways).ways == (max(labels) + 1 if ways is None else ways)
+    else:
+        with pytest.raises(InputError, match="relabel them"):
+            Examples(inputs, labels, ways=ways)

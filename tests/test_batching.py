@@ -1,0 +1,139 @@
+"""The only place that batches over tasks."""
+
+import logging
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import quickstudy as qs
+from learner_table import CLASSIFICATION, WAYS, classification_task, mlp
+from quickstudy import Task, batching
+from quickstudy.batching import TaskLosses
+from quickstudy.errors import InputError
+from quickstudy.functional import random
+from quickstudy.learners import MAML, ProtoNet
+from quickstudy.objectives import query_loss
+from quickstudy.testing import _variants
+
+KEYS = random.fold_in(random.key(0), torch.arange(7))
+
+
+def tasks(count: int = 7) -> Task:
+    return batching.stack(_variants(classification_task(), count))  # type: ignore[no-any-return]
+
+
+def gradients(learner: qs.Learner, losses: TaskLosses, batch: Task | None = None) -> tuple[Tensor, list[Tensor]]:
+    learner.zero_grad()
+    values = losses.backward(learner, tasks() if batch is None else batch, KEYS)
+    return values, [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in learner.parameters()]
+
+
+def test_count() -> None:
+    assert batching.count((torch.zeros(3, 2), {"a": torch.zeros(3)})) == 3
+    with pytest.raises(InputError, match="at least one tensor"):
+        batching.count(())
+    with pytest.raises(InputError, match="same first dimension T"):
+        batching.count((torch.zeros(3), torch.zeros(4)))
+    with pytest.raises(InputError, match="same first dimension T"):
+        batching.count((torch.zeros(3), torch.zeros(())))
+
+
+@pytest.mark.parametrize("size", [None, 1, 2, 3, 7, 50])
+def test_chunks(size: int | None) -> None:
+    parts = list(batching.chunks(torch.arange(7), size))
+    assert torch.equal(torch.cat(parts), torch.arange(7))
+    assert all(len(part) <= (size or 7) for part in parts)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", ["MAML", "ProtoNet", "Reptile", "IMAML"])
+@pytest.mark.parametrize("size", [1, 3])
+def test_gradient_in_chunks_is_the_whole_gradient(name: str, size: int) -> None:
+    learner = CLASSIFICATION[name](mlp, WAYS).double()
+    batch = batching.to_dtype(tasks(), torch.float64)
+
+    def run(chunk: int | None) -> tuple[Tensor, list[Tensor]]:
+        learner.zero_grad()
+        losses = TaskLosses(query_loss, chunk).backward(learner, batch, KEYS)
+        return losses, [p.grad.clone() for p in learner.parameters()]
+
+    for found, expected in zip(run(size), run(None), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_gradient_is_of_the_mean_and_adds_up() -> None:
+    learner = ProtoNet(mlp())
+    losses, once = gradients(learner, TaskLosses(query_loss))
+    assert losses.shape == (7,)
+    assert not losses.requires_grad
+    mean = torch.stack([query_loss(learner, batching.select(tasks(), i), KEYS[i]) for i in range(7)]).mean()
+    torch.testing.assert_close(torch.autograd.grad(mean, list(learner.parameters())), tuple(once))
+    TaskLosses(query_loss).backward(learner, tasks(), KEYS)
+    torch.testing.assert_close([p.grad for p in learner.parameters()], [2 * g for g in once])
+
+
+def test_learners_without_gradient_have_losses() -> None:
+    assert TaskLosses(query_loss, 2).backward(qs.learners.NearestNeighbour(), tasks(), KEYS).shape == (7,)
+
+
+def test_stochastic_learners_need_keys() -> None:
+    learner = CLASSIFICATION["Reptile"](mlp, WAYS)
+    with pytest.raises(InputError, match="pass keys"):
+        batching.adapt(learner, tasks().support)
+    one = batching.adapt(learner, tasks().support, KEYS, chunk_size=2)
+    two = batching.adapt(learner, tasks().support, KEYS)
+    torch.testing.assert_close(one.theta, two.theta)
+
+
+def test_dropout_of_a_net_differs_from_task_to_task() -> None:
+    learner = ProtoNet(nn.Sequential(nn.Linear(4, 50), nn.Dropout(0.5)))
+    same = batching.stack([classification_task()] * 3)
+    states = batching.adapt(learner, same.support)
+    assert not torch.allclose(states.means[0], states.means[1])
+    states = batching.adapt(learner.eval(), same.support)
+    assert torch.allclose(states.means[0], states.means[1])
+
+
+def test_to_dtype_leaves_integers_and_masks() -> None:
+    batch = batching.to_dtype(tasks(), torch.float64)
+    assert batch.support.inputs.dtype == torch.float64
+    assert batch.support.labels.dtype == torch.int64
+    assert batch.support.ways == 3
+
+
+class Prints(nn.Linear):
+    """A net that no compiler takes as a whole."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch._dynamo.graph_break()
+        return super().forward(x)
+
+
+def test_falls_back_with_a_message(caplog: pytest.LogCaptureFixture) -> None:
+    learner = ProtoNet(Prints(4, 5))
+    losses = TaskLosses(query_loss, compile=True)
+    with caplog.at_level(logging.WARNING):
+        found = gradients(learner, losses)
+        again = gradients(learner, losses)
+    expected = gradients(learner, TaskLosses(query_loss))
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(again, expected)
+    assert [record.message for record in caplog.records].count(caplog.records[0].message) == 1
+    assert "going on uncompiled" in caplog.records[0].message
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("name", ["MAML", "ProtoNet", "batch norm"])
+def test_compiled_agrees_with_eager(name: str) -> None:
+    batch, learner = tasks(), MAML(mlp(WAYS), lr=0.1, steps=2)
+    if name == "ProtoNet":
+        learner = ProtoNet(mlp())
+    elif name == "batch norm":
+        learner = ProtoNet(nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Flatten()))
+        batch = batching.stack(_variants(classification_task(shape=(1, 5, 5)), 7))
+    compiled, eager = TaskLosses(query_loss, compile=True), TaskLosses(query_loss)
+    torch.testing.assert_close(gradients(learner, compiled, batch), gradients(learner, eager, batch))
+    assert compiled._compiled is not None
+    assert all(module.training for module in learner.modules())
