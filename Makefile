@@ -28,7 +28,7 @@ types: $(STAMP) ## Check types
 
 docs: $(STAMP) ## Run every example of README and docs, and check that generated pages are current
 	$(BIN)/python docs/build.py --check
-	$(BIN)/python -m pytest -q -m docs tests/test_docs.py
+	$(BIN)/python -m pytest -q tests/test_docs.py
 
 check: test lint types docs ## Everything that CI checks
 

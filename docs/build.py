@@ -11,7 +11,8 @@ import re
 import sys
 from pathlib import Path
 
-import quickstudy  # noqa: F401  (fills the tables)
+import quickstudy.learners
+import quickstudy.recipes  # noqa: F401  (both fill the tables)
 from quickstudy.registry import Entry, table
 
 ROOT = Path(__file__).parent.parent
@@ -29,14 +30,18 @@ def page(entry: Entry) -> str:
         f"*{entry.facts['family']} · learns {entry.facts['learns']} · {entry.facts['paper']}*",
         fenced(head),
         "## Use",
-        "```text\n" + f"quickstudy.learners.{entry.name}{inspect.signature(entry.build.__init__)}\n".replace(  # type: ignore[misc]
-            "(self, ", "("
-        ).replace("(self)", "()") + "```",
+        f"```text\nquickstudy.learners.{entry.name}{signature(entry)}\n```",
         fenced(inspect.getdoc(entry.build) or ""),
     ]
     if runs:
         parts += ["## Recipes", f"```sh\n{runs}\n```"]
     return "\n\n".join(parts) + "\n"
+
+
+def signature(entry: Entry) -> str:
+    """Return a constructor's arguments as one would write them."""
+    text = str(inspect.signature(entry.build).replace(return_annotation=inspect.Signature.empty))
+    return re.sub(r": '([^']*)'", r": \1", text)
 
 
 def fenced(text: str) -> str:

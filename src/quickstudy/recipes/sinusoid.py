@@ -28,11 +28,11 @@ class SinusoidRecipe(Recipe):
     """Inner learning rate."""
     inner_steps: int = 1
     """Inner steps, in training and test."""
-    lr: float = 1e-3
+    lr: float = 2e-3
     """Outer learning rate (Adam)."""
     schedule: Schedule = "cosine"
     """Of the outer learning rate."""
-    steps: int = 20000
+    steps: int = 30000
     meta_batch: int = 25
     compile: bool = True
 

@@ -1,0 +1,64 @@
+"""Every recipe builds, makes a step, and is found again in its run folder."""
+
+import dataclasses
+
+import pytest
+
+import quickstudy as qs
+from quickstudy.datasets.files import data_folders
+from quickstudy.errors import CheckpointError, InputError
+from quickstudy.registry import lookup, table
+
+TINY = {
+    "steps": 1,
+    "meta_batch": 1,
+    "hidden": 8,
+    "train_ways": 5,
+    "queries": 1,
+    "train_queries": 1,
+    "inner_steps": 1,
+    "test_steps": 1,
+    "validation_tasks": 2,
+    "compile": False,
+    "rows": 8,
+}
+
+
+def tiny(name):
+    build = lookup("recipe", name).build
+    known = {field.name for field in dataclasses.fields(build)}
+    return build(**{key: value for key, value in TINY.items() if key in known})
+
+
+@pytest.mark.parametrize("name", sorted(table("recipe")))
+def test_recipe_trains_and_is_found_again(name, tmp_path, glyph_cache):
+    if name.startswith("omniglot") and not any((folder / "omniglot").is_dir() for folder in data_folders()):
+        pytest.skip("no Omniglot: set QUICKSTUDY_DATA to a folder that holds it")
+    recipe = tiny(name)
+    run = recipe.train(tmp_path, progress=False)
+    assert run.steps == 1
+    again = qs.recipes.of_run(tmp_path)
+    assert again == recipe
+    plan = again.plan()
+    report = qs.evaluate(qs.load(tmp_path), plan.test, 2)
+    assert len(report.values) == 2
+    if plan.test.metric == "accuracy":
+        assert set(plan.train.classes).isdisjoint(plan.test.classes)
+        assert set(plan.validation.classes).isdisjoint(plan.test.classes)
+
+
+def test_every_recipe_says_which_paper():
+    for name, entry in table("recipe").items():
+        assert entry.facts.get("paper"), name
+        assert entry.build.name == name
+
+
+def test_run_without_a_recipe_is_refused(tmp_path):
+    qs.meta_train(qs.learners.MAML(qs.nets.mlp(1, outputs=1)), qs.tasks.Sinusoid(2, 2), steps=1, run_dir=tmp_path)
+    with pytest.raises(CheckpointError, match="not made by a recipe"):
+        qs.recipes.of_run(tmp_path)
+
+
+def test_unknown_recipe_names_the_nearest():
+    with pytest.raises(InputError, match="glyphs-protonet"):
+        lookup("recipe", "glyph-protonet")
