@@ -25,6 +25,7 @@ import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
 from quickstudy.errors import InputError
+from quickstudy.errors import InputError
 from quickstudy.functional.checks import as_inputs, as_labels, as_tensor, check_rows
 
 State = Any
@@ -72,10 +73,24 @@ class Task:
     """One task: the support to learn from and the query to be judged on.
 
     A meta-batch is a Task too, each tensor with a leading dimension T.
+
+    Raises:
+        InputError: the query has a label that the support lacks.
     """
 
     support: Examples
     query: Examples
+
+    def __post_init__(self) -> None:
+        """Refuse a query that asks for a class which the support does not show (one task built by hand)."""
+        if self.support.ways is None or self.query.ways is None or self.query.labels.ndim != 1:
+            return
+        shown, asked = set(self.support.labels.tolist()), set(self.query.labels.tolist())
+        if not asked <= shown:
+            raise InputError(
+                f"the query has label {min(asked - shown)}, which no support row has (labels {sorted(shown)}); support "
+                "and query of a task share their classes"
+            )
 
 
 class Learner(nn.Module):

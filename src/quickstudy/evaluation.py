@@ -36,7 +36,7 @@ class Report:
     """What an evaluation found. `print` it, or read its numbers.
 
     Attributes:
-        metric: 'accuracy' (fraction of queries right) or 'mse'.
+        metric: 'accuracy' (fraction of queries right), 'iou' (of the foreground, for segmentation) or 'mse'.
         values: the metric of each task.
         curve: mean metric after 0, 1, ... inner steps, for gradient-based learners; else empty.
         calibration: expected calibration error (15 bins, Guo et al. 2017, equation 3), nan for regression.
@@ -290,6 +290,11 @@ def _mask(query: Examples) -> Tensor:
 def _score(outputs: Tensor, query: Examples, metric: str) -> Tensor:
     """Return the metric of each task (T,)."""
     mask = _mask(query).double()
+    if metric == "iou":
+        valid = _mask(query).reshape(*query.labels.shape[:2], *(1,) * (query.labels.ndim - 2))
+        wanted, given = (query.labels == 1) & valid, (outputs.argmax(2) == 1) & valid
+        both, either = (given & wanted).flatten(1).sum(1).double(), (given | wanted).flatten(1).sum(1).double()
+        return torch.where(either > 0, both / either.clamp_min(1), 1.0)
     if metric == "accuracy":
         rows = (outputs.argmax(2) == query.labels).double()
     else:

@@ -394,7 +394,7 @@ class _Trainer:
         self._log({"step": self.step, f"validation_{report.metric}": report.mean})
         bar.validation(report.metric, report.mean)
         better = math.isnan(self.best) or (
-            report.mean > self.best if report.metric == "accuracy" else report.mean < self.best
+            report.mean < self.best if report.metric == "mse" else report.mean > self.best
         )
         self.since_best = 0 if better else self.since_best + 1
         if better:

@@ -21,16 +21,18 @@ def ways_of(support: Any) -> int:
 
 
 def one_hot(support: Any, dtype: torch.dtype) -> Tensor:
-    """Return (S, N) indicators of the classes, all zero in padding rows."""
+    """Return (S, ..., N) indicators of the classes, all zero in padding rows. Labels are (S,), or (S, ...) if dense."""
     # Not torch's one_hot, which looks at values and so cannot be mapped over tasks.
     classes = torch.arange(ways_of(support), device=support.labels.device)
     indicators: Tensor = (support.labels.unsqueeze(-1) == classes).to(dtype)
-    return indicators if support.mask is None else indicators * support.mask.unsqueeze(-1).to(dtype)
+    if support.mask is None:
+        return indicators
+    return indicators * support.mask.to(dtype).reshape(-1, *(1,) * (indicators.ndim - 1))
 
 
 def present(support: Any) -> Tensor:
     """Return (N,) whether each class has a support row."""
-    return one_hot(support, torch.float32).sum(0) > 0
+    return one_hot(support, torch.float32).flatten(0, -2).sum(0) > 0
 
 
 def class_means(features: Tensor, support: Any) -> Tensor:

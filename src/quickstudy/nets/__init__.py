@@ -1,7 +1,8 @@
 """Backbones. Any `torch.nn.Module` that takes (rows, ...) is a net; these are the usual ones."""
 
 from quickstudy.nets.conv4 import conv4
+from quickstudy.nets.fcn import fcn
 from quickstudy.nets.mlp import mlp
 from quickstudy.nets.resnet12 import resnet12
 
-__all__ = ["conv4", "mlp", "resnet12"]
+__all__ = ["conv4", "fcn", "mlp", "resnet12"]

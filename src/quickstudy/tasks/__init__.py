@@ -5,6 +5,7 @@ from quickstudy.tasks.few_shot import FewShot
 from quickstudy.tasks.functions import FunctionTasks, Linear, MultiModal, Sinusoid
 from quickstudy.tasks.meta_dataset_tasks import MetaDataset
 from quickstudy.tasks.orders import Mixture, by_group
+from quickstudy.tasks.segmentation import Segmentation
 from quickstudy.tasks.supervised import Supervised
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "MetaDataset",
     "Mixture",
     "MultiModal",
+    "Segmentation",
     "Sinusoid",
     "Supervised",
     "TaskDistribution",

@@ -34,7 +34,7 @@ class TaskDistribution:
 
     name: str = "tasks"
     metric: str = "accuracy"
-    """'accuracy' for classification, 'mse' for regression."""
+    """'accuracy' for classification, 'mse' for regression, 'iou' for segmentation."""
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed

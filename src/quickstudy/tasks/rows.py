@@ -49,7 +49,4 @@ def examples(
     if augment is not None:
         # Keys from the rows themselves: a plan alone decides its tasks, whatever the stream.
         inputs = augment(inputs, random.fold_in(random.key(part, rows.device), rows.sum(1)))
-    if data.targets is not None:
-        # Dense targets, such as segmentation masks, take the place of labels: background and foreground.
-        return Examples(inputs, data.targets[rows].long(), mask, 2, check=False)
     return Examples(inputs, labels, mask, ways, check=False)

@@ -1,0 +1,47 @@
+"""Every Python example of README and docs runs, with small numbers in place of long ones."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page):
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.M | re.S)
+
+
+def shorten(code):
+    """Few steps and few tasks: what is tested is that the example runs, not how well it learns."""
+    code = re.sub(r"\bsteps=\d{2,}", "steps=2", code)
+    return re.sub(r"\btasks=\d{3,}", "tasks=4", code)
+
+
+EXAMPLES = [(f"{page.name}-{number}", block) for page in PAGES for number, block in enumerate(blocks(page))]
+
+
+@pytest.mark.parametrize("code", [block for _, block in EXAMPLES], ids=[name for name, _ in EXAMPLES])
+def test_example_runs(code, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(shorten(code), "example", "exec"), {"__name__": "example"})
+
+
+def test_there_are_examples():
+    assert any(name.startswith("README") for name, _ in EXAMPLES)
+
+
+def test_skeleton_keeps_the_promises(capsys, monkeypatch):
+    from quickstudy.registry import TABLES
+
+    monkeypatch.setitem(TABLES, "learner", dict(TABLES["learner"]))
+    runpy.run_path(str(ROOT / "docs" / "skeleton.py"), run_name="__main__")
+    assert "every promise" in capsys.readouterr().out
+
+
+def test_every_link_between_pages_leads_somewhere():
+    for page in [*PAGES, *sorted((ROOT / "docs" / "methods").glob("*.md"))]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
