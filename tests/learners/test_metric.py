@@ -1,0 +1,220 @@
+"""Metric learners against numbers worked out by hand and plain loops."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import quickstudy as qs
+from quickstudy import Examples
+from quickstudy.errors import InputError
+from quickstudy.learners import MatchingNet, ProtoNet, RelationNet, Siamese
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+def task(features: int = 3) -> tuple[Examples, Examples]:
+    support = Examples(torch.randn(7, features), torch.tensor([0, 1, 2, 0, 1, 2, 0]))
+    query = Examples(torch.randn(5, features), torch.tensor([2, 1, 0, 0, 1]), ways=3)
+    return support, query
+
+
+def embedding(features: int = 3) -> nn.Module:
+    return qs.nets.mlp(features, (6, 5))
+
+
+def test_prototypes_by_hand() -> None:
+    """Class 0 at (0,0) and (2,0), class 1 at (0,4): prototypes (1,0) and (0,4); the query is (1,2)."""
+    learner = ProtoNet(nn.Identity())
+    state = learner.adapt(Examples([[0.0, 0.0], [2.0, 0.0], [0.0, 4.0]], [0, 0, 1]))
+    assert state.means.tolist() == [[1.0, 0.0], [0.0, 4.0]]
+    logits = learner.predict(state, torch.tensor([[1.0, 2.0]]))
+    assert logits.tolist() == [[-4.0, -5.0]]
+    assert torch.softmax(logits, 1)[0, 0].item() == pytest.approx(1 / (1 + math.exp(-1)))
+    loss = learner.loss(state, Examples([[1.0, 2.0]], [1], ways=2))
+    assert loss.item() == pytest.approx(1 + math.log(1 + math.exp(-1)))
+
+
+def test_cosine_prototypes_by_hand() -> None:
+    learner = ProtoNet(nn.Identity(), distance="cosine")
+    state = learner.adapt(Examples([[3.0, 0.0], [0.0, 5.0]], [0, 1]))
+    logits = learner.predict(state, torch.tensor([[3.0, 4.0]]))
+    torch.testing.assert_close(logits, 10 * torch.tensor([[0.6, 0.8]]))
+
+
+def test_matching_by_loops() -> None:
+    support, query = task()
+    learner = MatchingNet(embedding())
+    with torch.no_grad():
+        learner.log_temperature.fill_(0.7)
+    logits = learner.predict(learner.adapt(support), query.inputs)
+    for row, x in enumerate(query.inputs):
+        f = learner.net(x[None])[0]
+        scores = [math.exp(0.7) * F.cosine_similarity(f, learner.net(s[None])[0], dim=0) for s in support.inputs]
+        weights = torch.softmax(torch.stack(scores), 0)
+        for k in range(3):
+            share = sum((w for w, y in zip(weights, support.labels, strict=True) if y == k), torch.tensor(0.0))
+            torch.testing.assert_close(logits[row, k], share.log())
+    torch.testing.assert_close(logits.exp().sum(1), torch.ones(5))
+
+
+def full_context_by_loops(learner: MatchingNet, support: Tensor, query: Tensor) -> Tensor:
+    """Return attention weights (Q, S), cell by cell."""
+    g, size = learner.g, learner.g.hidden_size
+    features = learner.net(support)
+
+    def lstm(rows: list[Tensor], suffix: str) -> list[Tensor]:
+        cell = nn.LSTMCell(size, size)
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            getattr(cell, name).data = getattr(g, f"{name}_l0{suffix}").data
+        h, c, out = torch.zeros(size), torch.zeros(size), []
+        for row in rows:
+            h, c = cell(row, (h, c))
+            out.append(h)
+        return out
+
+    forth, back = lstm(list(features), ""), lstm(list(features.flip(0)), "_reverse")[::-1]
+    context = torch.stack([f + a + b for f, a, b in zip(features, forth, back, strict=True)])
+    weights = []
+    for x in query:
+        f = learner.net(x[None])[0]
+        h = c = torch.zeros(2 * size)
+        for _ in range(learner.reads):
+            h, c = learner.f(f, (h, c))
+            out = f + learner.project(h)
+            attention = torch.softmax(context @ out, 0)
+            h = h + torch.cat([torch.zeros(size), attention @ context])
+        scores = learner.log_temperature.exp() * F.cosine_similarity(out[None], context)
+        weights.append(torch.softmax(scores, 0))
+    return torch.stack(weights)
+
+
+def test_full_context_by_loops() -> None:
+    support, query = task()
+    learner = MatchingNet(embedding(), full_context=True, reads=3)
+    weights = full_context_by_loops(learner, support.inputs, query.inputs)
+    expected = weights @ F.one_hot(support.labels).double()
+    torch.testing.assert_close(learner.predict(learner.adapt(support), query.inputs).exp(), expected)
+    assert not learner.permutation_invariant
+
+
+def test_full_context_skips_padding_wherever_it_is() -> None:
+    support, query = task()
+    learner = MatchingNet(embedding(), full_context=True, reads=2)
+    mask = torch.tensor([False, True, True, False, True, True, False])
+    padded = Examples(support.inputs, support.labels, mask, 3)
+    dense = Examples(support.inputs[mask], support.labels[mask], ways=3)
+    found = learner.predict(learner.adapt(padded), query.inputs)
+    torch.testing.assert_close(found, learner.predict(learner.adapt(dense), query.inputs))
+
+
+def test_full_context_needs_a_size() -> None:
+    with pytest.raises(InputError, match="pass features"):
+        MatchingNet(nn.Linear(2, 3), full_context=True)
+    assert MatchingNet(nn.Linear(2, 3), full_context=True, features=3).g.hidden_size == 3
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_contrastive_loss_by_loops(normalise: bool) -> None:
+    support, query = task()
+    learner = Siamese(embedding(), margin=0.8, normalise=normalise)
+    losses = []
+    for x, y in zip(query.inputs, query.labels, strict=True):
+        same, different = [], []
+        for s, z in zip(support.inputs, support.labels, strict=True):
+            a, b = learner.net(x[None])[0], learner.net(s[None])[0]
+            if normalise:
+                a, b = a / a.norm(), b / b.norm()
+            d = (a - b).norm()
+            if y == z:
+                same.append(d**2)
+            else:
+                different.append(max(torch.tensor(0.0), 0.8 - d) ** 2)
+        losses.append(sum(same) / len(same) + sum(different) / len(different))
+    torch.testing.assert_close(learner.loss(learner.adapt(support), query), torch.stack(losses).mean())
+
+
+def test_triplet_loss_by_loops() -> None:
+    support, query = task()
+    learner = Siamese(embedding(), objective="triplet", margin=0.3, normalise=False)
+    losses = []
+    for x, y in zip(query.inputs, query.labels, strict=True):
+        d = [(learner.net(x[None]) - learner.net(s[None])).square().sum() for s in support.inputs]
+        triplets = [
+            torch.relu(d[p] - d[n] + 0.3)
+            for p in range(7)
+            for n in range(7)
+            if support.labels[p] == y and support.labels[n] != y
+        ]
+        losses.append(torch.stack(triplets).mean())
+    torch.testing.assert_close(learner.loss(learner.adapt(support), query), torch.stack(losses).mean())
+
+
+def test_siamese_takes_the_class_of_the_nearest_row() -> None:
+    support, query = task()
+    learner = Siamese(embedding())
+    logits = learner.predict(learner.adapt(support), query.inputs)
+    features = F.normalize(learner.net(support.inputs), dim=-1)
+    for row, x in enumerate(F.normalize(learner.net(query.inputs), dim=-1)):
+        gaps = (features - x).square().sum(1)
+        assert int(logits[row].argmax()) == int(support.labels[gaps.argmin()])
+        assert -logits[row].max().item() == pytest.approx(gaps.min().item())
+
+
+def test_siamese_loss_is_finite_where_rows_coincide() -> None:
+    support, _ = task()
+    learner = Siamese(embedding())
+    loss = learner.loss(learner.adapt(support), support)
+    loss.backward()
+    assert all(bool(torch.isfinite(p.grad).all()) for p in learner.parameters())
+
+
+@pytest.mark.parametrize("maps", [True, False])
+def test_relation_by_loops(maps: bool) -> None:
+    if maps:
+        net: nn.Module = nn.Conv2d(1, 4, 3)
+        support = Examples(torch.randn(5, 1, 6, 6), [0, 1, 0, 1, 1])
+        query = Examples(torch.randn(3, 1, 6, 6), [1, 0, 1])
+    else:
+        net = nn.Linear(3, 4)
+        support, query = Examples(torch.randn(5, 3), [0, 1, 0, 1, 1]), Examples(torch.randn(3, 3), [1, 0, 1])
+    learner = RelationNet(net, channels=4, hidden=3)
+    state = learner.adapt(support)
+    scores = learner.predict(state, query.inputs)
+    total = torch.tensor(0.0)
+    for q in range(3):
+        for k in range(2):
+            mean = net(support.inputs[support.labels == k]).mean(0)
+            pair = torch.cat([mean, net(query.inputs[q : q + 1])[0]])
+            r = learner.relation(pair[None])[0, 0]
+            torch.testing.assert_close(scores[q, k], r)
+            total = total + (torch.sigmoid(r) - float(query.labels[q] == k)) ** 2
+    torch.testing.assert_close(learner.loss(state, query), total / 3)
+
+
+def test_relation_takes_a_module_of_ones_own() -> None:
+    class Mean(nn.Module):
+        def forward(self, pairs: Tensor) -> Tensor:
+            return pairs.mean(1, keepdim=True)
+
+    learner = RelationNet(nn.Identity(), relation=Mean())
+    state = learner.adapt(Examples([[0.0, 2.0], [4.0, 4.0]], [0, 1]))
+    assert learner.predict(state, torch.tensor([[1.0, 1.0]])).tolist() == [[1.0, 2.5]]
+    with pytest.raises(InputError, match="queries have features"):
+        learner.predict(state, torch.zeros(1, 3))
+
+
+def test_wrong_arguments() -> None:
+    net = embedding()
+    for build, message in (
+        (lambda: ProtoNet(net, distance="far"), "unknown distance"),
+        (lambda: ProtoNet(net, batch_norm="both"), "unknown batch norm policy"),
+        (lambda: Siamese(net, objective="pairs"), "unknown objective"),
+        (lambda: Siamese(net, margin=0), "margin must be positive"),
+        (lambda: ProtoNet(nn.Conv2d(1, 2, 3)).adapt(Examples(torch.zeros(2, 1, 5, 5), [0, 1])), "flatten them"),
+        (lambda: ProtoNet(net).adapt(Examples(torch.zeros(2, 3), [0.5, 0.5])), "this learner classifies"),
+    ):
+        with pytest.raises(InputError, match=message):
+            build()
