@@ -219,6 +219,7 @@ class _Trainer:
     since_best: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     best_weights: dict[str, Tensor] | None = None
+    drawn: Task | None = None
 
     def prepare(self, facts: dict[str, Any], settings: dict[str, Any], resume: bool) -> None:
         """Place everything on the device, then restore an interrupted run or describe a new one."""
@@ -236,6 +237,8 @@ class _Trainer:
         self.optimizer = self.outer.optimizer(parameters)
         if self.chunk is None:
             self.chunk = chunk_size(self.tasks)
+        # Small tasks are drawn for many steps at once: drawing costs about as much for one as for a hundred.
+        self.ahead = max(1, min(100, chunk_size(self.tasks) // self.meta_batch))
         self.losses = TaskLosses(self.objective, self.chunk, self.compile)
         self.writer: Any = None
         if self.folder is None:
@@ -330,11 +333,8 @@ class _Trainer:
         return Run(self.learner, self.history, self.best, self.best_step, self.step, stopped, self.folder)
 
     def _step(self) -> float:
-        world, rank = self.fabric.world_size, self.fabric.global_rank
-        start = (self.step * world + rank) * self.meta_batch
-        indices = torch.arange(start, start + self.meta_batch)
-        batch: Task = batching.to_dtype(self.tasks.draw(indices), self.parameters[0].dtype)
-        device = self.fabric.device
+        world, device = self.fabric.world_size, self.fabric.device
+        indices, batch = self._indices(self.step), self._draw()
         keys = random.fold_in(random.key(self.seed, device), indices.to(device))
         self.optimizer.zero_grad(set_to_none=True)
         losses = self.outer.estimate(self.losses, self.learner, batch, keys)
@@ -355,6 +355,21 @@ class _Trainer:
         self.optimizer.step()
         self.step += 1
         return float(loss)
+
+    def _indices(self, step: int) -> Tensor:
+        """Return which tasks of the stream this process takes at a step."""
+        start = (step * self.fabric.world_size + self.fabric.global_rank) * self.meta_batch
+        return torch.arange(start, start + self.meta_batch)
+
+    def _draw(self) -> Task:
+        """Return the tasks of this step."""
+        within = self.step % self.ahead
+        if self.drawn is None or within == 0:
+            first = self.step - within
+            indices = torch.cat([self._indices(step) for step in range(first, first + self.ahead)])
+            self.drawn = batching.to_dtype(self.tasks.draw(indices), self.parameters[0].dtype)
+        part = slice(within * self.meta_batch, (within + 1) * self.meta_batch)
+        return batching.select(self.drawn, part)  # type: ignore[no-any-return]
 
     def _stop_non_finite(self, batch: Task, losses: Tensor, keys: Tensor) -> None:
         bad = (~torch.isfinite(losses)).nonzero().squeeze(1).tolist()

@@ -44,6 +44,8 @@ class FewShotRecipe(Recipe):
     """Filters of each block of the net."""
     norm: Norm = "batch"
     """Normalisation in the net: 'batch', 'group', 'layer' or 'none'."""
+    halve: Literal["pool", "stride"] = "pool"
+    """How each block halves its maps: by max-pooling, or by strided convolution, which costs a quarter."""
     batch_norm: BatchNormPolicy = "support"
     """Where batch statistics for queries come from: 'support' or 'transductive'."""
     lr: float = 1e-3
@@ -67,7 +69,7 @@ class FewShotRecipe(Recipe):
 
     def net(self, outputs: int | None = None, flatten: bool = True, context: int = 0) -> nn.Module:
         """Return the backbone."""
-        return nets.conv4(1, self.hidden, outputs, norm=self.norm, flatten=flatten, context=context)
+        return nets.conv4(1, self.hidden, outputs, norm=self.norm, halve=self.halve, flatten=flatten, context=context)
 
     def splits(self) -> tuple[ClassData, ClassData, ClassData]:
         """Return meta-training, -validation and -test data."""

@@ -17,6 +17,8 @@ from quickstudy.registry import register
 class GradientRecipe(FewShotRecipe):
     """What recipes with an inner loop share."""
 
+    halve: Literal["pool", "stride"] = "stride"
+    """Strided convolutions, as in MAML's experiments on Omniglot."""
     inner_lr: float = 0.4
     """Inner learning rate."""
     inner_steps: int = 1
