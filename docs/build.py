@@ -1,7 +1,7 @@
 """Write the generated parts of the docs from the code: a page for each method, and the tables of README.
 
-    python docs/build.py            write them
-    python docs/build.py --check    fail if they are not current
+python docs/build.py            write them
+python docs/build.py --check    fail if they are not current
 """
 
 from __future__ import annotations
