@@ -84,16 +84,14 @@ def test_maml_is_highers(make: Callable[[], Task], first_order: bool) -> None:
         warnings.simplefilter("ignore", category=SyntaxWarning)
         import higher
 
-    task, net, second_order = make(), Smooth(), not first_order
+    task, net = make(), Smooth()
     learner = (FOMAML if first_order else MAML)(net, lr=LR, steps=STEPS)
     loss, found = meta_gradient(learner, task)
     own, criterion = copy.deepcopy(net), loss_of(task)
     own.zero_grad()
     inner = torch.optim.SGD(own.parameters(), lr=LR)
-    with higher.innerloop_ctx(own, inner, copy_initial_weights=False, track_higher_grads=not first_order) as (
-        fast,
-        opt,
-    ):
+    options = {"copy_initial_weights": False, "track_higher_grads": not first_order}
+    with higher.innerloop_ctx(own, inner, **options) as (fast, opt):
         for _ in range(STEPS):
             opt.step(criterion(fast(task.support.inputs), task.support.labels))
         expected = criterion(fast(task.query.inputs), task.query.labels)
