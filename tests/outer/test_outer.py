@@ -1,0 +1,109 @@
+"""Outer optimisers and their schedules."""
+
+import math
+
+import pytest
+import torch
+
+import quickstudy as qs
+from learner_table import CLASSIFICATION, WAYS, classification_task, mlp
+from quickstudy import batching
+from quickstudy.batching import TaskLosses
+from quickstudy.errors import InputError
+from quickstudy.functional import random
+from quickstudy.objectives import query_loss
+from quickstudy.outer import Gradient, Outer, Reptile
+from quickstudy.testing import _variants
+
+TASKS = batching.stack(_variants(classification_task(), 3))
+KEYS = random.fold_in(random.key(0), torch.arange(3))
+
+
+def test_schedules() -> None:
+    assert [Gradient(0.5).rate(step, 4) for step in range(4)] == [0.5] * 4
+    assert [Gradient(0.4, schedule="linear").rate(step, 4) for step in (0, 1, 2, 3, 4)] == pytest.approx(
+        [0.4, 0.3, 0.2, 0.1, 0.0]
+    )
+    cosine = Gradient(0.4, schedule="cosine")
+    assert [cosine.rate(step, 4) for step in (0, 1, 2, 4)] == pytest.approx(
+        [0.4, 0.2 * (1 + math.sqrt(0.5)), 0.2, 0.0], abs=1e-12
+    )
+    halving = Gradient(0.4, schedule="halving", halve_every=10)
+    assert [halving.rate(step, 99) for step in (0, 9, 10, 25)] == pytest.approx([0.4, 0.4, 0.2, 0.1])
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_optimisers_are_torchs(name: str) -> None:
+    weights = [torch.nn.Parameter(torch.zeros(2))]
+    optimiser = Gradient(0.1, name, weight_decay=0.2, momentum=0.3).optimizer(weights)
+    assert type(optimiser).__name__.lower() == name
+    assert optimiser.defaults["lr"] == 0.1
+    assert optimiser.defaults["weight_decay"] == 0.2
+    if name == "sgd":
+        assert optimiser.defaults["momentum"] == 0.3
+
+
+@pytest.mark.parametrize("kind", [Gradient, Reptile])
+def test_wrong_arguments(kind: type[Outer]) -> None:
+    for options, message in (
+        ({"lr": 0}, "outer lr must be positive"),
+        ({"optimizer": "adamm"}, "unknown outer optimizer 'adamm'; did you mean 'adam'"),
+        ({"schedule": "step"}, "unknown schedule"),
+        ({"clip": 0}, "clip must be positive or None"),
+    ):
+        with pytest.raises(InputError, match=message):
+            kind(**options)
+    with pytest.raises(NotImplementedError):
+        Outer(1.0).estimate(None, None, None, None)
+
+
+def test_gradient_is_of_the_mean_loss() -> None:
+    learner = CLASSIFICATION["MAML"](mlp, WAYS)
+    losses = Gradient().estimate(TaskLosses(query_loss, 2), learner, TASKS, KEYS)
+    mean = torch.stack([query_loss(learner, batching.select(TASKS, i), KEYS[i]) for i in range(3)])
+    torch.testing.assert_close(losses, mean.detach())
+    expected = torch.autograd.grad(mean.mean(), list(learner.parameters()))
+    torch.testing.assert_close(tuple(p.grad for p in learner.parameters()), expected)
+
+
+@pytest.mark.parametrize("size", [None, 1, 2])
+def test_reptile_moves_towards_the_adapted_parameters(size: int | None) -> None:
+    learner = CLASSIFICATION["Reptile"](mlp, WAYS)
+    outer = Reptile()
+    outer.estimate(TaskLosses(query_loss, size), learner, TASKS, KEYS)
+    states = [learner.adapt(batching.select(TASKS, i).support, KEYS[i]) for i in range(3)]
+    for name, value in learner.adapted.net.named_parameters():
+        gap = torch.stack([value - state.theta[name] for state in states]).mean(0)
+        torch.testing.assert_close(value.grad, gap, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ProtoNet", "needs a learner with an inner loop"),
+        ("CAVIA", r"adapts \['context'\], which are no parameters"),
+        ("ProtoMAML", r"adapts \['.bias', '.weight'\]"),
+        ("ADML", "does not end with one theta"),
+    ],
+)
+def test_reptile_refuses_what_it_cannot_move(name: str, message: str) -> None:
+    learner = CLASSIFICATION[name](mlp, WAYS)
+    with pytest.raises(InputError, match=f"{message}.*outer.Gradient"):
+        Reptile().estimate(TaskLosses(query_loss), learner, TASKS, KEYS)
+
+
+def test_reptile_moves_only_what_adapts() -> None:
+    learner = CLASSIFICATION["ANIL"](mlp, WAYS)
+    Reptile().estimate(TaskLosses(query_loss), learner, TASKS, KEYS)
+    moved = {name for name, value in learner.adapted.net.named_parameters() if value.grad is not None}
+    assert moved == {"head.weight", "head.bias"}
+
+
+def test_reptile_learns_sinusoids() -> None:
+    learner = qs.learners.Reptile(
+        qs.nets.mlp(1, (32, 32), 1), lr=0.02, steps=8, batch=None, test_steps=8, optimizer="sgd"
+    )
+    tasks = qs.tasks.Sinusoid(shots=10, queries=10)
+    before = qs.evaluate(learner, tasks, 100).mean
+    run = qs.meta_train(learner, tasks, steps=150, meta_batch=4, progress=False)
+    assert qs.evaluate(run.learner, tasks, 100).mean < 0.9 * before
