@@ -1,6 +1,8 @@
 """What all tests share: one thread, fixed random numbers, tiny tasks."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +10,23 @@ import torch
 import quickstudy as qs
 
 torch.set_num_threads(1)
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def glyph_cache(tmp_path_factory) -> Iterator[None]:
+    """Render glyphs once for all tests, into a cache of their own."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def _real_data(monkeypatch) -> None:
+    """Look for real data where QUICKSTUDY_DATA says, else beside the project."""
+    if "QUICKSTUDY_DATA" not in os.environ and SHARED.is_dir():
+        monkeypatch.setenv("QUICKSTUDY_DATA", str(SHARED))
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +36,23 @@ def _deterministic() -> Iterator[None]:
     dtype = torch.get_default_dtype()
     yield
     torch.set_default_dtype(dtype)
+
+
+@pytest.fixture(scope="session")
+def runs(glyph_cache: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with tiny runs of the command: protonet, maml, finetune and sinusoid."""
+    from quickstudy.cli import main
+
+    folder = tmp_path_factory.mktemp("runs")
+    glyphs = ["--hidden", "8", "--queries", "4", "--validate-every", "20", "--meta-batch", "2", "--device", "cpu"]
+    for name, options in {
+        "protonet": ["glyphs-protonet", "--steps", "20", "--train-ways", "5", *glyphs],
+        "maml": ["glyphs-maml", "--steps", "20", *glyphs],
+        "finetune": ["glyphs-finetune", "--steps", "20", *glyphs],
+        "sinusoid": ["sinusoid-maml", "--steps", "20", "--no-compile", "--device", "cpu"],
+    }.items():
+        assert main(["train", *options, "--run-dir", str(folder / name)]) == 0
+    return folder
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ def probabilities(learner: Learner, support: Examples, queries: Tensor) -> np.nd
     with torch.no_grad():
         state = batching.adapt_one(learner, support, random.key(0, queries.device))
         # Where queries see each other, all must be predicted together.
-        parts = queries.split(CHUNK) if learner.independent_queries else (queries,)
+        parts = torch.split(queries, CHUNK) if learner.independent_queries else (queries,)
         logits = torch.cat([learner.predict(state, part) for part in parts])
     result: np.ndarray[Any, Any] = torch.softmax(logits.double(), -1).cpu().numpy()
     return result

@@ -80,7 +80,7 @@ def open_run(
     path = Path(folder)
     learner = load(path, checkpoint=checkpoint)
     recipe = of_run(path)
-    wanted = {name: value for name, value in changes.items() if value is not None}
+    wanted: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
     plan = _plan(recipe, wanted)
     run = OpenedRun(
         name=path.resolve().name,
@@ -95,7 +95,7 @@ def open_run(
     return run
 
 
-def _plan(recipe: Recipe, wanted: Mapping[str, int]) -> Plan:
+def _plan(recipe: Recipe, wanted: Mapping[str, Any]) -> Plan:
     known = {each.name for each in dataclasses.fields(recipe)}
     for name in wanted:
         if name not in known:
@@ -187,6 +187,8 @@ def assess(
     baselines: Mapping[str, Report] | None = None,
     meter: Meter = silent,
     curve_steps: int | None = None,
+    report: Report | None = None,
+    gap_tasks: int = 600,
 ) -> Assessment:
     """Evaluate a run on new classes, beside baselines.
 
@@ -198,14 +200,19 @@ def assess(
         baselines: reports on the same bank where they are known already; None evaluates nearest neighbour.
         meter: shows progress.
         curve_steps: length of the adaptation curve; None is the learner's own number of steps.
+        report: the run's report on this bank where it is known already.
+        gap_tasks: at most so many tasks of training classes.
     """
     bank = run.test.bank(tasks, seed)
-    with meter(f"{run.name}: new classes" if bank.classes else f"{run.name}: new tasks") as tick:
-        report = evaluate(run.learner, bank, tasks, seed=seed, curve_steps=0, progress=tick)
+    if report is None:
+        with meter(f"{run.name}: new classes" if bank.classes else f"{run.name}: new tasks") as tick:
+            report = evaluate(run.learner, bank, tasks, seed=seed, curve_steps=0, progress=tick)
     curve: tuple[float, ...] = ()
     if isinstance(run.learner, Resumable) and run.learner.inner_steps:
         with meter(f"{run.name}: adaptation curve") as tick:
-            few = min(tasks, CURVE_TASKS)
+            # A long inner loop is predicted with at every step, so its curve is of fewer tasks.
+            length = run.learner.inner_steps if curve_steps is None else curve_steps
+            few = min(tasks, max(20, CURVE_TASKS * 5 // (length + 5)))
             curve = evaluate(run.learner, bank, few, seed=seed, curve_steps=curve_steps, progress=tick).curve
     if baselines is None:
         baselines = baseline_reports(bank, seed, meter)
@@ -213,7 +220,7 @@ def assess(
     training_tasks = seen_tasks(run) if gap else None
     if training_tasks is not None:
         with meter(f"{run.name}: training classes") as tick:
-            seen = evaluate(run.learner, training_tasks, min(tasks, 600), seed=seed, curve_steps=0, progress=tick)
+            seen = evaluate(run.learner, training_tasks, min(tasks, gap_tasks), seed=seed, curve_steps=0, progress=tick)
     versus = [differences({run.name: report, name: other})[0] for name, other in baselines.items()]
     return Assessment(run, report, curve, baselines, versus, seen, seed)
 
