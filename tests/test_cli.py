@@ -256,6 +256,16 @@ def test_evaluate_takes_other_ways_and_prints_json(copy, capsys):
     assert printed["overfitting_gap"] is None
 
 
+def test_a_single_task_has_no_interval_and_still_gives_json(runs, capsys):
+    assert main(["compare", str(runs / "protonet"), "--baselines", "--tasks", "1", "--json", "-"]) == 0
+    text = capsys.readouterr().out
+    assert "Infinity" not in text
+    assert json.loads(text)["reports"]["protonet"]["interval"] is None
+    for tasks in ("0", "-3"):
+        assert main(["evaluate", str(runs / "protonet"), "--tasks", tasks]) == 1
+        assert "at least 1" in capsys.readouterr().err
+
+
 def test_pretrained_baselines_have_a_gap_too(copy, capsys):
     assert main(["evaluate", str(copy("finetune")), "--tasks", "3"]) == 0
     assert "Meta-overfitting gap" in capsys.readouterr().out

@@ -156,7 +156,7 @@ class Assessment:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         gap, interval = self.gap
-        return {
+        found = {
             "run": str(self.run.folder),
             "recipe": self.run.recipe.name,
             "checkpoint": self.run.checkpoint,
@@ -168,6 +168,7 @@ class Assessment:
             "seen_classes": None if self.seen is None else self.seen.to_json(),
             "overfitting_gap": None if self.seen is None else {"mean": gap, "interval": interval},
         }
+        return _finite(found)  # type: ignore[no-any-return]
 
 
 def seen_tasks(run: OpenedRun) -> FewShot | None:
@@ -203,7 +204,7 @@ def assess(
         report: the run's report on this bank where it is known already.
         gap_tasks: at most so many tasks of training classes.
     """
-    bank = run.test.bank(tasks, seed)
+    bank = _bank(run, tasks, seed)
     if report is None:
         with meter(f"{run.name}: new classes" if bank.classes else f"{run.name}: new tasks") as tick:
             report = evaluate(run.learner, bank, tasks, seed=seed, curve_steps=0, progress=tick)
@@ -223,6 +224,12 @@ def assess(
             seen = evaluate(run.learner, training_tasks, min(tasks, gap_tasks), seed=seed, curve_steps=0, progress=tick)
     versus = [differences({run.name: report, name: other})[0] for name, other in baselines.items()]
     return Assessment(run, report, curve, baselines, versus, seen, seed)
+
+
+def _bank(run: OpenedRun, tasks: int, seed: int) -> Bank:
+    if tasks < 1:
+        raise InputError(f"tasks must be at least 1, not {tasks}")
+    return run.test.bank(tasks, seed)
 
 
 def baseline_reports(bank: Bank, seed: int = BANK_SEED, meter: Meter = silent) -> dict[str, Report]:
@@ -249,13 +256,23 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {
+        found = {
             "bank_seed": self.seed,
             "reports": {name: report.to_json() for name, report in self.reports.items()},
             "differences": [
                 {**dataclasses.asdict(each), "excludes_zero": each.significant} for each in self.differences
             ],
         }
+        return _finite(found)  # type: ignore[no-any-return]
+
+
+def _finite(value: Any) -> Any:
+    """Return JSON values with None for numbers that JSON lacks, such as the interval of a single task."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def open_runs(
@@ -295,7 +312,7 @@ def compare_runs(
     meter: Meter = silent,
 ) -> Comparison:
     """Evaluate several runs on the first one's test tasks."""
-    bank = runs[0].test.bank(tasks, seed)
+    bank = _bank(runs[0], tasks, seed)
     reports = {}
     for run in runs:
         with meter(run.name) as tick:

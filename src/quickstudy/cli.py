@@ -49,6 +49,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         if debug:
             raise
+        print("interrupted", file=sys.stderr)
         return 130
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else int(error.code is not None)

@@ -94,10 +94,12 @@ class Evaluate:
         changes = {"ways": self.ways, "shots": self.shots, "queries": self.queries}
         run = open_run(self.run, self.checkpoint, self.device, **changes)
         found = assess(run, self.tasks, self.seed, self.gap, meter=counting)
-        write_json(self.run / "evaluation.json", found.to_json())
-        _write_result(self.json, found.to_json())
+        # Shown first: a folder that cannot be written to costs no figure.
         if self.json != Path("-"):
             _show_assessment(found)
+        _write_result(self.json, found.to_json())
+        write_json(self.run / "evaluation.json", found.to_json())
+        if self.json != Path("-"):
             show(f"Saved to {self.run / 'evaluation.json'}")
         return 0
 
@@ -138,6 +140,8 @@ class Compare:
             raise UsageError(f"--plot {self.plot}: the name must end in .png, .svg or .pdf", "compare")
         runs = open_runs(self.runs, self.checkpoint, self.device, ways=self.ways, shots=self.shots)
         found = compare_runs(runs, self.tasks, self.seed, self.baselines, counting)
+        if self.json != Path("-"):
+            _show_comparison(found)
         _write_result(self.json, found.to_json())
         if self.plot is not None:
             from quickstudy import plots
@@ -145,7 +149,6 @@ class Compare:
 
             write_atomically(self.plot, plots.file(plots.bars(found.reports), self.plot.suffix[1:]))
         if self.json != Path("-"):
-            _show_comparison(found)
             show(*(f"Saved to {path}" for path in (self.json, self.plot) if path is not None))
         return 0
 
@@ -282,8 +285,12 @@ class Completion:
 
     def __call__(self) -> int:
         """Print the script."""
+        from importlib.util import find_spec
+
         from quickstudy.cli import print_completion
 
+        if self.shell == "tcsh" and find_spec("shtab") is None:
+            raise QuickstudyError("completion for tcsh needs shtab: pip install shtab")
         print_completion(self.shell)
         return 0
 

@@ -38,7 +38,7 @@ th, td { text-align: left; vertical-align: top; padding: .32rem .9rem .32rem 0; 
 th { font-weight: 600; } td.n, th.n { text-align: right; }
 code { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: .9em; }
 .episode td { padding: .3rem .5rem .3rem 0; vertical-align: middle; }
-.episode td.name { max-width: 11rem; font-size: .8rem; overflow-wrap: anywhere; }
+.episode td.name { width: 12rem; font-size: .8rem; overflow-wrap: break-word; }
 .tile { display: inline-block; text-align: center; font-size: .72rem; line-height: 1.25; margin: 0 .22rem .1rem 0;
   vertical-align: top; font-variant-numeric: tabular-nums; }
 .tile img { display: block; width: 44px; height: 44px; image-rendering: pixelated; border: 2px solid var(--line);
@@ -47,7 +47,8 @@ code { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: .9em
 .tile.right img { border-color: var(--good); } .tile.wrong img { border-color: var(--bad); }
 .right span { color: var(--good); } .wrong span { color: var(--bad); font-weight: 600; }
 .pairs { display: flex; flex-wrap: wrap; gap: .8rem; }
-.pair { background: var(--card); border-radius: .5rem; padding: .6rem .8rem; width: 15.5rem; font-size: .8rem; }
+.pair { background: var(--card); border-radius: .5rem; padding: .6rem .8rem; width: 15.5rem; font-size: .8rem;
+  overflow-wrap: break-word; }
 .pair .tile img { width: 56px; height: 56px; }
 details { margin: .8rem 0; } summary { cursor: pointer; font-weight: 600; }
 @media print { main { max-width: none; } details { display: block; } }

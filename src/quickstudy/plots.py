@@ -193,9 +193,14 @@ def matrix(values: np.ndarray[Any, Any], rows: Sequence[str], columns: Sequence[
         # A mesh rather than axes.imshow, whose picture would be a bitmap in the page.
         axes.pcolormesh([left[j], left[j] + 1], heights, values[:, j : j + 1], cmap="Blues", vmin=0, vmax=1, alpha=0.8)
     for (i, j), value in np.ndenumerate(values):
-        colour = "white" if value > 0.6 else "#111111"
+        colour = "white" if value > 0.7 else "#111111"
         axes.text(left[j] + 0.5, i + 0.5, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=9)
-    axes.set_xticks(left + 0.5, columns, rotation=0 if len(columns) < 7 else 40)
+    axes.set_xticks(
+        left + 0.5,
+        columns,
+        rotation=0 if max(map(len, columns)) < 11 else 30,
+        ha="center" if max(map(len, columns)) < 11 else "right",
+    )
     axes.set_yticks(heights[:-1] + 0.5, rows)
     axes.invert_yaxis()
     axes.grid(visible=False)

@@ -165,7 +165,9 @@ def _episode(played: Episodes, t: int, names: Sequence[str]) -> str:
         )
     share = float(((guess == query.labels) & masks[1]).double().sum() / masks[1].double().sum())
     more = played.classes.shape[1] > SHOWN_WAYS
-    note = f"{share:.0%} of all {int(masks[1].sum())} queries right" + ("; some classes are left out." if more else ".")
+    note = f"{100 * share:.0f} % of all {int(masks[1].sum())} queries right" + (
+        "; some classes are left out." if more else "."
+    )
     head = "<thead><tr><th></th><th>class</th><th>support</th><th>queries</th></tr></thead>"
     table = f'<div class="wide"><table class="episode">{head}<tbody>{"".join(rows)}</tbody></table></div>'
     return table + page.paragraph(note, "note")
@@ -229,7 +231,7 @@ def _map(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
     }.items():
         points, share = _projected(rows[0][keep[0]].double().numpy(), rows[1][keep[1]].double().numpy())
         panels[label] = points
-        shares.append(f"{label} {share:.0%}")
+        shares.append(f"{label} {100 * share:.0f} %")
     numbers = played.classes[0].tolist()
     classes = bank.source.data.classes
     names = [f"{string.ascii_uppercase[i % 26]} {_short(classes[c]) if c >= 0 else ''}" for i, c in enumerate(numbers)]
@@ -256,6 +258,7 @@ def _projected(
 
 
 def _short(name: str, most: int = 34) -> str:
+    name = name.replace("_", " ").replace("/", " / ")
     text = name if len(name) <= most else f"{name[: most - 1]}…"
     return text.capitalize() if text.isupper() else text
 
