@@ -10,6 +10,8 @@ import torch
 import quickstudy as qs
 
 torch.set_num_threads(1)
+# Warnings are errors, so each must come every time and not only the first.
+torch.set_warn_always(True)
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 

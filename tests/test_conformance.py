@@ -1,7 +1,10 @@
 """Every learner keeps the contract."""
 
 import pytest
+import torch
 
+import quickstudy as qs
+from conftest import make_blobs
 from learner_table import (
     CLASSIFICATION,
     REGRESSION,
@@ -12,11 +15,11 @@ from learner_table import (
     mlp,
     regression_task,
 )
-from quickstudy import registry
+from quickstudy import Examples, Task, registry
+from quickstudy.learners import MAML
 from quickstudy.testing import check_learner
 
-# Losses whose derivatives finite differences can follow through max-pooling and ReLU at 16 pixels are few.
-CONV4 = ["ANIL", "CAVIA", "FineTune", "IMAML", "MAML", "MatchingNet", "ProtoMAML", "ProtoNet", "RelationNet", "Reptile"]
+CONV4 = [name for name in CLASSIFICATION if name != "NearestNeighbour"]
 
 
 def test_table_has_every_registered_learner() -> None:
@@ -52,3 +55,23 @@ def test_batch_norm(name: str, policy: str) -> None:
     assert learner.batch_norm == policy
     assert learner.independent_queries == (policy == "support")
     check_learner(learner, classification_task(2, 1, (1, 16, 16)))
+
+
+@pytest.mark.parametrize("norm", ["group", "batch"])
+def test_dense_labels(norm: str) -> None:
+    def rows(count: int) -> Examples:
+        return Examples(torch.randn(count, 1, 6, 6), torch.randint(0, 2, (count, 6, 6)), ways=2)
+
+    net = qs.nets.fcn(1, 4, 2, depth=2, norm=norm)
+    check_learner(MAML(net, lr=0.1, steps=2), Task(rows(3), rows(2)))
+
+
+@pytest.mark.parametrize("name", ["MAML", "MatchingNet-context", "ProtoMAML", "RelationNet", "Reptile"])
+def test_drawn_tasks_of_variable_ways(name: str) -> None:
+    tasks = qs.tasks.FewShot(make_blobs(), ways=(2, WAYS), shots=(1, 4), queries=2)
+    batch = tasks.batch(0, 12)
+    sizes = batch.support.mask.sum(1)
+    assert len(sizes.unique()) > 3
+    for index in (int(sizes.argmin()), int(sizes.argmax())):
+        # Labels of padding count as shown; whole classes may be padding.
+        check_learner(CLASSIFICATION[name](mlp, WAYS), qs.batching.select(batch, index))

@@ -1,0 +1,85 @@
+"""Backbones: shapes, parts and what they refuse."""
+
+import pytest
+import torch
+from torch import nn
+
+import quickstudy as qs
+from quickstudy.errors import InputError
+from quickstudy.functional.calls import call, uses_batch_statistics
+
+
+def count(net: nn.Module) -> int:
+    return sum(value.numel() for value in net.parameters())
+
+
+@pytest.mark.parametrize(("size", "channels", "features"), [(28, 1, 64), (84, 3, 1600), (16, 1, 64), (32, 3, 256)])
+def test_conv4_is_the_papers(size: int, channels: int, features: int) -> None:
+    net = qs.nets.conv4(channels, size=size)
+    assert net.features == features
+    x = torch.randn(2, channels, size, size)
+    assert call(net, x)[0].shape == (2, features)
+    # Three convolutions of 64 to 64 filters and one of the input's channels, each with a norm.
+    assert count(net) == (9 * channels + 1) * 64 + 3 * (9 * 64 + 1) * 64 + 4 * 128
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "layer", "none"])
+@pytest.mark.parametrize("halve", ["pool", "stride"])
+def test_conv4_options(norm: str, halve: str) -> None:
+    net = qs.nets.conv4(1, 8, 5, norm=norm, halve=halve, size=20)
+    assert call(net, torch.randn(3, 1, 20, 20))[0].shape == (3, 5)
+    assert uses_batch_statistics(net) == (norm == "batch")
+    if norm != "batch":
+        x = torch.randn(3, 1, 20, 20)
+        torch.testing.assert_close(net(x)[:1], net(x[:1]))
+
+
+def test_conv4_without_flattening_gives_maps() -> None:
+    assert qs.nets.conv4(1, 8, size=32, flatten=False)(torch.randn(2, 1, 32, 32)).shape == (2, 8, 2, 2)
+
+
+def test_conv4_context_scales_and_shifts() -> None:
+    net = qs.nets.conv4(1, 8, 3, norm="none", context=4, size=16)
+    x = torch.randn(2, 1, 16, 16)
+    assert torch.equal(net(x), net(x, torch.zeros(4)))
+    assert not torch.equal(net(x), net(x, torch.ones(4)))
+
+
+def test_mlp() -> None:
+    net = qs.nets.mlp(4, (6, 5), 3)
+    assert net(torch.randn(2, 4)).shape == (2, 3)
+    assert net(torch.randn(2, 2, 2)).shape == (2, 3)
+    assert count(net) == 5 * 6 + 7 * 5 + 6 * 3
+    embedding = qs.nets.mlp(4, (6, 5))
+    assert embedding.features == 5
+    # An embedding ends linear.
+    assert bool((embedding(torch.randn(200, 4)) < 0).any())
+    context = qs.nets.mlp(1, (6,), 2, context=3)
+    x = torch.randn(5, 1)
+    assert torch.equal(context(x), context(x, torch.zeros(3)))
+    assert not torch.equal(context(x), context(x, torch.ones(3)))
+    assert qs.nets.mlp(4, (), 3)(torch.randn(2, 4)).shape == (2, 3)
+
+
+def test_resnet12() -> None:
+    net = qs.nets.resnet12(3, (4, 6, 8, 10), 5)
+    assert net.features == 10
+    assert call(net, torch.randn(2, 3, 32, 32))[0].shape == (2, 5)
+    # The paper's net has about 12.4 million parameters.
+    assert 12.3e6 < count(qs.nets.resnet12()) < 12.5e6
+
+
+def test_fcn() -> None:
+    assert qs.nets.fcn(1, 8, 2, depth=2)(torch.randn(2, 1, 9, 7)).shape == (2, 2, 9, 7)
+
+
+def test_wrong_arguments() -> None:
+    for build, message in (
+        (lambda: qs.nets.conv4(size=15), "size=15 is too small for four halvings"),
+        (lambda: qs.nets.conv4(norm="instance"), "unknown norm 'instance'"),
+        (lambda: qs.nets.conv4(outputs=3, flatten=False), "outputs needs flatten=True"),
+        (lambda: qs.nets.conv4()(torch.randn(2, 3, 28, 28)), r"built for images \(rows, 1, 28, 28\) but got \(2, 3"),
+        (lambda: qs.nets.conv4()(torch.randn(28, 28)), r"but got \(28, 28\)"),
+    ):
+        with pytest.raises(InputError, match=message):
+            build()
