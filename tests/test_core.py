@@ -139,3 +139,12 @@ def test_stack_and_select() -> None:
     assert one.support.inputs.shape == (2, 1)
     again = batching.stack([batching.select(task, i) for i in range(4)])
     assert torch.equal(again.query.labels, task.query.labels)
+
+
+def test_query_of_classes_that_the_support_lacks_is_refused() -> None:
+    support, query = Examples(torch.zeros(2, 1), [0, 1], ways=3), Examples(torch.zeros(2, 1), [0, 2])
+    with pytest.raises(InputError, match="the query has label 2, which no support row has"):
+        Task(support, query)
+    batch = batching.stack([Task(support, support)] * 2)
+    turned = batching.map_tasks(lambda task: Task(task.query, task.support), batch)
+    assert torch.equal(turned.support.labels, batch.query.labels)
