@@ -1,6 +1,7 @@
 """The command: every subcommand in-process on tiny runs, exit codes, messages, help."""
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -13,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from quickstudy import cli, recipes
 from quickstudy.cli import main
+from quickstudy.console import table
 
 COMMANDS = ["train", "evaluate", "compare", "adapt", "report", "list", "demo", "completion"]
 
@@ -411,8 +414,19 @@ def test_tables_in_a_pipe_are_whole():
     command = [sys.executable, "-m", "quickstudy", "list", "learners"]
     result = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "40"})
     lines = result.stdout.splitlines()
-    assert any(line.split()[:1] == ["NearestNeighbour"] and line.endswith("raw inputs.") for line in lines)
+    assert any(line.split()[:1] == ["NearestNeighbour"] and "raw inputs." in line for line in lines)
     assert not any(line != line.rstrip() for line in lines)
+
+
+@pytest.mark.parametrize("width", [50, 80])
+def test_tables_in_a_narrow_terminal_fold_and_lose_nothing(width):
+    rows = [["a-name-of-some-length", "several words that say what it is", "2017"], ["b", "short", "1995"]]
+    out = io.StringIO()
+    Console(file=out, width=width).print(table(["name", "what", "year"], rows))
+    text = " ".join(out.getvalue().split())
+    for row in rows:
+        assert all(word in text for cell in row for word in cell.split())
+    assert max(map(len, out.getvalue().splitlines())) <= width
 
 
 def test_a_closed_pipe_is_no_error():

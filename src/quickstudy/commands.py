@@ -333,9 +333,8 @@ def _listed(kind: str) -> tuple[list[str], list[list[str]]]:
         {"recipes": "recipe", "learners": "learner", "nets": "net", "objectives": "objective"}.get(kind, kind)
     )
     facts = list(dict.fromkeys(fact for entry in entries.values() for fact in entry.facts))
-    return ["name", *facts, "what"], [
-        [name, *(entry.facts.get(fact, "") for fact in facts), entry.summary] for name, entry in entries.items()
-    ]
+    rows = [[name, entry.summary, "; ".join(entry.facts.values())] for name, entry in entries.items()]
+    return (["name", "what", ", ".join(facts)], rows) if facts else (["name", "what"], [row[:2] for row in rows])
 
 
 def _write_result(path: Path | None, value: Any) -> None:

@@ -7,6 +7,7 @@ import io
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 from rich import box
 from rich.console import Console
@@ -24,8 +25,12 @@ Tick = Callable[[int, int], None]
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str] = ()) -> Table:
     """Return a table; `numbers` names the columns that are set flush right."""
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in columns:
-        drawn.add_column(Text(name), justify="right" if name in numbers else "left", overflow="fold")
+    for i, name in enumerate(columns):
+        # In a narrow terminal cells are folded, never cut; names stay whole where that leaves room for the rest.
+        whole = i == 0 and len(columns) < 4
+        least = min(30, max((len(row[0]) for row in rows), default=0)) if whole else None
+        justify: Literal["right", "left"] = "right" if name in numbers else "left"
+        drawn.add_column(Text(name), justify=justify, overflow="fold", min_width=least)
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
     return drawn
