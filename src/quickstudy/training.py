@@ -81,7 +81,7 @@ def meta_train(
     *,
     objective: Objective | str | None = None,
     validate_every: int | None = None,
-    validation_tasks: int = 200,
+    validation_tasks: int = 100,
     patience: int | None = None,
     log_every: int = 20,
     seed: int = 0,

@@ -171,7 +171,7 @@ def test_disjoint_sources() -> None:
 def test_disjoint_sources_need_enough_of_them() -> None:
     with pytest.raises(InputError, match="know their sources"):
         FewShot(numbered([5] * 5), ways=2, disjoint_sources=True)
-    with pytest.raises(InputError, match="from only 1 of 2 sources"):
+    with pytest.raises(InputError, match="from 1 source"):
         FewShot(
             numbered([4] * 3, source=torch.tensor([0, 0, 0, 0] + [0, 1, 0, 1] * 2)), ways=2, queries=1,
             disjoint_sources=True,
@@ -219,3 +219,20 @@ def test_describe_and_repr() -> None:
     assert "within=group" in repr(tasks)
     assert tasks.classes == DATA.classes
     assert tasks.fingerprint == DATA.fingerprint
+
+
+def test_disjoint_sources_where_classes_have_few_of_them() -> None:
+    """Classes from 2 of 8 sources: sides stay disjoint, and a class without one side is padding."""
+    labels = torch.arange(20).repeat_interleave(4)
+    source = (labels * 3 + torch.arange(80) % 2) % 8
+    data = ClassData(torch.arange(80.0).unsqueeze(1), labels, tuple(f"c{i}" for i in range(20)), source=source)
+    task = FewShot(data, ways=5, shots=1, queries=2, disjoint_sources=True).batch(0, 50)
+    assert task.support.mask is not None
+    assert task.query.mask is not None
+    assert not bool(task.support.mask.all())
+    for i in range(50):
+        shown, asked = task.support.mask[i], task.query.mask[i]
+        support = source[task.support.inputs[i, shown, 0].long()]
+        query = source[task.query.inputs[i, asked, 0].long()]
+        assert set(support.tolist()).isdisjoint(query.tolist())
+        assert set(task.query.labels[i, asked].tolist()) <= set(task.support.labels[i, shown].tolist())

@@ -40,7 +40,8 @@ class FewShot(TaskDistribution):
         queries: query rows a class; fewer where a class has fewer examples left (at least 1).
         seed: the stream's seed.
         within: draw the classes of a task from one value of this attribute, such as 'alphabet'.
-        disjoint_sources: support and query come from different sources (drawers, faces).
+        disjoint_sources: support and query of a task come from different sources (drawers, faces). Where classes are
+            from few of the sources, one that lacks either side in a task is padding there.
         augment: changes inputs, given (T, S, ...) and keys (T,); applied to support and query alike.
 
     Raises:
@@ -121,14 +122,17 @@ class FewShot(TaskDistribution):
         self._sources = torch.where(columns < self._counts.unsqueeze(1), inverse[rows], -1)
         self._kinds = len(kinds)
         distinct = torch.stack([(self._sources == kind).any(1) for kind in range(len(kinds))]).sum(0)
-        # So many sources for the support that every class has at least `shots` of them whichever are drawn.
-        self._support_sources = self.shots[1] + len(kinds) - int(distinct.min())
-        if self._support_sources >= len(kinds) or int(distinct.min()) <= self._support_sources:
+        fewest = int(distinct.min())
+        if fewest < 2:
             raise InputError(
-                f"disjoint_sources with shots={self.shots[1]}: class '{self.data.classes[int(distinct.argmin())]}' is "
-                f"from only {int(distinct.min())} of {len(kinds)} sources, too few for a support and a query; ask for "
-                "fewer shots or leave such classes out"
+                f"disjoint_sources: class '{self.data.classes[int(distinct.argmin())]}' is from {fewest} source, but "
+                "support and query need one each; leave such classes out (data.subset)"
             )
+        # So many sources for the support that every class has at least `shots` of them whichever are drawn, if the
+        # query keeps enough; else half, and a class that lacks one side in a task is padding there.
+        sure = self.shots[1] + len(kinds) - fewest
+        self._support_sources = sure if sure < fewest else len(kinds) // 2
+        self._varies = self._varies or sure >= fewest
         self._short = True
 
     def plan(self, indices: Tensor) -> Plan:
@@ -173,7 +177,9 @@ class FewShot(TaskDistribution):
             best, picked = ranked.topk(count, -1)
             return torch.where(best < 0, -1, picked)
 
-        return take(exists & side, self.shots[1]), take(exists & ~side, self.queries)
+        support, query = take(exists & side, self.shots[1]), take(exists & ~side, self.queries)
+        # A class that the support does not show cannot be asked for.
+        return support, torch.where((support < 0).all(-1, keepdim=True), -1, query)
 
     def gather(self, plan: Plan) -> Task:
         """Return the batch of tasks of a plan."""
