@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from quickstudy import cli, recipes
+from quickstudy import cli, commands, recipes
 from quickstudy.cli import main
 from quickstudy.console import table
 
@@ -418,15 +418,15 @@ def test_tables_in_a_pipe_are_whole():
     assert not any(line != line.rstrip() for line in lines)
 
 
-@pytest.mark.parametrize("width", [50, 80])
+@pytest.mark.parametrize("width", [50, 60, 80, 100])
 def test_tables_in_a_narrow_terminal_fold_and_lose_nothing(width):
-    rows = [["a-name-of-some-length", "several words that say what it is", "2017"], ["b", "short", "1995"]]
-    out = io.StringIO()
-    Console(file=out, width=width).print(table(["name", "what", "year"], rows))
-    text = " ".join(out.getvalue().split())
-    for row in rows:
-        assert all(word in text for cell in row for word in cell.split())
-    assert max(map(len, out.getvalue().splitlines())) <= width
+    for kind in ("recipes", "learners", "datasets"):
+        columns, rows = commands._listed(kind)
+        out = io.StringIO()
+        Console(file=out, width=width).print(table(columns, rows))
+        shown = "".join(out.getvalue().replace("─", "").split())
+        assert sorted(shown) == sorted("".join("".join(cell.split()) for row in [columns, *rows] for cell in row))
+        assert max(map(len, out.getvalue().splitlines())) <= width
 
 
 def test_a_closed_pipe_is_no_error():

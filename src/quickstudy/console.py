@@ -24,13 +24,13 @@ Tick = Callable[[int, int], None]
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str] = ()) -> Table:
     """Return a table; `numbers` names the columns that are set flush right."""
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    drawn = Table(box=box.SIMPLE_HEAD)
     for i, name in enumerate(columns):
         # In a narrow terminal cells are folded, never cut; names stay whole where that leaves room for the rest.
-        whole = i == 0 and len(columns) < 4
-        least = min(30, max((len(row[0]) for row in rows), default=0)) if whole else None
+        # (A column's min_width would do so too, but with it rich drops characters of the other columns.)
+        whole = i == 0 and len(columns) < 4 and max((len(row[0]) for row in rows), default=0) <= 30
         justify: Literal["right", "left"] = "right" if name in numbers else "left"
-        drawn.add_column(Text(name), justify=justify, overflow="fold", min_width=least)
+        drawn.add_column(Text(name), justify=justify, overflow="fold", no_wrap=whole)
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
     return drawn
