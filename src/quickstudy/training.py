@@ -25,7 +25,6 @@ from types import FrameType
 from typing import Any, cast
 
 import torch
-import torch.utils._pytree as pytree
 from lightning_fabric import Fabric
 from torch import Tensor
 
@@ -154,7 +153,7 @@ def meta_train(
         patience=patience,
         log_every=log_every,
         seed=seed,
-        fabric=Fabric(accelerator=device, devices=1, precision=precision),  # type: ignore[arg-type]
+        fabric=_fabric(device, precision),
         chunk=chunk,
         compile=compile,
         tensorboard=tensorboard,
@@ -171,6 +170,18 @@ def meta_train(
     }
     trainer.prepare(facts, settings or {}, resume)
     return trainer.run(progress)
+
+
+def _fabric(device: str, precision: str) -> Fabric:
+    """Return a Fabric of one process, or of all those that torchrun started."""
+    world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    return Fabric(
+        accelerator=device,
+        strategy="ddp" if world > 1 else "auto",
+        devices=local,
+        num_nodes=max(1, world // local),
+        precision=precision,  # type: ignore[arg-type]
+    )
 
 
 def check_disjoint(tasks: TaskDistribution, other: TaskDistribution | None) -> None:
@@ -396,8 +407,8 @@ class _Trainer:
             ckpt.save_checkpoint(path, content)
             where = f"they are saved with the weights in {path}"
         raise NonFiniteError(
-            f"step {self.step}: the loss or meta-gradient of tasks {bad} of the meta-batch is NaN or infinite; {where}. "
-            "Checkpoints hold the last good weights. Try a smaller inner or outer lr, or outer clip=10"
+            f"step {self.step}: the loss or meta-gradient of tasks {bad} of the meta-batch is NaN or infinite; "
+            f"{where}. Checkpoints hold the last good weights. Try a smaller inner or outer lr, or outer clip=10"
         )
 
     def _validate(self, bar: Progress) -> bool:
