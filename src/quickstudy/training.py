@@ -320,7 +320,7 @@ class _Trainer:
         """Train until done, early stop, interruption or a non-finite loss."""
         # A run that had stopped early stays stopped when it is started again.
         stopped = self.patience is not None and self.since_best >= self.patience
-        saved_at = time.monotonic()
+        saved_at, first = time.monotonic(), self.step
         with _deferred_signals() as received, open_progress(show and self.fabric.global_rank == 0) as bar:
             bar.start(self.steps, self.step)
             while self.step < self.steps and not stopped:
@@ -335,7 +335,8 @@ class _Trainer:
                     saved_at = time.monotonic()
                 if received:
                     _raise(received[0], self.folder)
-        self._save()
+        if self.step > first or first == 0:
+            self._save()
         if self.writer is not None:
             self.writer.close()
         if self.best_weights is not None:

@@ -27,7 +27,8 @@ def one_hot(support: Any, dtype: torch.dtype) -> Tensor:
     indicators: Tensor = (support.labels.unsqueeze(-1) == classes).to(dtype)
     if support.mask is None:
         return indicators
-    return indicators * support.mask.to(dtype).reshape(-1, *(1,) * (indicators.ndim - 1))
+    valid: Tensor = support.mask.to(dtype)
+    return indicators * valid.reshape(-1, *(1,) * (indicators.ndim - 1))
 
 
 def present(support: Any) -> Tensor:

@@ -48,7 +48,7 @@ class FewShotRecipe(Recipe):
     """How each block halves its maps: by max-pooling, or by strided convolution, which costs a quarter."""
     batch_norm: BatchNormPolicy = "support"
     """Where batch statistics for queries come from: 'support' or 'transductive'."""
-    lr: float = 1e-3
+    lr: float = 3e-3
     """Outer learning rate (Adam)."""
     schedule: Schedule = "cosine"
     """Of the outer learning rate: 'constant', 'cosine', 'linear' or 'halving'."""

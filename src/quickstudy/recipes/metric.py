@@ -34,6 +34,7 @@ class OmniglotProtoNet(GlyphsProtoNet):
     data: Literal["glyphs", "omniglot"] = "omniglot"
     train_ways: int = 60
     train_queries: int = 5
+    lr: float = 1e-3
     steps: int = 2000
     meta_batch: int = 1
 

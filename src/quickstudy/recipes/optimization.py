@@ -25,6 +25,7 @@ class GradientRecipe(FewShotRecipe):
     """Inner steps in meta-training."""
     test_steps: int = 3
     """Inner steps in evaluation."""
+    steps: int = 2000
 
     @property
     def inner(self) -> dict[str, float | int | str]:
