@@ -25,7 +25,6 @@ import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
 from quickstudy.errors import InputError
-from quickstudy.errors import InputError
 from quickstudy.functional.checks import as_inputs, as_labels, as_tensor, check_rows
 
 State = Any
@@ -175,8 +174,8 @@ def prediction_loss(outputs: Tensor, examples: Examples) -> Tensor:
     if examples.labels.dtype.is_floating_point:
         if outputs.numel() != examples.labels.numel():
             raise InputError(
-                f"outputs {tuple(outputs.shape)} do not fit targets {tuple(examples.labels.shape)}; build the net with as "
-                "many outputs as a row has targets"
+                f"outputs {tuple(outputs.shape)} do not fit targets {tuple(examples.labels.shape)}; build the net with "
+                "as many outputs as a row has targets"
             )
         losses = (outputs - examples.labels.reshape(outputs.shape)).square()
     else:

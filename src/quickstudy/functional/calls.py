@@ -122,8 +122,8 @@ def raise_naming_layer(net: nn.Module, error: Exception) -> None:
         first = text.strip().splitlines()[0]
         raise UnsupportedLayerError(
             f"layer '{names[id(found)] or 'net'}' ({type(found).__name__}) cannot be batched over tasks or "
-            f"differentiated twice: {first.rstrip('.')}. Replace the layer, or freeze it (requires_grad_(False)) and pass its "
-            "outputs as inputs."
+            f"differentiated twice: {first.rstrip('.')}. Replace the layer, or freeze it (requires_grad_(False)) and "
+            "pass its outputs as inputs."
         ) from error
 
 

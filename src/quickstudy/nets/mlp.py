@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ class MLP(nn.Module):
         self.context = context
         sizes = [inputs + context, *hidden]
         layers: list[nn.Module] = []
-        for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for i, (a, b) in enumerate(pairwise(sizes)):
             layers += [nn.Linear(a, b)]
             # An embedding ends linear: ReLU would fold half of the space away.
             if outputs is not None or i < len(hidden) - 1:

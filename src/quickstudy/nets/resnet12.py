@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ class ResNet12(nn.Module):
     def __init__(self, channels: int, widths: Sequence[int], outputs: int | None, norm: Norm) -> None:
         super().__init__()
         sizes = [channels, *widths]
-        self.blocks = nn.Sequential(*(_Block(a, b, norm) for a, b in zip(sizes, sizes[1:], strict=False)))
+        self.blocks = nn.Sequential(*(_Block(a, b, norm) for a, b in pairwise(sizes)))
         self.features = sizes[-1]
         self.head = nn.Linear(self.features, outputs) if outputs is not None else nn.Identity()
 

@@ -19,6 +19,7 @@ Range = int | tuple[int, int]
 
 
 def parse_range(name: str, value: Range) -> tuple[int, int]:
+    """Return the ends of a number or a range of positive numbers, or raise InputError."""
     low, high = (value, value) if isinstance(value, int) else value
     if not 1 <= low <= high:
         raise InputError(f"{name} must be a positive number or a range (low, high), not {value}")

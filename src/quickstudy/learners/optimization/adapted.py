@@ -86,8 +86,8 @@ class ContextVector(Adapted):
         size = getattr(net, "context", 0)
         if not isinstance(size, int) or size < 1:
             raise InputError(
-                "the net takes no context: build it with context=..., such as nets.mlp(1, outputs=1, context=5), or give "
-                "your module an integer attribute `context` and a forward(inputs, context)"
+                "the net takes no context: build it with context=..., such as nets.mlp(1, outputs=1, context=5), or "
+                "give your module an integer attribute `context` and a forward(inputs, context)"
             )
         self.size = size
 
