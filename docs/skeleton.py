@@ -18,7 +18,9 @@ from quickstudy.learners.metric.embedding import MetricLearner
 from quickstudy.registry import register
 
 
-class Medians(NamedTuple):  # the state: an immutable pytree of tensors
+class Medians(NamedTuple):
+    """The state of one task: an immutable pytree of tensors."""
+
     medians: Tensor
     """(N, D)"""
     present: Tensor
