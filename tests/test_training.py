@@ -236,7 +236,7 @@ class ExplodesInBackward(ProtoNet):
 def test_non_finite_loss_saves_the_tasks_and_keeps_the_checkpoint(
     kind: type[ProtoNet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(qs.training, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(qs.trainer, "CHECKPOINT_SECONDS", 0.0)
     distribution = tasks(TRAIN, ways=2, queries=1)
     bad = [float(distribution.batch(i, 1).query.inputs.max()) for i in range(200)]
     kind_limit = sorted(bad)[-8]
@@ -286,7 +286,7 @@ def test_early_stopping_and_best_weights(tmp_path: Path) -> None:
 def test_full_disk_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import errno
 
-    monkeypatch.setattr(qs.training, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(qs.trainer, "CHECKPOINT_SECONDS", 0.0)
     train(run_dir=tmp_path, steps=3)
     replace, calls = os.replace, []
 

@@ -45,7 +45,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except OSError as error:
-        raise _write_error(path, error) from error
+        raise write_error(path, error) from error
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -53,13 +53,21 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise _write_error(path, error) from error
+        raise write_error(path, error) from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
 
 
-def _write_error(path: Path, error: OSError) -> CheckpointError:
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a kill in the middle of `write_atomically` left in a run folder."""
+    for name in (LAST, BEST, RUN, "classes.json", "metrics.csv"):
+        for path in folder.glob(f".{name}.*"):
+            path.unlink(missing_ok=True)
+
+
+def write_error(path: Path, error: OSError) -> CheckpointError:
+    """Return the error that says why a file could not be written, and what to do."""
     if error.errno == errno.ENOSPC:
         return CheckpointError(f"disk full while writing {path}; free space and resume, the last checkpoint is intact")
     return CheckpointError(f"cannot write {path}: {error.strerror}; choose a folder that you may write to")
@@ -163,6 +171,10 @@ def load_weights(learner: Learner, weights: dict[str, Tensor], path: Path) -> No
         facts = [f"lacks {missing[:3]}"] * bool(missing) + [f"has unknown {foreign[:3]}"] * bool(foreign)
         facts += [f"'{n}' is {tuple(weights[n].shape)}, not {tuple(own[n].shape)}" for n in shapes[:3]]
         raise CheckpointError(f"{path} belongs to another learner than {type(learner).__name__}: {'; '.join(facts)}")
+    dtypes = {value.dtype for value in weights.values() if value.dtype.is_floating_point}
+    if len(dtypes) == 1:
+        # A run in another precision gives back a learner of that precision.
+        learner.to(dtypes.pop())
     learner.load_state_dict(weights)
 
 

@@ -204,6 +204,8 @@ def differences(reports: Mapping[str, Report]) -> list[Difference]:
     found = []
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
+            if len(reports[first].values) != len(reports[second].values):
+                raise InputError(f"'{first}' and '{second}' were evaluated on different numbers of tasks; use one bank")
             gap = reports[first].values - reports[second].values
             found.append(Difference(first, second, float(gap.mean()), interval95(gap)))
     return found

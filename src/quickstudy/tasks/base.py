@@ -83,7 +83,7 @@ class TaskDistribution:
         """Return a fixed bank of test tasks: the first `count` of the stream with another seed."""
         own, self.seed = self.seed, seed
         try:
-            return Bank(self, self.plan(torch.arange(count, device=self.device)))
+            return Bank(self, self.plan(torch.arange(count, device=self.device)), seed)
         finally:
             self.seed = own
 
@@ -94,10 +94,11 @@ class Bank(TaskDistribution):
     Args:
         source: the distribution that the plan is of.
         plan: one row a task.
+        seed: of the stream that the plan was taken from.
     """
 
-    def __init__(self, source: TaskDistribution, plan: Plan) -> None:
-        super().__init__(source.seed)
+    def __init__(self, source: TaskDistribution, plan: Plan, seed: int | None = None) -> None:
+        super().__init__(source.seed if seed is None else seed)
         self.source, self._plan = source, plan
         self.name, self.metric, self.device = source.name, source.metric, source.device
 
@@ -132,7 +133,7 @@ class Bank(TaskDistribution):
 
     def describe(self) -> dict[str, Any]:
         """Return facts about the bank."""
-        return {**self.source.describe(), "bank": len(self)}
+        return {**self.source.describe(), "seed": self.seed, "bank": len(self)}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the bank: which rows of the data, not the data themselves."""
@@ -163,4 +164,4 @@ class Bank(TaskDistribution):
         shapes = {name: tuple(value.shape[1:]) for name, value in expected.items()}
         if {name: tuple(value.shape[1:]) for name, value in plan.items()} != shapes:
             raise CheckpointError(f"bank {path} holds tasks of another shape than {source!r} draws")
-        return cls(source, plan)
+        return cls(source, plan, json.loads(facts.get("tasks", "{}")).get("seed"))

@@ -139,6 +139,8 @@ def by_group(
     for index, value in enumerate(data.attributes[attribute]):
         groups.setdefault(value, []).append(index)
     ways = few_shot.get("ways", 5)
+    if isinstance(ways, str):
+        raise InputError(f"ways='{ways}': the parts of a mixture have the same ways; give a number or a range")
     needed = ways if isinstance(ways, int) else ways[1]
     usable = sorted(
         (name for name in groups if len(groups[name]) >= needed), key=lambda name: (-len(groups[name]), name)
