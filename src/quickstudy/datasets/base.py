@@ -152,12 +152,7 @@ class ClassData:
                     raise InputError(f"class '{min(overlap)}' is in two parts of the split; parts must be disjoint")
                 seen |= set(part)
             return tuple(self.subset(list(part)) for part in classes)
-        if by is not None and by not in self.attributes:
-            raise unknown_name("attribute", by, self.attributes)
-        values = self.classes if by is None else self.attributes[by]
-        groups: dict[str, list[int]] = {}
-        for index, value in enumerate(values):
-            groups.setdefault(value, []).append(index)
+        groups = {name: [index] for index, name in enumerate(self.classes)} if by is None else self.groups(by)
         names = sorted(groups)
         chance = random.Random(seed)
         chance.shuffle(names)
@@ -178,6 +173,19 @@ class ClassData:
                 f"{len(names)} groups of '{by or 'class'}' cannot fill {len(parts)} parts; use fewer parts or by=None"
             )
         return tuple(self.subset(sorted(part)) for part in parts)
+
+    def groups(self, attribute: str) -> dict[str, list[int]]:
+        """Return the classes (indices) of each value of an attribute, values in alphabetical order.
+
+        Raises:
+            InputError: the data have no such attribute.
+        """
+        if attribute not in self.attributes:
+            raise unknown_name("attribute", attribute, self.attributes)
+        found: dict[str, list[int]] = {value: [] for value in sorted(set(self.attributes[attribute]))}
+        for index, value in enumerate(self.attributes[attribute]):
+            found[value].append(index)
+        return found
 
     def to(self, device: torch.device | str) -> ClassData:
         """Return the data with all tensors on a device."""

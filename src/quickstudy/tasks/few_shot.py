@@ -9,11 +9,11 @@ from torch import Tensor
 
 from quickstudy.core import Examples, Task
 from quickstudy.datasets.base import ClassData
-from quickstudy.errors import InputError, unknown_name
+from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.registry import register
-from quickstudy.tasks.base import Plan, TaskDistribution
-from quickstudy.tasks.rows import Augment, examples
+from quickstudy.tasks.base import Plan
+from quickstudy.tasks.rows import Augment, DataTasks, examples
 
 Range = int | tuple[int, int]
 
@@ -27,7 +27,7 @@ def parse_range(name: str, value: Range) -> tuple[int, int]:
 
 
 @register("tasks")
-class FewShot(TaskDistribution):
+class FewShot(DataTasks):
     """Episodes of N classes with K support rows each and queries of the same classes.
 
     Rows are drawn by indexing tensors on the device; the cost does not grow with the number of images. Where ways,
@@ -60,13 +60,12 @@ class FewShot(TaskDistribution):
         disjoint_sources: bool = False,
         augment: Augment | None = None,
     ) -> None:
-        super().__init__(seed)
-        self.data, self.queries, self.within, self.augment = data, queries, within, augment
-        self.name = data.name
+        super().__init__(data, seed)
+        self.queries, self.within, self.augment = queries, within, augment
         self.disjoint_sources = disjoint_sources
         if queries < 1:
             raise InputError(f"queries must be at least 1, not {queries}")
-        groups = self._groups()
+        groups = [list(range(len(data.classes)))] if within is None else list(data.groups(within).values())
         biggest = max(map(len, groups))
         if isinstance(ways, str):
             if ways != "all" or within is None:
@@ -91,16 +90,6 @@ class FewShot(TaskDistribution):
         self._starts, self._counts = data.starts.cpu(), data.counts.cpu()
         if disjoint_sources:
             self._prepare_sources()
-
-    def _groups(self) -> list[list[int]]:
-        if self.within is None:
-            return [list(range(len(self.data.classes)))]
-        if self.within not in self.data.attributes:
-            raise unknown_name("attribute", self.within, self.data.attributes)
-        groups: dict[str, list[int]] = {}
-        for index, value in enumerate(self.data.attributes[self.within]):
-            groups.setdefault(value, []).append(index)
-        return [groups[value] for value in sorted(groups)]
 
     def _check_examples(self) -> None:
         needed = self.shots[1] + 1
@@ -195,21 +184,10 @@ class FewShot(TaskDistribution):
 
     def to(self, device: torch.device | str) -> Self:
         """Move the data and the tables to a device."""
-        self.data = self.data.to(device)
         for name in ("_sizes", "_members", "_starts", "_counts", "_sources"):
             if hasattr(self, name):
                 setattr(self, name, getattr(self, name).to(device))
         return super().to(device)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes."""
-        return self.data.classes
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of the data."""
-        return self.data.fingerprint
 
     def describe(self) -> dict[str, Any]:
         """Return facts about the tasks."""
@@ -220,7 +198,6 @@ class FewShot(TaskDistribution):
             "queries": self.queries,
             "within": self.within,
             "disjoint_sources": self.disjoint_sources,
-            "classes": len(self.data.classes),
         }
 
     def __repr__(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,15 +10,14 @@ from torch import Tensor
 
 from quickstudy.core import Task
 from quickstudy.datasets.base import ClassData
-from quickstudy.errors import unknown_name
 from quickstudy.registry import register
-from quickstudy.tasks.base import Plan, TaskDistribution
+from quickstudy.tasks.base import Plan
 from quickstudy.tasks.meta_dataset import LEAST_WAYS, MOST_QUERIES, MOST_SUPPORT, MOST_WAYS, sample_episode
-from quickstudy.tasks.rows import examples
+from quickstudy.tasks.rows import DataTasks, examples
 
 
 @register("tasks")
-class MetaDataset(TaskDistribution):
+class MetaDataset(DataTasks):
     """5 to 50 ways, shots that differ from class to class, at most 500 support rows and 10 queries a class.
 
     Rows are padded to the largest task that the data allow, with `Examples.mask` False in padding.
@@ -33,16 +32,11 @@ class MetaDataset(TaskDistribution):
     """
 
     def __init__(self, data: ClassData, within: str | None = None, seed: int = 0) -> None:
-        super().__init__(seed)
-        self.data, self.within, self.name = data, within, data.name
+        super().__init__(data, seed)
+        self.within = within
         self._groups: list[list[int]] | None = None
         if within is not None:
-            if within not in data.attributes:
-                raise unknown_name("attribute", within, data.attributes)
-            values = data.attributes[within]
-            kinds = sorted(set(values))
-            groups = [[i for i, value in enumerate(values) if value == kind] for kind in kinds]
-            self._groups = [group for group in groups if len(group) >= LEAST_WAYS]
+            self._groups = [group for group in data.groups(within).values() if len(group) >= LEAST_WAYS]
         self._counts, self._starts = data.counts.cpu().numpy(), data.starts.cpu().numpy()
         sample_episode(self._counts, np.random.default_rng(0), self._groups)  # refuses what cannot be sampled
         self.most_ways = min(MOST_WAYS, len(data.classes))
@@ -77,21 +71,6 @@ class MetaDataset(TaskDistribution):
         ]
         return Task(*parts)
 
-    def to(self, device: torch.device | str) -> Self:
-        """Move the data to a device."""
-        self.data = self.data.to(device)
-        return super().to(device)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes."""
-        return self.data.classes
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of the data."""
-        return self.data.fingerprint
-
     def describe(self) -> dict[str, Any]:
         """Return facts about the tasks."""
-        return {**super().describe(), "within": self.within, "classes": len(self.data.classes)}
+        return {**super().describe(), "within": self.within}

@@ -133,11 +133,7 @@ def by_group(
         seed: the stream's seed.
         few_shot: further arguments of `FewShot`; groups with too few classes are left out.
     """
-    if attribute not in data.attributes:
-        raise unknown_name("attribute", attribute, data.attributes)
-    groups: dict[str, list[int]] = {}
-    for index, value in enumerate(data.attributes[attribute]):
-        groups.setdefault(value, []).append(index)
+    groups = data.groups(attribute)
     ways = few_shot.get("ways", 5)
     if isinstance(ways, str):
         raise InputError(f"ways='{ways}': the parts of a mixture have the same ways; give a number or a range")

@@ -1,8 +1,9 @@
-"""From row numbers to examples: the one place that indexes data and pads."""
+"""Tasks made of data: from row numbers to examples, the one place that indexes and pads."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -10,9 +11,42 @@ from torch import Tensor
 from quickstudy.core import Examples
 from quickstudy.datasets.base import ClassData
 from quickstudy.functional import random
+from quickstudy.tasks.base import TaskDistribution
 
 Augment = Callable[[Tensor, Tensor], Tensor]
 """(inputs (T, S, ...), keys (T,)) -> inputs."""
+
+
+class DataTasks(TaskDistribution):
+    """Base of distributions whose tasks are made of rows of `ClassData`.
+
+    Args:
+        data: examples grouped by class.
+        seed: the stream's seed.
+    """
+
+    def __init__(self, data: ClassData, seed: int = 0) -> None:
+        super().__init__(seed)
+        self.data, self.name = data, data.name
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the data to a device."""
+        self.data = self.data.to(device)
+        return super().to(device)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.data.classes
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the data."""
+        return self.data.fingerprint
+
+    def describe(self) -> dict[str, Any]:
+        """Return facts about the tasks."""
+        return {**super().describe(), "classes": len(self.data.classes)}
 
 
 def as_floats(inputs: Tensor) -> Tensor:

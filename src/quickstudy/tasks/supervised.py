@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from quickstudy.core import Task
@@ -12,12 +11,12 @@ from quickstudy.datasets.base import ClassData
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.registry import register
-from quickstudy.tasks.base import Plan, TaskDistribution
-from quickstudy.tasks.rows import examples
+from quickstudy.tasks.base import Plan
+from quickstudy.tasks.rows import DataTasks, examples
 
 
 @register("tasks")
-class Supervised(TaskDistribution):
+class Supervised(DataTasks):
     """Mini-batches with labels over ALL classes of the data: 'few-shot learning without meta-learning'.
 
     A batch is a task whose support and query are the same rows. Train a baseline on it (`FineTune`,
@@ -30,10 +29,10 @@ class Supervised(TaskDistribution):
     """
 
     def __init__(self, data: ClassData, batch: int = 64, seed: int = 0) -> None:
-        super().__init__(seed)
+        super().__init__(data, seed)
         if batch < 1:
             raise InputError(f"batch must be at least 1, not {batch}")
-        self.data, self.rows, self.name = data, batch, data.name
+        self.rows = batch
 
     def plan(self, indices: Tensor) -> Plan:
         """Return row numbers (T, batch)."""
@@ -45,21 +44,6 @@ class Supervised(TaskDistribution):
         rows = examples(self.data, plan["rows"], labels, len(self.data.classes), padded=False)
         return Task(rows, rows)
 
-    def to(self, device: torch.device | str) -> Self:
-        """Move the data to a device."""
-        self.data = self.data.to(device)
-        return super().to(device)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes."""
-        return self.data.classes
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of the data."""
-        return self.data.fingerprint
-
     def describe(self) -> dict[str, Any]:
         """Return facts about the batches."""
-        return {**super().describe(), "batch": self.rows, "classes": len(self.data.classes)}
+        return {**super().describe(), "batch": self.rows}
