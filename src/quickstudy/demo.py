@@ -112,7 +112,9 @@ def _print(console: Console, reports: dict[str, Report]) -> None:
         )
     console.print(table)
     raw, meta = 1 - reports["NearestNeighbour"].mean, 1 - reports[best].mean
-    console.print("Differences are paired, task by task. Batch statistics are those of the support, where there are any.")
+    console.print(
+        "Differences are paired, task by task. Batch statistics are those of the support, where there are any."
+    )
     console.print(
         f"{LABELS[best]} makes {meta / raw:.2f} times the errors of nearest neighbour on raw pixels "
         f"({meta:.3f} against {raw:.3f})."

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 
 from quickstudy.batching import Objective
@@ -67,7 +68,7 @@ def meta_train(
         patience: stop after so many validations without a better one; None never.
         log_every: outer steps between rows of the log.
         seed: of everything that training draws besides tasks.
-        device: 'auto', 'cpu', 'cuda', ... (Lightning Fabric's accelerators).
+        device: 'auto' (CUDA where there is one, else the CPU), 'cpu', 'cuda', ... (Lightning Fabric's accelerators).
         precision: '32-true', '64-true' or 'bf16-true'. Autocast does not work inside `torch.func.grad`.
         chunk: tasks at once; None chooses.
         compile: compile the batched loss as a whole with torch.compile.
@@ -131,8 +132,10 @@ def meta_train(
 def _fabric(device: str, precision: str) -> Fabric:
     """Return a Fabric of one process, or of all those that torchrun started."""
     world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    # Apple's GPUs lack float64, which drawing tasks needs, so they are never chosen unasked.
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     return Fabric(
-        accelerator=device,
+        accelerator=chosen,
         strategy="ddp" if world > 1 else "auto",
         devices=local,
         num_nodes=max(1, world // local),
