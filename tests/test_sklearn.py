@@ -379,7 +379,7 @@ class TestErrors:
             qs.FewShotClassifier(MAML(mlp(4, (8,), 2))).fit(*iris)
 
     def test_features_the_net_does_not_take(self, iris):
-        with pytest.raises(InputError, match=r"does not take X with rows of shape \(4,\)"):
+        with pytest.raises(InputError, match=r"does not take inputs \(150, 4\)"):
             qs.FewShotClassifier(ProtoNet(mlp(5, (8,)))).fit(*iris)
 
     def test_values(self, iris):

@@ -1,11 +1,14 @@
 """Nets as pure functions: batch statistics, shapes of inputs, and errors that name the layer."""
 
+import re
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from quickstudy.errors import UnsupportedLayerError
+from quickstudy.errors import InputError, UnsupportedLayerError
 from quickstudy.functional.calls import batch_statistics, call, uses_batch_statistics
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -28,7 +31,7 @@ def test_running_statistics_never_change(training: bool) -> None:
 
 def test_mode_is_put_back_after_an_error() -> None:
     net = norm_net().train()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(InputError):
         call(net, torch.randn(2, 7, 8, 8))
     assert all(module.training for module in net.modules())
 
@@ -143,8 +146,12 @@ def test_packed_sequences_are_refused() -> None:
 
 
 def test_ordinary_errors_pass() -> None:
-    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        call(nn.Linear(2, 2), torch.randn(3, 5))
+    class Fails(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise ValueError("a mistake of its own")
+
+    with pytest.raises(ValueError, match="a mistake of its own"):
+        call(Fails(), torch.randn(3, 5))
 
 
 def test_embedding_bag_of_padding_alone_is_zero() -> None:
@@ -172,3 +179,40 @@ def test_dropout_draws_in_training_mode() -> None:
     x = torch.randn(5, 2, 3)
     assert not torch.equal(call(net.train(), x)[0][0], call(net, x)[0][0])
     assert torch.equal(call(net.eval(), x)[0][0], call(net, x)[0][0])
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.LSTM(3, 4, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.cell(x)[0][:, -1]
+
+
+@pytest.mark.parametrize(
+    ("net", "inputs", "layer"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(9, 2)), torch.zeros(4, 8), r"'1' \(Linear\)"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), torch.zeros(4, 1, 8, 8), r"'0' \(Conv2d\)"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3)), torch.zeros(4, 3), r"'0' \(Conv2d\)"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3)), torch.zeros(4, 3, 2, 2), r"'0' \(Conv2d\)"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3)), torch.zeros(4, 3, 8, 8, dtype=torch.uint8), r"'0' \(Conv2d\)"),
+        (nn.Sequential(nn.Linear(8, 2)), torch.zeros(4, 8, dtype=torch.float64), r"'0' \(Linear\)"),
+        (nn.Sequential(nn.Flatten(), nn.BatchNorm2d(3)), torch.zeros(4, 3), r"'1' \(BatchNorm2d\)"),
+        (nn.LayerNorm(5), torch.zeros(4, 3), r"'net' \(LayerNorm\)"),
+        (Recurrent(), torch.zeros(4, 6, 2), r"'cell' \(LSTM\)"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_named(net: nn.Module, inputs: Tensor, layer: str) -> None:
+    shape = re.escape(f"{tuple(inputs.shape)} of {inputs.dtype}")
+    with pytest.raises(InputError, match=rf"does not take inputs {shape}: layer {layer} says .*build the net to match"):
+        call(net, inputs)
+    batch = torch.stack([inputs, inputs])
+    with pytest.raises(InputError, match=rf"does not take inputs {shape}: layer {layer}"):
+        vmap(lambda one: call(net, one)[0])(batch)
+
+
+def test_arrays_are_refused() -> None:
+    with pytest.raises(InputError, match=r"inputs are a NumPy array.*torch\.as_tensor"):
+        call(nn.Linear(2, 2), np.zeros((3, 2)))

@@ -20,14 +20,16 @@ import math
 from collections.abc import Callable
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+import torch.utils._pytree as pytree
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from quickstudy.errors import UnsupportedLayerError
+from quickstudy.errors import InputError, QuickstudyError, UnsupportedLayerError
 from quickstudy.functional import recurrent
 
 BatchNormPolicy = Literal["support", "transductive"]
@@ -68,7 +70,10 @@ def call(
 
     Raises:
         UnsupportedLayerError: a layer cannot be batched over tasks; the message names it.
+        InputError: a layer does not take inputs of this shape or dtype (the message names it), or they are arrays.
     """
+    if isinstance(inputs, np.ndarray):
+        raise InputError("inputs are a NumPy array, but nets take tensors; pass torch.as_tensor(inputs)")
     # In training mode these layers count batches in place, which no transform allows; statistics come from us.
     counting = [module for module in net.modules() if isinstance(module, BATCH_NORMS) and module.training]
     for module in counting:
@@ -81,10 +86,11 @@ def call(
     try:
         with mode:
             output = functional_call(net, params, args, kwargs) if params else net(*args, **kwargs)
-    except (RuntimeError, NotImplementedError) as error:
-        if torch.compiler.is_compiling():
+    except (RuntimeError, ValueError) as error:
+        if torch.compiler.is_compiling() or isinstance(error, (QuickstudyError, torch.OutOfMemoryError)):
             raise
         raise_naming_layer(net, error)
+        _raise_naming_inputs(net, inputs, error)
         raise
     finally:
         for module in counting:
@@ -110,6 +116,17 @@ def raise_naming_layer(net: nn.Module, error: Exception) -> None:
     text = str(error)
     if not any(symptom in text for symptom in _SYMPTOMS):
         return
+    found = _innermost(net, error)
+    if found is not None:
+        first = text.strip().splitlines()[0]
+        raise UnsupportedLayerError(
+            f"layer {found} cannot be batched over tasks or differentiated twice: {first.rstrip('.')}. Replace the "
+            "layer, or freeze it (requires_grad_(False)) and pass its outputs as inputs."
+        ) from error
+
+
+def _innermost(net: nn.Module, error: Exception) -> str | None:
+    """Return the name and type of the innermost layer in the traceback."""
     names = {id(module): name for name, module in net.named_modules()}
     found: nn.Module | None = None
     trace = error.__traceback__
@@ -118,13 +135,37 @@ def raise_naming_layer(net: nn.Module, error: Exception) -> None:
         if isinstance(candidate, nn.Module) and id(candidate) in names:
             found = candidate
         trace = trace.tb_next
-    if found is not None:
-        first = text.strip().splitlines()[0]
-        raise UnsupportedLayerError(
-            f"layer '{names[id(found)] or 'net'}' ({type(found).__name__}) cannot be batched over tasks or "
-            f"differentiated twice: {first.rstrip('.')}. Replace the layer, or freeze it (requires_grad_(False)) and "
-            "pass its outputs as inputs."
-        ) from error
+    return None if found is None else f"'{names[id(found)] or 'net'}' ({type(found).__name__})"
+
+
+_MISFITS = (
+    "shapes cannot be multiplied",
+    "channels, but got",
+    "same dtype",
+    "should be the same",
+    "expected scalar type",
+    "must match the size",
+    "must be equal to input",
+    "greater than actual input size",
+    "Output size is too small",
+    "D input",
+    "(batched) input",
+    "Given normalized_shape",
+)
+
+
+def _raise_naming_inputs(net: nn.Module, inputs: Any, error: Exception) -> None:
+    """Raise InputError if a layer refused the shape or dtype of what came in."""
+    text = str(error)
+    if not any(misfit in text for misfit in _MISFITS):
+        return
+    leaves = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
+    given = " and ".join(f"{tuple(leaf.shape)} of {leaf.dtype}" for leaf in leaves)
+    layer, first = _innermost(net, error) or "'net'", text.splitlines()[0]
+    raise InputError(
+        f"the net does not take inputs {given}: layer {layer} says '{first}'; give inputs of the shape and dtype "
+        "that the net was built for, or build the net to match"
+    ) from error
 
 
 class _Corrections(TorchFunctionMode):
