@@ -1,6 +1,7 @@
 """Metric learners against numbers worked out by hand and plain loops."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -61,7 +62,7 @@ def test_matching_by_loops() -> None:
 
 
 def full_context_by_loops(learner: MatchingNet, support: Tensor, query: Tensor) -> Tensor:
-    """Return attention weights (Q, S), cell by cell."""
+    """Return attention weights (Q, S), cell by cell; the query's LSTM gate by gate, as equations 3-6 have it."""
     g, size = learner.g, learner.g.hidden_size
     features = learner.net(support)
 
@@ -80,13 +81,15 @@ def full_context_by_loops(learner: MatchingNet, support: Tensor, query: Tensor) 
     weights = []
     for x in query:
         f = learner.net(x[None])[0]
-        h = c = torch.zeros(2 * size)
+        h, c = f, torch.zeros(size)
+        from_f, from_r = learner.f.weight_ih.chunk(2, 1)
         for _ in range(learner.reads):
-            h, c = learner.f(f, (h, c))
-            out = f + learner.project(h)
-            attention = torch.softmax(context @ out, 0)
-            h = h + torch.cat([torch.zeros(size), attention @ context])
-        scores = learner.log_temperature.exp() * F.cosine_similarity(out[None], context)
+            r = torch.softmax(context @ h, 0) @ context
+            state, matrix = torch.cat([h, r]), torch.cat([learner.f.weight_hh, from_r], 1)
+            i, forget, g, o = (from_f @ f + matrix @ state + learner.f.bias_ih + learner.f.bias_hh).chunk(4)
+            c = forget.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh() + f
+        scores = learner.log_temperature.exp() * F.cosine_similarity(h[None], context)
         weights.append(torch.softmax(scores, 0))
     return torch.stack(weights)
 
@@ -192,6 +195,16 @@ def test_relation_by_loops(maps: bool) -> None:
             torch.testing.assert_close(scores[q, k], r)
             total = total + (torch.sigmoid(r) - float(query.labels[q] == k)) ** 2
     torch.testing.assert_close(learner.loss(state, query), total / 3)
+
+
+@pytest.mark.parametrize(("norm", "runs"), [("group", 0), ("batch", 1)])
+def test_relation_compares_the_support_only_for_batch_statistics(norm: Any, runs: int) -> None:
+    learner = RelationNet(qs.nets.conv4(1, 8, size=16, flatten=False), channels=8, norm=norm)
+    calls: list[int] = []
+    learner.relation.register_forward_hook(lambda *_: calls.append(1))
+    state = learner.adapt(Examples(torch.randn(4, 1, 16, 16), [0, 1, 0, 1]))
+    assert len(calls) == runs
+    assert learner.predict(state, torch.randn(3, 1, 16, 16)).shape == (3, 2)
 
 
 def test_relation_takes_a_module_of_ones_own() -> None:

@@ -5,9 +5,12 @@ Vinyals et al. 2016, "Matching Networks for One Shot Learning", equation 1 and s
     P(y | x, S) = sum_i a(x, x_i) y_i,   a = softmax over i of cosine(f(x), g(x_i))
 
 With full-context embeddings (appendix A) g reads the whole support with a bidirectional LSTM, in the order given, and
-f is an LSTM with attention over the support, run for `reads` steps. Learned across tasks: f and g. Departure: a
-learned temperature scales the cosines (its start 1 is the paper's), since a bare softmax of numbers in [-1, 1] cannot
-be sharp.
+f is an LSTM with attention over the support, run for `reads` steps (equations 3-6):
+
+    r_k-1 = sum_i softmax_i(h_k-1 . g(x_i)) g(x_i),   h_k = LSTM(f'(x), [h_k-1, r_k-1], c_k-1) + f'(x)
+
+from h_0 = f'(x), c_0 = 0. Learned across tasks: f and g. Departure: a learned temperature scales the cosines (its
+start 1 is the paper's), since a bare softmax of numbers in [-1, 1] cannot be sharp.
 """
 
 from __future__ import annotations
@@ -67,8 +70,8 @@ class MatchingNet(MetricLearner):
             if not isinstance(size, int):
                 raise InputError("full_context needs the size of the embedding: pass features=...")
             self.g = nn.LSTM(size, size, bidirectional=True)
-            self.f = nn.LSTMCell(size, 2 * size)
-            self.project = nn.Linear(2 * size, size)
+            # A gate is linear in all that it reads, so r may come in beside f'(x) as well as beside h.
+            self.f = nn.LSTMCell(2 * size, size)
 
     @property
     def permutation_invariant(self) -> bool:
@@ -111,14 +114,11 @@ class MatchingNet(MetricLearner):
 
     def _read(self, features: Tensor, state: Support) -> Tensor:
         rows = state.indicators.sum(-1) > 0
-        h = c = features.new_zeros(len(features), 2 * features.shape[-1])
-        out = features
+        h, c = features, torch.zeros_like(features)
         for _ in range(self.reads):
-            (h, c), _ = call(self.f, (features, (h, c)))
-            out = features + self.project(h)
-            scores = out @ state.features.mT
+            scores = h @ state.features.mT
             attention = torch.softmax(torch.where(rows, scores, torch.full_like(scores, ABSENT)), -1)
             read = attention @ state.features
-            # The read vector joins the hidden state, as equation 5 of the appendix concatenates them.
-            h = h + torch.cat([torch.zeros_like(read), read], -1)
-        return out
+            (h, c), _ = call(self.f, (torch.cat([features, read], -1), (h, c)))
+            h = h + features
+        return h

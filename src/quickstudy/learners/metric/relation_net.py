@@ -5,8 +5,9 @@ Sung et al. 2018, "Learning to Compare: Relation Network for Few-Shot Learning",
     r_k = g(concat(sum of f(x_i) over the support of class k, f(x)))  in [0, 1]
     loss = mean squared error of r_k against 1[y = k]
 
-Learned across tasks: the embedding f (feature maps) and the relation module g. Departure: the mean rather than the sum
-over the shots, so that one learner serves any number of shots.
+Learned across tasks: the embedding f (feature maps) and the relation module g. Departures: the mean rather than the sum
+over the shots, so that one learner serves any number of shots; in g a mean over each map in place of max-pooling and
+flattening, so that one module serves maps of any size, and group norm (`norm="batch"` is the paper's).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples, masked_mean
 from quickstudy.errors import InputError
-from quickstudy.functional.calls import BatchNormPolicy, Statistics, call
+from quickstudy.functional.calls import BatchNormPolicy, Statistics, call, uses_batch_statistics
 from quickstudy.functional.classes import class_means, mask_absent, one_hot, present
 from quickstudy.learners.metric.embedding import MetricLearner
 from quickstudy.nets.conv4 import Norm, norm_layer
@@ -27,7 +28,7 @@ from quickstudy.registry import register
 
 
 class RelationModule(nn.Module):
-    """Two convolution blocks and two linear layers on joined feature maps (figure 3 of the paper)."""
+    """Two convolution blocks and two linear layers on joined feature maps (figure 2 of the paper, but for pooling)."""
 
     def __init__(self, channels: int, width: int, hidden: int, norm: Norm) -> None:
         super().__init__()
@@ -64,7 +65,8 @@ class RelationNet(MetricLearner):
     Args:
         net: embedding module that returns feature maps (rows, C, h, w), such as `nets.conv4(flatten=False)`, or
             features (rows, D).
-        relation: module from joined features (pairs, 2C, h, w) or (pairs, 2D) to (pairs, 1); None builds the paper's.
+        relation: module from joined features (pairs, 2C, h, w) or (pairs, 2D) to (pairs, 1); None builds one like the
+            paper's.
         channels: C (or D), for the built one.
         hidden: width of the relation module's linear layer.
         norm: normalisation inside the built relation module. Its rows are query-class pairs, so with 'batch' and
@@ -91,7 +93,7 @@ class RelationNet(MetricLearner):
         features, statistics = self.embed_support(support)
         means, is_present = class_means(features, support), present(support)
         pair_statistics: Statistics = ()
-        if self.batch_norm == "support":
+        if self.policy == "support" and uses_batch_statistics(self.relation):
             rows = torch.ones_like(support.labels, dtype=torch.bool) if support.mask is None else support.mask
             pairs = (rows.unsqueeze(1) & is_present).flatten()
             _, pair_statistics = call(self.relation, self._pairs(features, means), mask=pairs)
