@@ -52,6 +52,23 @@ def test_distances() -> None:
     assert bool(torch.isfinite(distances.cosine(torch.zeros(1, 3), b)).all())
 
 
+def test_distances_of_rows_far_from_the_origin() -> None:
+    """As those of features after ReLU are; in half precision, what is lost there would decide between classes."""
+    a, b = 1 + torch.rand(20, 64).bfloat16(), 1 + torch.rand(5, 64).bfloat16()
+    exact = (a.double().unsqueeze(1) - b.double()).square().sum(-1)
+    assert float((distances.squared_euclidean(a, b).double() - exact).abs().max()) < 0.2
+
+
+def test_distances_have_derivatives_at_zero() -> None:
+    rows, others = torch.zeros(2, 3, requires_grad=True), torch.randn(4, 3)
+    for distance in (distances.cosine, distances.squared_euclidean):
+        slope = torch.autograd.grad(distance(rows, others).square().sum(), rows, create_graph=True)[0]
+        assert float(slope.detach().abs().max()) < 1e7
+        assert bool(torch.isfinite(torch.autograd.grad(slope.sum(), rows)[0]).all())
+    inside = torch.randn(3, 4, requires_grad=True)
+    assert torch.autograd.gradgradcheck(distances.squared_euclidean, (inside, torch.randn(2, 4, requires_grad=True)))
+
+
 def test_fgsm() -> None:
     x = torch.tensor([[1.0, -2.0], [0.5, 0.0]], requires_grad=True)
     moved = adversarial.fgsm(lambda inputs: (inputs**2).sum(), x, 0.1)

@@ -21,6 +21,10 @@ class Body(nn.Linear):
     features = 5
 
 
+class Wide(nn.Identity):
+    features = 64
+
+
 def rows(count: int = 15) -> Examples:
     centres = torch.randn(3, 4)
     labels = torch.arange(count) % 3
@@ -53,6 +57,15 @@ def test_logistic_regression_converges_in_its_default_steps() -> None:
     torch.testing.assert_close(a, b, atol=1e-3, rtol=0)
 
 
+def test_logistic_regression_converges_with_many_rows_and_ways() -> None:
+    labels = torch.arange(100) % 20
+    centres = torch.randn(20, 64)
+    rows, new = ((centres[labels] + torch.randn(100, 64)).relu() for _ in range(2))
+    learners = (LogisticRegressionOnFeatures(Wide(), 2, steps=steps) for steps in (200, 20000))
+    a, b = (each.predict(each.adapt(Examples(rows, labels)), new).softmax(1) for each in learners)
+    torch.testing.assert_close(a, b, atol=5e-4, rtol=0)
+
+
 def test_nearest_neighbour_is_scikit_learns() -> None:
     support, query = rows(), rows(30)
     learner = NearestNeighbour()
@@ -64,6 +77,9 @@ def test_nearest_neighbour_is_scikit_learns() -> None:
     assert not list(learner.parameters())
     images = Examples(torch.rand(3, 1, 4, 4), [0, 1, 2])
     assert learner.predict(learner.adapt(images), images.inputs).argmax(1).tolist() == [0, 1, 2]
+    pixels = Examples(torch.tensor([[0], [100], [250]], dtype=torch.uint8), [0, 1, 2])
+    near = torch.tensor([[40], [60], [240]], dtype=torch.uint8)
+    assert learner.predict(learner.adapt(pixels), near).argmax(1).tolist() == [0, 1, 2]
     with pytest.raises(InputError, match="pytree"):
         learner.adapt(Examples((torch.zeros(2, 1),), [0, 1]))
     with pytest.raises(InputError, match="temperature"):

@@ -1,10 +1,11 @@
 """Fine-tuning: pretrain on all meta-training classes, then train a new head on each task's support.
 
-Chen et al. 2019, "A Closer Look at Few-shot Classification", section 3.2 (Baseline) and 3.3 (Baseline++): the body is
-frozen, the new classifier is trained with SGD on the support. Baseline++ compares by cosine in both stages. Learned:
-features, without meta-learning; this is what every meta-learner must beat. Departures: the new head starts at zero
-(linear) or at the class means (cosine) instead of at random, so that a task has one answer; full batches.
-`adapts="all"` fine-tunes the body too.
+Chen et al. 2019, "A Closer Look at Few-shot Classification", sections 3.1 (Baseline) and 3.2 (Baseline++): the body is
+frozen, the new classifier is trained on the support. Baseline++ compares by cosine in both stages. Learned: features,
+without meta-learning; this is what every meta-learner must beat. Departures: the new head starts at zero (linear) or at
+the class means (cosine) instead of at random, so that a task has one answer; steps are of Adam on the whole support,
+where the authors' are of SGD with momentum on 4 rows (`optimizer="sgd"` has no momentum); the cosines' scale is learned
+in pretraining from 10, where the authors fix it. `adapts="all"` fine-tunes the body too.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from quickstudy.core import Examples, masked_mean
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional.calls import BatchNormPolicy, Statistics, call
 from quickstudy.functional.classes import class_means, mask_absent, present, ways_of
+from quickstudy.functional.distances import unit
 from quickstudy.learners.baselines.pretrained import PretrainedLearner
 from quickstudy.learners.optimization.rules import SGD, Adam, Rule
 from quickstudy.registry import register
@@ -142,12 +144,9 @@ class BaselinePlusPlus(FineTune):
 
     def first_head(self, features: Tensor, support: Examples) -> dict[str, Tensor]:
         """Return the class means as class vectors."""
-        return {"head.weight": class_means(F.normalize(features, dim=-1), support)}
+        return {"head.weight": class_means(unit(features), support)}
 
     def logits(self, theta: dict[str, Tensor], features: Tensor) -> Tensor:
         """Return (S, N) scaled cosines."""
         scale = self.pretraining_head.log_scale.exp()  # type: ignore[operator]
-        # An absent class has a zero vector, whose norm has no derivative: a tiny offset gives it one.
-        weight = theta["head.weight"]
-        unit = weight / (weight.square().sum(-1, keepdim=True) + 1e-12).sqrt()
-        return scale * F.linear(F.normalize(features, dim=-1), unit)
+        return scale * F.linear(unit(features), unit(theta["head.weight"]))

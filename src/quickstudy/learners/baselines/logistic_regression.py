@@ -2,11 +2,13 @@
 
 Tian et al. 2020, "Rethinking Few-Shot Image Classification: a Good Embedding Is All You Need?", section 3.2:
 pretrain on all meta-training classes, then multinomial logistic regression on the L2-normalised features of the
-support. The strictly convex problem
+support. The convex problem
 
     min_W,b  sum_i CE(W z_i + b, y_i) + |W|^2 / (2 C)        (scikit-learn's LogisticRegression)
 
 is solved by accelerated gradient descent (Nesterov 1983), which batches over tasks where scikit-learn's solver cannot.
+Departures: a trace of penalty on the logits at the mean of the features makes the solution unique; C is 10 where the
+authors' code has 1; no distillation.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from quickstudy.core import Examples
 from quickstudy.errors import InputError
 from quickstudy.functional.calls import BatchNormPolicy, Statistics
 from quickstudy.functional.classes import mask_absent, one_hot, present
+from quickstudy.functional.distances import unit
 from quickstudy.learners.baselines.pretrained import PretrainedLearner
 from quickstudy.registry import register
 
@@ -38,25 +41,28 @@ class LinearModel(NamedTuple):
 
 def fit_logistic(features: Tensor, indicators: Tensor, is_present: Tensor, c: float, steps: int) -> Tensor:
     """Return W (N, D + 1) of the problem above for features (S, D) and indicators (S, N); the last column is b."""
-    rows = F.pad(features, (0, 1), value=1.0)
     valid = indicators.sum(-1, keepdim=True)
+    # The intercept takes up a shift of all features, and without their mean the problem is far better conditioned.
+    centre = (features * valid).sum(0) / valid.sum().clamp_min(1)
+    rows = F.pad(features - centre, (0, 1), value=1.0) * valid
     penalty = torch.ones(rows.shape[-1], dtype=rows.dtype, device=rows.device) / c
     # The intercept is not penalised; a trace of curvature keeps the problem strictly convex.
     penalty = torch.cat([penalty[:-1], penalty[-1:] * 1e-3])
-    # The softmax's Hessian is at most 1/2, so this bounds the curvature.
-    bound = 0.5 * ((rows * valid).square().sum()) + 1 / c
+    # The softmax's Hessian is at most 1/2 and the norm at least the largest eigenvalue, so this bounds the curvature.
+    gram = rows @ rows.mT if len(rows) < rows.shape[-1] else rows.mT @ rows
+    bound = 0.5 * gram.square().sum().sqrt() + 1 / c
     weight = look = rows.new_zeros(indicators.shape[-1], rows.shape[-1])
     t = 1.0
     for _ in range(steps):
         logits = mask_absent(rows @ look.mT, is_present)
-        slope = ((torch.softmax(logits, -1) - indicators) * valid).mT @ rows + penalty * look
+        slope = (torch.softmax(logits, -1) - indicators).mT @ rows + penalty * look
         new = look - slope / bound
         t_new = 0.5 * (1 + math.sqrt(1 + 4 * t * t))
         # Restarting when momentum points uphill keeps convergence linear (O'Donoghue & Candes 2015).
         uphill = (slope * (new - weight)).sum() > 0
         look = new + torch.where(uphill, 0.0, (t - 1) / t_new) * (new - weight)
         weight, t = new, t_new
-    return weight
+    return torch.cat([weight[:, :-1], weight[:, -1:] - weight[:, :-1] @ centre.unsqueeze(-1)], -1)
 
 
 @register(
@@ -96,7 +102,7 @@ class LogisticRegressionOnFeatures(PretrainedLearner):
         """Fit the regression on the support's features."""
         with torch.no_grad():
             features, statistics = self.embed_support(support)
-            features = F.normalize(features, dim=-1) if self.normalise else features
+            features = unit(features) if self.normalise else features
             is_present = present(support)
             indicators = one_hot(support, features.dtype)
             weight = fit_logistic(features, indicators, is_present, self.c, self.steps)
@@ -105,5 +111,5 @@ class LogisticRegressionOnFeatures(PretrainedLearner):
     def predict(self, state: LinearModel, inputs: Any) -> Tensor:
         """Return (Q, N) logits."""
         features = self.embed(inputs, state.statistics)
-        features = F.normalize(features, dim=-1) if self.normalise else features
+        features = unit(features) if self.normalise else features
         return mask_absent(F.linear(features, state.weight[:, :-1], state.weight[:, -1]), state.present)

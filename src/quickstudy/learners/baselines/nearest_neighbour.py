@@ -43,11 +43,17 @@ class NearestNeighbour(Learner):
         """Keep the support."""
         if not isinstance(support.inputs, Tensor):
             raise InputError("NearestNeighbour compares one tensor of inputs; this task's inputs are a pytree")
-        flat = support.inputs.flatten(1)
+        flat = _flat(support.inputs)
         return Rows(flat, one_hot(support, flat.dtype), present(support))
 
     def predict(self, state: Rows, inputs: Any) -> Tensor:
         """Return (Q, N) logits, minus the squared distance to the nearest row of each class."""
-        squared = squared_euclidean(inputs.flatten(1), state.inputs) / self.temperature
+        squared = squared_euclidean(_flat(inputs), state.inputs) / self.temperature
         nearest = (torch.where(state.indicators > 0, 0.0, ABSENT) - squared.unsqueeze(-1)).amax(1)
         return mask_absent(nearest, state.present)
+
+
+def _flat(inputs: Tensor) -> Tensor:
+    # Squares of 8-bit integers would overflow.
+    rows = inputs.flatten(1)
+    return rows if rows.dtype.is_floating_point else rows.to(torch.get_default_dtype())

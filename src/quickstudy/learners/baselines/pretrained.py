@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from quickstudy.core import Examples, Learner
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional.calls import BatchNormPolicy, Statistics, call, uses_batch_statistics
+from quickstudy.functional.distances import unit
 
 
 class CosineHead(nn.Module):
-    """Cosine similarities to class vectors, times a learned scale (Chen et al. 2019, equation 3)."""
+    """Cosine similarities to class vectors, times a learned scale (Chen et al. 2019, section 3.2)."""
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
@@ -23,7 +24,7 @@ class CosineHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (S, D) to logits (S, C)."""
-        return self.log_scale.exp() * F.linear(F.normalize(features, dim=-1), F.normalize(self.weight, dim=-1))
+        return self.log_scale.exp() * F.linear(unit(features), unit(self.weight))
 
 
 class PretrainedLearner(Learner):

@@ -5,7 +5,8 @@ equation 4): mean over pairs of  same d^2 + different max(0, margin - d)^2.
 Triplet loss (Schroff et al. 2015, "FaceNet", equation 3): mean over triplets of max(0, d(a,p)^2 - d(a,n)^2 + margin).
 Pairs are of each query (the anchor) with each support row. Learned across tasks: the embedding. A query gets the class
 of its nearest support row (Koch et al. 2015), with softmax over -d^2 as probabilities. Departures: distance rather
-than Koch's learned weighted L1; the contrastive pairs of the two kinds weigh the same however many ways there are.
+than Koch's learned weighted L1; the contrastive pairs of the two kinds weigh the same however many ways there are, and
+without the factor 1/2; all triplets of a query count, none is mined.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from quickstudy.core import Examples, masked_mean
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional.calls import BatchNormPolicy, Statistics
 from quickstudy.functional.classes import ABSENT, mask_absent, one_hot, present
-from quickstudy.functional.distances import squared_euclidean
+from quickstudy.functional.distances import squared_euclidean, unit
 from quickstudy.learners.metric.embedding import MetricLearner
 from quickstudy.registry import register
 
@@ -73,13 +74,13 @@ class Siamese(MetricLearner):
     def adapt(self, support: Examples) -> Gallery:
         """Embed the support."""
         features, statistics = self.embed_support(support)
-        features = F.normalize(features, dim=-1) if self.normalise else features
+        features = unit(features) if self.normalise else features
         return Gallery(features, one_hot(support, features.dtype), present(support), statistics)
 
     def distances(self, state: Gallery, inputs: Any) -> Tensor:
         """Return (Q, S) squared distances of queries to support rows."""
         features = self.embed(inputs, state.statistics)
-        features = F.normalize(features, dim=-1) if self.normalise else features
+        features = unit(features) if self.normalise else features
         return squared_euclidean(features, state.features)
 
     def predict(self, state: Gallery, inputs: Any) -> Tensor:
