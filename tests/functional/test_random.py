@@ -51,10 +51,10 @@ def test_uniform(dtype: torch.dtype) -> None:
     assert abs(float(torch.corrcoef(torch.stack([values[:-1, 0], values[1:, 0]]).double())[0, 1])) < 0.03
 
 
-def test_uniform_never_rounds_up_to_one() -> None:
-    largest = torch.tensor(-1).bitwise_right_shift(0)
-    width = random._shift(largest, 64 - 24).float() * 2.0**-24
-    assert width.item() < 1
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_uniform_never_rounds_up_to_one(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random, "bits", lambda keys, *shape: torch.tensor(-1))
+    assert random.uniform(random.key(0), dtype=dtype).item() < 1
 
 
 def test_normal() -> None:

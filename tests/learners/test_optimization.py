@@ -507,6 +507,18 @@ def test_adam_rule_is_torch_optim() -> None:
         torch.testing.assert_close(found, value.detach())
 
 
+def test_adam_rule_in_half_precision() -> None:
+    """1 - beta2^t must not round to zero."""
+    theta = {"a": torch.ones(3, dtype=torch.bfloat16)}
+    rule, grads = Adam(0.25, (0.0, 0.999)), {"a": torch.tensor([1.0, -2.0, 0.0], dtype=torch.bfloat16)}
+    moved, state = rule.update(grads, rule.start(theta), theta)
+    assert moved["a"].dtype == torch.bfloat16
+    torch.testing.assert_close(moved["a"].double(), torch.tensor([0.75, 1.25, 1.0]), atol=0.01, rtol=0)
+    for _ in range(300):
+        moved, state = rule.update(grads, state, moved)
+    assert float(state[2]) == 301
+
+
 def test_adam_rule_has_finite_derivatives_at_zero_gradient() -> None:
     start = torch.zeros(2, requires_grad=True)
     rule = Adam(0.1)

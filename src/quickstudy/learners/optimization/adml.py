@@ -2,12 +2,12 @@
 
 Yin, Tang, Xu & Wang 2018, "Adversarial Meta-Learning", algorithm 1. Two inner arms from one initialisation,
 
-    theta_adv = theta - lr1 grad L(theta; adversarial support),  theta_c = theta - lr2 grad L(theta; clean support),
+    theta_adv = theta - lr grad L(theta; adversarial support),  theta_c = theta - lr grad L(theta; clean support),
 
 and the outer loss crosses them: L(theta_adv; clean query) + L(theta_c; adversarial query). Learned across tasks: an
 initialisation that learns well from, and for, clean and perturbed examples. Adversarial examples are FGSM's, made
-against the initialisation. Departures: the two outer losses are averaged in one step rather than taken in turn;
-prediction uses the arm adapted to the support as given.
+against the initialisation. Departures: both arms have one inner rate; the two outer losses are averaged in one step
+rather than taken in turn; prediction uses the arm adapted to the support as given.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ Li, Zhou, Chen & Li 2017, "Meta-SGD: Learning to Learn Quickly for Few-Shot Lear
     theta' = theta - alpha * grad L(theta)     (element-wise)
 
 Learned across tasks: theta and alpha, whose signs are free, so that direction is learned too. One step in the paper.
+Departure: each rate is drawn by itself, uniform about `lr`; the paper starts all at one value, drawn from [0.005, 0.1].
 """
 
 from __future__ import annotations

@@ -6,7 +6,9 @@ Nichol, Achiam & Schulman 2018, "On First-Order Meta-Learning Algorithms", algor
     theta   <- theta + epsilon mean_i (theta'_i - theta)
 
 The first line is this learner; the second is the outer rule `quickstudy.outer.Reptile`. Learned across tasks: the
-initialisation. The support is all of a task's training rows; the inner Adam has beta1 = 0 as in the paper.
+initialisation. The support is all of a task's training rows; the inner Adam has beta1 = 0 as in the paper. Departures:
+Adam starts anew in each task, where the authors' code carries its second moments from task to task; each pass over a
+task's rows has the same random order.
 """
 
 from __future__ import annotations

@@ -78,7 +78,9 @@ class Adam(Rule):
         """Return first and second moments and the step count."""
         zeros = {name: torch.zeros_like(value) for name, value in theta.items()}
         like = next(iter(theta.values()))
-        return zeros, zeros, torch.zeros((), dtype=like.dtype, device=like.device)
+        # In half precision 1 - beta2^t would round to 0, and a count stop growing at 256.
+        wide = torch.promote_types(like.dtype, torch.float32)
+        return zeros, zeros, torch.zeros((), dtype=wide, device=like.device)
 
     def update(self, grads: Theta, state: Any, theta: Theta) -> tuple[Theta, Any]:
         """Return the moved theta."""
@@ -96,7 +98,7 @@ class LearnedRates(Rule):
 
     Args:
         theta: what will be adapted, for names and shapes.
-        lr: the rates begin uniform in [lr/2, 3 lr/2]; the paper draws them so that no symmetry remains.
+        lr: the rates begin uniform in [lr/2, 3 lr/2], each drawn by itself.
     """
 
     def __init__(self, theta: Theta, lr: float) -> None:
