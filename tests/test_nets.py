@@ -34,6 +34,17 @@ def test_conv4_options(norm: str, halve: str) -> None:
         torch.testing.assert_close(net(x)[:1], net(x[:1]))
 
 
+def test_conv4_pools_before_relu_with_the_same_result() -> None:
+    net = qs.nets.conv4(1, 8, norm="none", size=20)
+    x = torch.randn(3, 1, 20, 20)
+    expected = x
+    for conv in net.convs:
+        expected = nn.functional.max_pool2d(conv(expected).relu(), 2)
+    assert torch.equal(net(x), expected.flatten(1))
+    slopes = [torch.autograd.grad(y.square().sum(), net.convs[0].weight)[0] for y in (net(x), expected)]
+    torch.testing.assert_close(*slopes)
+
+
 def test_conv4_without_flattening_gives_maps() -> None:
     assert qs.nets.conv4(1, 8, size=32, flatten=False)(torch.randn(2, 1, 32, 32)).shape == (2, 8, 2, 2)
 

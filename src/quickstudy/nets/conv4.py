@@ -69,13 +69,14 @@ class Conv4(nn.Module):
             )
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             x = norm(conv(x))
+            if self.halve == "pool":
+                # ReLU after pooling gives the same numbers for a quarter of the work.
+                x = F.max_pool2d(x, 2)
             if self.film is not None and i == 2:
                 context = x.new_zeros(self.context) if context is None else context
                 scale, shift = self.film(context).reshape(2, 1, -1, 1, 1)
                 x = x * (1 + scale) + shift
             x = F.relu(x)
-            if self.halve == "pool":
-                x = F.max_pool2d(x, 2)
         return self.head(torch.flatten(x, 1)) if self.flatten else x
 
 
@@ -98,10 +99,12 @@ def conv4(
         hidden: filters a block (64 for Omniglot, 32 for MAML on miniImageNet).
         outputs: number of outputs of a linear head; None for an embedding of `features` numbers.
         norm: 'batch' (statistics by the learner's batch norm policy), 'group' or 'layer' (of each row alone), 'none'.
-        halve: 'pool' (2x2 max-pooling) or 'stride' (strided convolutions, as MAML's on Omniglot).
+        halve: 'pool' (2x2 max-pooling) or 'stride' (strided convolutions, as MAML's on Omniglot; its code averages the
+            last maps where this net flattens them).
         size: height and width of the images, in pixels.
         flatten: False gives feature maps (for Relation networks).
-        context: size of a context vector that scales and shifts the third block's channels (CAVIA's FiLM layer).
+        context: size of a context vector that scales and shifts the third block's channels (CAVIA's FiLM layer, with
+            1 + gamma for its scale gamma).
 
     Raises:
         InputError: images that do not match at call time, or a size too small.

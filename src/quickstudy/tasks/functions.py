@@ -95,7 +95,7 @@ class Sinusoid(FunctionTasks):
 
 
 _MODES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    # Parameter ranges of Vuorio et al. 2019, appendix on multimodal regression; u is (T, 4) uniform in [0, 1).
+    # Parameter ranges of Vuorio et al. 2019; u is (T, 4) uniform in [0, 1).
     "sinusoid": lambda u, x: (0.1 + 4.9 * u[:, :1]) * torch.sin((0.5 + 1.5 * u[:, 1:2]) * x + 2 * math.pi * u[:, 2:3]),
     "linear": lambda u, x: (-3 + 6 * u[:, :1]) * x + (-3 + 6 * u[:, 1:2]),
     "quadratic": lambda u, x: (
@@ -112,7 +112,12 @@ _MODES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 @register("tasks")
 class MultiModal(FunctionTasks):
-    """Tasks from several unlike families of functions (Vuorio et al. 2019, "Multimodal MAML", section 6.1).
+    """Tasks from several unlike families of functions (Vuorio et al. 2019, "Multimodal Model-Agnostic Meta-Learning via
+    Task-Aware Modulation", regression experiments).
+
+    As the paper describes them. Its code differs: sinusoids are a sin(x - phi) with phi in [0, pi], absolute values
+    have slopes in [-3, 3], and every meta-batch has as many tasks of each family. Departure: queries are clean, where
+    the paper's have the same noise as the support, which adds its variance to their errors.
 
     Args:
         modes: names among sinusoid, linear, quadratic, tanh, l1; each task draws one.
