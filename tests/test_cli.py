@@ -295,6 +295,22 @@ def test_test_classes_that_were_trained_on_are_refused(copy, part, capsys):
     assert f"meta-{part}" in capsys.readouterr().err
 
 
+def test_damaged_class_split_is_refused(copy, capsys):
+    folder = copy("protonet")
+    (folder / "classes.json").write_text("[1, 2]")
+    assert main(["evaluate", str(folder), "--tasks", "2"]) == 1
+    assert "does not hold a run's class split" in capsys.readouterr().err
+
+
+def test_unknown_device_is_an_error(runs, tmp_path, capsys):
+    for args in (
+        ["evaluate", str(runs / "protonet"), "--device", "nowhere"],
+        ["train", "sinusoid-maml", "--run-dir", str(tmp_path / "run"), "--device", "nowhere"],
+    ):
+        assert main(args) == 1
+        assert "device='nowhere' cannot be used here" in capsys.readouterr().err
+
+
 def test_compare_pairs_runs_on_the_same_tasks(runs, tmp_path, capsys):
     saved, plot = tmp_path / "c.json", tmp_path / "c.png"
     args = ["compare", str(runs / "protonet"), str(runs / "maml"), "--baselines", "--tasks", "6"]

@@ -47,7 +47,7 @@ def test_examples_of_no_row() -> None:
         (np.zeros((2, 1)), [0, 1], {"mask": torch.ones(2)}, "booleans, not .* of torch.float32"),
         (np.zeros((2, 1)), [0, 1], {"mask": torch.ones(2, 1).bool()}, "mask must be"),
         (["a", "b"], [0, 1], {}, "expected numbers"),
-        (np.zeros((2, 1)), ["a", "b"], {}, "expected numbers"),
+        (np.zeros((2, 1)), ["a", "b"], {}, r"labels must be numbers, 0\.\.N-1.*numpy\.unique"),
     ],
 )
 def test_examples_are_checked(inputs: object, labels: object, options: dict[str, object], message: str) -> None:

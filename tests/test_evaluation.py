@@ -203,3 +203,9 @@ def test_keys_of_stochastic_learners_are_fixed() -> None:
     outputs = batching.predict(learner, batching.adapt(learner, batch.support, keys), batch.query.inputs)
     expected = (outputs.argmax(2) == batch.query.labels).double().mean(1).numpy()
     np.testing.assert_allclose(report.values, expected)
+
+
+def test_outputs_that_do_not_fit_the_targets_are_refused() -> None:
+    learner = MAML(qs.nets.mlp(1, (4,), outputs=5))
+    with pytest.raises(InputError, match=r"do not fit targets .*; build the net with as many outputs"):
+        qs.evaluate(learner, qs.tasks.Sinusoid(shots=5, queries=5), tasks=3)

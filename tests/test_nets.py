@@ -72,6 +72,28 @@ def test_mlp() -> None:
     assert qs.nets.mlp(4, (), 3)(torch.randn(2, 4)).shape == (2, 3)
 
 
+@pytest.mark.parametrize(
+    ("net", "options"),
+    [
+        ("mlp", {"inputs": 0}),
+        ("mlp", {"inputs": 3, "hidden": (4, -1)}),
+        ("mlp", {"inputs": 3, "outputs": 0}),
+        ("mlp", {"inputs": 3, "context": -1}),
+        ("conv4", {"channels": 0}),
+        ("conv4", {"hidden": 0}),
+        ("conv4", {"outputs": 0}),
+    ],
+)
+def test_sizes_that_are_not_positive_are_refused(net: str, options: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="must be positive"):
+        getattr(qs.nets, net)(**options)
+
+
+def test_unknown_halving_is_refused() -> None:
+    with pytest.raises(InputError, match="unknown halve 'stried'; did you mean 'stride'"):
+        qs.nets.conv4(halve="stried")
+
+
 def test_resnet12() -> None:
     net = qs.nets.resnet12(3, (4, 6, 8, 10), 5)
     assert net.features == 10

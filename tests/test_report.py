@@ -1,6 +1,7 @@
 """Reports: whole, self-contained, and with the same numbers as an evaluation."""
 
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -90,6 +91,16 @@ def test_a_page_about_regression_shows_functions(runs):
     assert "Functions learned from a few points" in page.headings
     assert "Episodes" not in page.headings
     assert "after 10 steps" in path.read_text()
+
+
+def test_a_page_about_a_run_whose_log_is_lost_or_damaged(runs, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(runs / "sinusoid", folder)
+    (folder / "metrics.csv").unlink()
+    assert "The run logged nothing." in report.write_report(folder, tasks=3).read_text()
+    (folder / "metrics.csv").write_text("a,b\n1,2\n")
+    assert main(["report", str(folder), "--tasks", "3"]) == 1
+    assert "metrics.csv is damaged" in capsys.readouterr().err
 
 
 def test_a_page_compares_learners(runs, tmp_path):

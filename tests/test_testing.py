@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import quickstudy as qs
 from learner_table import classification_task, mlp
@@ -154,6 +154,21 @@ def test_finds_broken_promise(learner: qs.Learner, check: str, message: str) -> 
         CHECKS[check](learner, classification_task())
     with pytest.raises(AssertionError):
         check_learner(learner, classification_task())
+
+
+class Attends(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.attention(x, x, x, need_weights=False)[0].mean(1))  # type: ignore[no-any-return]
+
+
+def test_passes_a_net_with_attention() -> None:
+    torch.manual_seed(0)
+    check_learner(MAML(Attends(), lr=0.1, steps=2), classification_task(3, 2, (4, 4)))
 
 
 def test_skips_by_name() -> None:

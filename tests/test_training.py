@@ -111,6 +111,13 @@ def test_clip_and_schedule() -> None:
         ({"steps": 0}, "steps must be at least 1"),
         ({"meta_batch": 0}, "meta_batch must be at least 1"),
         ({"log_every": 0}, "log_every must be at least 1"),
+        ({"validation_tasks": 0}, "validation_tasks must be at least 1"),
+        ({"validate_every": -1}, "validate_every must be at least 1"),
+        ({"patience": 0}, "patience must be at least 1"),
+        ({"model": qs.nets.mlp(8)}, "learner must be a quickstudy learner around a net, not MLP"),
+        ({"validation": TRAIN}, r"validation must be a task distribution, such as tasks\.FewShot.*not ClassData"),
+        ({"outer": "Gradient"}, r"outer must be an outer optimiser, such as outer\.Gradient.*not 'Gradient'"),
+        ({"device": "nowhere"}, r"device='nowhere' cannot be used here .* try device='cpu'"),
         ({"precision": "16-mixed"}, "precision '16-mixed' is not one of"),
         ({"objective": "query"}, "unknown objective 'query'"),
         ({"validation": tasks(TRAIN)}, "classes are both in meta-training and in held-out tasks, such as 'class"),
@@ -180,6 +187,13 @@ def test_longer_run_goes_on(tmp_path: Path) -> None:
     whole = train(run_dir=tmp_path / "whole", steps=9)
     longer = train(learner(5), run_dir=tmp_path, steps=9)
     assert torch.equal(weights(longer.learner), weights(whole.learner))
+    assert json.loads((tmp_path / "run.json").read_text())["steps"] == 9
+
+
+def test_run_dir_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match=r"run_dir .*file is a file; choose a folder"):
+        train(run_dir=tmp_path / "file")
 
 
 def test_start_anew(tmp_path: Path) -> None:
@@ -292,7 +306,7 @@ def test_full_disk_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest
 
     def full(*paths: Any) -> None:
         calls.append(paths)
-        if len(calls) > 3:
+        if len(calls) > 4:  # run.json and the log, then two checkpoints
             raise OSError(errno.ENOSPC, "No space left on device")
         replace(*paths)
 

@@ -23,6 +23,7 @@ from quickstudy.datasets import images
 from quickstudy.datasets.decoding import SUFFIXES, decode
 from quickstudy.errors import DataError, DataNotFoundError, InputError
 from quickstudy.functional import random
+from quickstudy.functional.checks import as_device
 
 WHITE_ON_BLACK = ("glyphs", "omniglot")
 """Data of drawings with white ink on black."""
@@ -91,7 +92,7 @@ def adapt_folder(
         InputError: the net does not take images, or has too few outputs for the classes.
     """
     learner = load(run_dir, checkpoint=checkpoint)
-    where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    where = as_device(device)
     learner.to(where)
     tasks = read_json(Path(run_dir) / RUN).get("tasks", {})
     channels, edge = image_shape(learner, size)

@@ -15,8 +15,9 @@ import torch
 
 from quickstudy.checkpoint import BEST, RUN, load, read_json
 from quickstudy.core import Learner, Resumable
-from quickstudy.errors import InputError
+from quickstudy.errors import CheckpointError, InputError
 from quickstudy.evaluation import BANK_SEED, Difference, Report, differences, evaluate
+from quickstudy.functional.checks import as_device
 from quickstudy.learners import NearestNeighbour
 from quickstudy.recipes import Plan, Recipe, of_run
 from quickstudy.tasks import FewShot
@@ -87,7 +88,7 @@ def open_run(
         folder=path,
         recipe=dataclasses.replace(recipe, **wanted),
         plan=plan,
-        learner=learner.to(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device),
+        learner=learner.to(as_device(device)),
         facts=read_json(path / RUN),
         checkpoint="best" if checkpoint == "best" and (path / BEST).exists() else "last",
     )
@@ -115,6 +116,8 @@ def _plan(recipe: Recipe, wanted: Mapping[str, Any]) -> Plan:
 def check_unseen(run: OpenedRun, tasks: TaskDistribution) -> None:
     """Raise InputError if tasks hold classes that the run was trained or chosen on: their results would say nothing."""
     stored = read_json(run.folder / "classes.json")
+    if not isinstance(stored, dict):
+        raise CheckpointError(f"{run.folder / 'classes.json'} does not hold a run's class split; restore it")
     for part in ("train", "validation"):
         overlap = set(stored.get(part, ())) & set(tasks.classes)
         if overlap:

@@ -69,7 +69,7 @@ def remove_unfinished(folder: Path) -> None:
 def write_error(path: Path, error: OSError) -> CheckpointError:
     """Return the error that says why a file could not be written, and what to do."""
     if error.errno == errno.ENOSPC:
-        return CheckpointError(f"disk full while writing {path}; free space and resume, the last checkpoint is intact")
+        return CheckpointError(f"disk full while writing {path}; free space and resume: what was there is intact")
     return CheckpointError(f"cannot write {path}: {error.strerror}; choose a folder that you may write to")
 
 
@@ -152,7 +152,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         content = unflatten(tensors, json.loads(facts["tree"]))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is truncated or corrupt ({error}); restore it or train again") from error
+        raise CheckpointError(
+            f"{path} is truncated or corrupt ({error}); restore it, or train again with resume=False"
+        ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} is no checkpoint of this library")
     return content

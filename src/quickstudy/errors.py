@@ -42,5 +42,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     """Return an error for an unknown name, with the nearest known one."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    return InputError(f"unknown {kind} '{name}'{hint} Known: {', '.join(names)}")
+    hint = f"; did you mean '{near[0]}'?" if near else "."
+    return InputError(f"unknown {kind} '{name}'{hint} Known: {', '.join(names) or 'none'}")

@@ -300,6 +300,11 @@ def _score(outputs: Tensor, query: Examples, metric: str) -> Tensor:
     if metric == "accuracy":
         rows = (outputs.argmax(2) == query.labels).double()
     else:
+        if outputs.numel() != query.labels.numel():
+            raise InputError(
+                f"outputs {tuple(outputs.shape)} do not fit targets {tuple(query.labels.shape)}; build the net "
+                "with as many outputs as a row has targets"
+            )
         rows = (outputs - query.labels.reshape(outputs.shape)).double().square()
     rows = rows.flatten(2).mean(2) if rows.ndim > 2 else rows
     return (rows * mask).sum(1) / mask.sum(1).clamp_min(1)

@@ -14,6 +14,7 @@ from sklearn.decomposition import PCA
 from quickstudy import batching, episodes, page, plots
 from quickstudy.assessment import Assessment, Meter, OpenedRun
 from quickstudy.episodes import Episodes
+from quickstudy.errors import CheckpointError
 from quickstudy.functional import random
 from quickstudy.registry import TABLES, fill
 from quickstudy.tasks import FewShot
@@ -98,11 +99,17 @@ def _groups(data: Any) -> str:
 
 def _learning(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
     history: dict[str, tuple[list[float], list[float]]] = {}
-    with (found.run.folder / "metrics.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            steps, values = history.setdefault(row["name"], ([], []))
-            steps.append(float(row["step"]))
-            values.append(float(row["value"]))
+    path = found.run.folder / "metrics.csv"
+    try:
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                steps, values = history.setdefault(row["name"], ([], []))
+                steps.append(float(row["step"]))
+                values.append(float(row["value"]))
+    except FileNotFoundError:
+        pass  # A log may be left behind when a run is copied.
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); restore or delete it") from error
     history.pop("lr", None)
     history = dict(sorted(history.items(), key=lambda item: item[0] != "loss"))
     if not history:

@@ -32,7 +32,7 @@ from quickstudy.checkpoint import load
 from quickstudy.core import Examples, Learner
 from quickstudy.errors import InputError, NonFiniteError, QuickstudyError, unknown_name
 from quickstudy.functional import random
-from quickstudy.functional.checks import check_finite
+from quickstudy.functional.checks import as_device, check_finite
 from quickstudy.learners import ProtoNet
 
 Array = NDArray[Any]
@@ -249,13 +249,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.learner
 
     def _checked_device(self) -> torch.device:
-        try:
-            device = torch.device(self.device)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError, TypeError) as error:
-            first = str(error).partition("\n")[0]
-            raise InputError(f"device={self.device!r} cannot be used here ({first}); try device='cpu'") from error
-        return device
+        return as_device(self.device)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled: everything on the CPU, so that a machine without this device can read it."""

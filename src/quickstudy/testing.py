@@ -149,8 +149,10 @@ def check_state_round_trip(learner: Learner, task: Task) -> None:
     content = save({str(i): leaf.detach().contiguous().clone() for i, leaf in enumerate(leaves)})
     stored = load(content)
     rebuilt = pytree.tree_unflatten([stored[str(i)] for i in range(len(leaves))], structure)
-    same = torch.equal(learner.predict(rebuilt, task.query.inputs), learner.predict(state, task.query.inputs))
-    _require(same, learner, "a state that was saved and loaded predicts otherwise; keep all of it in its tensors")
+    found, expected = (learner.predict(each, task.query.inputs) for each in (rebuilt, state))
+    # Not to the bit: tensors of another memory layout may be summed in another order.
+    text = "a state that was saved and loaded predicts otherwise; keep all of it in its tensors"
+    _close(found, expected, learner, text)
 
 
 def check_state_dict_round_trip(learner: Learner, task: Task) -> None:

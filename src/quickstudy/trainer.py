@@ -117,12 +117,16 @@ class Trainer:
         self.writer: Any = None
         if self.folder is None:
             return
+        if self.folder.exists() and not self.folder.is_dir():
+            raise CheckpointError(f"run_dir {self.folder} is a file; choose a folder")
         last = self.folder / ckpt.LAST
         if self.fabric.global_rank == 0:
             ckpt.remove_unfinished(self.folder)
         if resume and last.exists():
             self._check_same(facts)
             self._restore(ckpt.load_checkpoint(last))
+            if self.step < self.steps and self.fabric.global_rank == 0:
+                self._describe_again(settings)
         elif self.fabric.global_rank == 0:
             for name in (ckpt.LAST, ckpt.BEST):
                 with contextlib.suppress(FileNotFoundError):
@@ -147,6 +151,14 @@ class Trainer:
         held_out = [] if self.validation is None else list(self.validation.classes)
         ckpt.write_json(self.folder / "classes.json", {"train": list(self.tasks.classes), "validation": held_out})
         self._write_rows()
+
+    def _describe_again(self, settings: dict[str, Any]) -> None:
+        """Note what may differ when a run goes on, such as a larger number of steps."""
+        assert self.folder is not None
+        old = ckpt.read_json(self.folder / ckpt.RUN)
+        new = {**old, "steps": self.steps, "settings": _as_json(settings) or old.get("settings")}
+        if new != old:
+            ckpt.write_json(self.folder / ckpt.RUN, new)
 
     def _check_same(self, facts: dict[str, Any]) -> None:
         assert self.folder is not None

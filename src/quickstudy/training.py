@@ -86,7 +86,17 @@ def meta_train(
         CheckpointError: the run folder holds another run, or cannot be written.
         KeyboardInterrupt: on Ctrl-C, after saving.
     """
-    for name, value in (("steps", steps), ("meta_batch", meta_batch), ("log_every", log_every)):
+    if not isinstance(learner, Learner):
+        raise InputError(f"learner must be a quickstudy learner around a net, not {type(learner).__name__}")
+    for name, each in (("tasks", tasks), ("validation", validation)):
+        if not isinstance(each, TaskDistribution) and (each is not None or name == "tasks"):
+            kind = type(each).__name__
+            raise InputError(f"{name} must be a task distribution, such as tasks.FewShot(data), not {kind}")
+    if outer is not None and not isinstance(outer, Outer):
+        raise InputError(f"outer must be an outer optimiser, such as outer.Gradient(lr=1e-3), not {outer!r}")
+    least = {"steps": steps, "meta_batch": meta_batch, "log_every": log_every, "validation_tasks": validation_tasks}
+    least |= {name: n for name, n in {"validate_every": validate_every, "patience": patience}.items() if n is not None}
+    for name, value in least.items():
         if value < 1:
             raise InputError(f"{name} must be at least 1, not {value}")
     if precision not in PRECISIONS:
@@ -134,13 +144,16 @@ def _fabric(device: str, precision: str) -> Fabric:
     world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     # Apple's GPUs lack float64, which drawing tasks needs, so they are never chosen unasked.
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    return Fabric(
-        accelerator=chosen,
-        strategy="ddp" if world > 1 else "auto",
-        devices=local,
-        num_nodes=max(1, world // local),
-        precision=precision,  # type: ignore[arg-type]
-    )
+    try:
+        return Fabric(
+            accelerator=chosen,
+            strategy="ddp" if world > 1 else "auto",
+            devices=local,
+            num_nodes=max(1, world // local),
+            precision=precision,  # type: ignore[arg-type]
+        )
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"device='{device}' cannot be used here ({error}); try device='cpu'") from error
 
 
 def check_disjoint(tasks: TaskDistribution, other: TaskDistribution | None) -> None:

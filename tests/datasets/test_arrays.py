@@ -108,6 +108,15 @@ def test_frame() -> None:
     ):
         with pytest.raises(InputError, match=message):
             datasets.frame(df, inputs, label)
+    with pytest.raises(InputError, match=r"df must be a pandas data frame, not ndarray; for arrays use"):
+        datasets.frame(df.to_numpy(), ["a"], "kind")  # type: ignore[arg-type]
+    mixed = df.assign(sure=[True, False, True], count=pd.array([4, 5, 6], dtype="Int64"))
+    assert datasets.frame(mixed, ["b", "sure", "count"], "kind").inputs.tolist() == [
+        [0.5, 1, 4],
+        [0, 1, 6],
+        [0.25, 0, 5],
+    ]
+    assert datasets.frame(mixed, ["a", "count"], "kind").inputs.dtype == torch.int64
     df.loc[1, "b"] = np.nan
     with pytest.raises(InputError, match=r"'b' has a missing value, first in row 1"):
         datasets.frame(df, ["a", "b"], "kind")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -203,7 +204,10 @@ def test_bytes_become_fractions_and_augmentation_depends_on_the_task_alone() -> 
         ({"ways": "some", "within": "group"}, "give a number"),
         ({"shots": 0}, "shots must be a positive number"),
         ({"shots": 10}, "class 'class00' has 10 examples but shots=10 and a query need 11"),
+        ({"ways": 2.5}, "ways must be a positive number or a range"),
+        ({"ways": (2, 3, 4)}, "ways must be a positive number or a range"),
         ({"queries": 0}, "queries must be at least 1"),
+        ({"queries": 1.5}, "queries must be at least 1, and whole"),
         ({"within": "groups"}, "unknown attribute 'groups'; did you mean 'group'"),
         ({"within": "group", "ways": 5}, "the largest group of 'group' has 4"),
     ],
@@ -211,6 +215,12 @@ def test_bytes_become_fractions_and_augmentation_depends_on_the_task_alone() -> 
 def test_wrong_arguments(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         FewShot(DATA, **options)
+
+
+def test_data_and_numbers_of_numpy() -> None:
+    assert FewShot(DATA, ways=np.int64(3), shots=[1, 2]).describe()["ways"] == [3, 3]  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"data must be ClassData, not ndarray; make it with datasets\.arrays"):
+        FewShot(np.zeros((3, 2)))  # type: ignore[arg-type]
 
 
 def test_describe_and_repr() -> None:

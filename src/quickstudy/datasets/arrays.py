@@ -74,6 +74,8 @@ def frame(df: pd.DataFrame, inputs: str | Sequence[str], label: str, name: str =
     Raises:
         InputError: a column is missing, not numeric, or holds missing values.
     """
+    if not hasattr(df, "columns"):
+        raise InputError(f"df must be a pandas data frame, not {type(df).__name__}; for arrays use datasets.arrays")
     columns = [inputs] if isinstance(inputs, str) else list(inputs)
     for column in (*columns, label):
         if column not in df.columns:
@@ -89,7 +91,10 @@ def frame(df: pd.DataFrame, inputs: str | Sequence[str], label: str, name: str =
     for column in columns:
         if df[column].dtype.kind not in "biuf":
             raise InputError(f"column '{column}' holds {df[column].dtype}, not numbers; encode it first")
-    return arrays(df[columns].to_numpy(), df[label].to_numpy(), name)
+    # Column by column: pandas makes objects of columns of unlike types, such as Booleans and floats.
+    kinds = [df[column].dtype for column in columns]
+    values = [df[column].to_numpy(f"{kind.kind}{kind.itemsize}") for column, kind in zip(columns, kinds, strict=True)]
+    return arrays(np.stack(values, 1), df[label].to_numpy(), name)
 
 
 def dataset(data: torch.utils.data.Dataset[Any], name: str | None = None) -> ClassData:

@@ -32,6 +32,10 @@ def as_inputs(inputs: Any) -> Any:
 
 def as_labels(labels: Any) -> Tensor:
     """Return labels as an integer (int64) or floating tensor."""
+    if not isinstance(labels, Tensor) and np.asarray(labels).dtype.kind in "OSTU":
+        raise InputError(
+            "labels must be numbers, 0..N-1; number yours, for example with numpy.unique(labels, return_inverse=True)"
+        )
     tensor = as_tensor(labels)
     return tensor if tensor.dtype.is_floating_point else tensor.long()
 
@@ -66,6 +70,23 @@ def check_rows(inputs: Any, labels: Tensor, mask: Tensor | None, ways: int | Non
             "relabel them, for example with numpy.unique(labels, return_inverse=True)"
         )
     return found
+
+
+def as_device(name: torch.device | str) -> torch.device:
+    """Return the device of a name, where 'auto' is a CUDA GPU if there is one, else the CPU.
+
+    Raises:
+        InputError: there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        first = str(error).partition("\n")[0]
+        raise InputError(f"device={name!r} cannot be used here ({first}); try device='cpu'") from error
+    return device
 
 
 def check_finite(name: str, values: Tensor) -> None:

@@ -107,10 +107,17 @@ def conv4(
             1 + gamma for its scale gamma).
 
     Raises:
-        InputError: images that do not match at call time, or a size too small.
+        InputError: images that do not match at call time, a number that is not positive, or a size too small.
     """
     if norm not in NORMS:
         raise unknown_name("norm", norm, NORMS)
+    if halve not in ("pool", "stride"):
+        raise unknown_name("halve", halve, ("pool", "stride"))
+    if min(channels, hidden, 1 if outputs is None else outputs) < 1 or context < 0:
+        raise InputError(
+            f"channels={channels}, hidden={hidden} and outputs={outputs} must be positive, and context={context} 0 or "
+            "more"
+        )
     if outputs is not None and not flatten:
         raise InputError("outputs needs flatten=True: the head reads flat features")
     return Conv4(channels, hidden, outputs, norm, halve, size, flatten, context)

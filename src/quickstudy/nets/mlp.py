@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from quickstudy.errors import InputError
 from quickstudy.registry import register
 
 
@@ -46,5 +47,13 @@ def mlp(inputs: int, hidden: Sequence[int] = (64, 64), outputs: int | None = Non
         hidden: width of each hidden layer. Without outputs the last one is the embedding.
         outputs: number of outputs; None for an embedding.
         context: number of context inputs, for CAVIA.
+
+    Raises:
+        InputError: a size that is not positive.
     """
-    return MLP(inputs, tuple(hidden), outputs, context)
+    hidden = tuple(hidden)
+    if min(inputs, 1 if outputs is None else outputs, *hidden) < 1 or context < 0:
+        raise InputError(
+            f"inputs={inputs}, hidden={hidden} and outputs={outputs} must be positive, and context={context} 0 or more"
+        )
+    return MLP(inputs, hidden, outputs, context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,10 +21,10 @@ Range = int | tuple[int, int]
 
 def parse_range(name: str, value: Range) -> tuple[int, int]:
     """Return the ends of a number or a range of positive numbers, or raise InputError."""
-    low, high = (value, value) if isinstance(value, int) else value
-    if not 1 <= low <= high:
-        raise InputError(f"{name} must be a positive number or a range (low, high), not {value}")
-    return low, high
+    ends: tuple[Any, ...] = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(ends) != 2 or not all(isinstance(end, (int, np.integer)) for end in ends) or not 1 <= ends[0] <= ends[1]:
+        raise InputError(f"{name} must be a positive number or a range (low, high) of them, not {value}")
+    return int(ends[0]), int(ends[1])
 
 
 @register("tasks")
@@ -63,8 +64,8 @@ class FewShot(DataTasks):
         super().__init__(data, seed)
         self.queries, self.within, self.augment = queries, within, augment
         self.disjoint_sources = disjoint_sources
-        if queries < 1:
-            raise InputError(f"queries must be at least 1, not {queries}")
+        if not isinstance(queries, (int, np.integer)) or queries < 1:
+            raise InputError(f"queries must be at least 1, and whole, not {queries}")
         groups = [list(range(len(data.classes)))] if within is None else list(data.groups(within).values())
         biggest = max(map(len, groups))
         if isinstance(ways, str):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from quickstudy.core import Examples
 from quickstudy.datasets.base import ClassData
+from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.tasks.base import TaskDistribution
 
@@ -23,10 +24,15 @@ class DataTasks(TaskDistribution):
     Args:
         data: examples grouped by class.
         seed: the stream's seed.
+
+    Raises:
+        InputError: data are not `ClassData`.
     """
 
     def __init__(self, data: ClassData, seed: int = 0) -> None:
         super().__init__(seed)
+        if not isinstance(data, ClassData):
+            raise InputError(f"data must be ClassData, not {type(data).__name__}; make it with datasets.arrays(X, y)")
         self.data, self.name = data, data.name
 
     def to(self, device: torch.device | str) -> Self:
