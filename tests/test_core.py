@@ -145,6 +145,10 @@ def test_query_of_classes_that_the_support_lacks_is_refused() -> None:
     support, query = Examples(torch.zeros(2, 1), [0, 1], ways=3), Examples(torch.zeros(2, 1), [0, 2])
     with pytest.raises(InputError, match="the query has label 2, which no support row has"):
         Task(support, query)
+    hidden = Examples(torch.zeros(3, 1), [0, 1, 2], torch.tensor([True, True, False]), ways=3)
+    with pytest.raises(InputError, match="the query has label 2"):
+        Task(hidden, query)
+    Task(support, hidden)  # What is only padding is not asked for.
     batch = batching.stack([Task(support, support)] * 2)
     turned = batching.map_tasks(lambda task: Task(task.query, task.support), batch)
     assert torch.equal(turned.support.labels, batch.query.labels)

@@ -86,7 +86,10 @@ class Task:
             return
         if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(self.query.labels):
             return  # Inside a transform labels have no values that could be looked at.
-        shown, asked = set(self.support.labels.tolist()), set(self.query.labels.tolist())
+        shown, asked = (
+            set((rows.labels if rows.mask is None else rows.labels[rows.mask]).tolist())
+            for rows in (self.support, self.query)
+        )
         if not asked <= shown:
             raise InputError(
                 f"the query has label {min(asked - shown)}, which no support row has (labels {sorted(shown)}); support "

@@ -218,7 +218,7 @@ def check_absent_class(learner: Learner, task: Task) -> None:
     keep = task.support.labels != ways - 1
     mask = keep if old is None else keep & old
     support = Examples(task.support.inputs, task.support.labels, mask, ways, check=False)
-    logits = learner.predict(_adapt(learner, Task(support, task.query)), task.query.inputs)
+    logits = learner.predict(_adapt(learner, Task(support, support)), task.query.inputs)
     _require(bool(torch.isfinite(logits).all()), learner, "with a class absent from the support, logits are not finite")
     share = torch.softmax(logits, 1)[:, ways - 1]
     _require(bool((share == 0).all()), learner, "a class absent from the support gets a probability above zero")

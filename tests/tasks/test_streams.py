@@ -153,3 +153,12 @@ def test_moving_to_a_device() -> None:
     for tasks in (few_shot(within="group"), Sinusoid(), Mixture([few_shot()]), Supervised(DATA), few_shot().bank(3)):
         assert tasks.to("cpu") is tasks
         tasks.batch(0, 2)
+
+
+def test_each_task_of_a_mixture_is_its_parts_own() -> None:
+    parts = [few_shot(seed=seed) for seed in range(3)]
+    indices = torch.tensor([5, 0, 17, 3])
+    plan = Mixture(parts).plan(indices)
+    for row, (index, number) in enumerate(zip(indices.tolist(), plan["part"].tolist(), strict=True)):
+        alone = parts[number].plan(torch.tensor([index]))
+        assert all(torch.equal(plan[name][row], value[0]) for name, value in alone.items())

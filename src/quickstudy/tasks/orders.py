@@ -72,11 +72,14 @@ class Mixture(TaskDistribution):
         """Return the parts' plans, and which part each task is of."""
         which = self.part_of(indices)
         # The task's index in its part's own stream is its index here, under this mixture's seed.
-        plans = [part.plan(indices + (self.seed << 32)) for part in self.parts]
-        mixed = {
-            name: torch.stack([plan[name] for plan in plans], 1)[torch.arange(len(which), device=which.device), which]
-            for name in plans[0]
-        }
+        own = indices + (self.seed << 32)
+        mixed: Plan = {}
+        for number, part in enumerate(self.parts):
+            rows = (which == number).nonzero().squeeze(1)
+            # Only the tasks that are this part's: with many parts most have none in a meta-batch.
+            if len(rows) or number == 0:
+                for name, value in part.plan(own[rows]).items():
+                    mixed.setdefault(name, value.new_empty(len(which), *value.shape[1:]))[rows] = value
         return {**mixed, "part": which}
 
     def gather(self, plan: Plan) -> Task:
