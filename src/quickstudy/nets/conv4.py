@@ -31,6 +31,14 @@ def norm_layer(norm: Norm, channels: int) -> nn.Module:
     raise unknown_name("norm", norm, NORMS)
 
 
+def pool(x: Tensor) -> Tensor:
+    """Halve maps (S, C, h, w) by 2x2 max-pooling."""
+    if x.is_cpu and not torch.is_grad_enabled():
+        # On CPUs it is eight times as fast where channels come last in memory, but vmap lacks derivatives for that.
+        x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    return F.max_pool2d(x, 2)
+
+
 class Conv4(nn.Module):
     """Blocks of 3x3 convolution, norm, ReLU and halving; optionally FiLM by a context and a linear head."""
 
@@ -44,18 +52,21 @@ class Conv4(nn.Module):
         size: int,
         flatten: bool,
         context: int,
+        halvings: int,
     ) -> None:
         super().__init__()
         self.channels, self.size, self.context, self.flatten = channels, size, context, flatten
-        stride = 2 if halve == "stride" else 1
-        self.convs = nn.ModuleList(nn.Conv2d(channels if i == 0 else hidden, hidden, 3, stride, 1) for i in range(4))
+        self.halvings = halvings
+        strides = [2 if halve == "stride" and i < halvings else 1 for i in range(4)]
+        widths = [channels, hidden, hidden, hidden]
+        self.convs = nn.ModuleList(nn.Conv2d(widths[i], hidden, 3, strides[i], 1) for i in range(4))
         self.norms = nn.ModuleList(norm_layer(norm, hidden) for _ in range(4))
         self.halve = halve
         edge = size
-        for _ in range(4):
+        for _ in range(halvings):
             edge = (edge + 1) // 2 if halve == "stride" else edge // 2
         if edge < 1:
-            raise InputError(f"size={size} is too small for four halvings; use images of at least 16 pixels")
+            raise InputError(f"size={size} is too small for {halvings} halvings; use larger images")
         self.features = hidden * edge * edge
         self.film = nn.Linear(context, 2 * hidden) if context else None
         self.head = nn.Linear(self.features, outputs) if outputs is not None else nn.Identity()
@@ -69,9 +80,9 @@ class Conv4(nn.Module):
             )
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             x = norm(conv(x))
-            if self.halve == "pool":
+            if self.halve == "pool" and i < self.halvings:
                 # ReLU after pooling gives the same numbers for a quarter of the work.
-                x = F.max_pool2d(x, 2)
+                x = pool(x)
             if self.film is not None and i == 2:
                 context = x.new_zeros(self.context) if context is None else context
                 scale, shift = self.film(context).reshape(2, 1, -1, 1, 1)
@@ -91,6 +102,7 @@ def conv4(
     size: int = 28,
     flatten: bool = True,
     context: int = 0,
+    halvings: int = 4,
 ) -> Conv4:
     """Four convolution blocks, the standard few-shot backbone.
 
@@ -105,6 +117,7 @@ def conv4(
         flatten: False gives feature maps (for Relation networks).
         context: size of a context vector that scales and shifts the third block's channels (CAVIA's FiLM layer, with
             1 + gamma for its scale gamma).
+        halvings: blocks that halve their maps, the first ones (2 for Relation networks, which compare maps).
 
     Raises:
         InputError: images that do not match at call time, a number that is not positive, or a size too small.
@@ -118,6 +131,8 @@ def conv4(
             f"channels={channels}, hidden={hidden} and outputs={outputs} must be positive, and context={context} 0 or "
             "more"
         )
+    if not 0 <= halvings <= 4:
+        raise InputError(f"halvings must lie in 0..4, the number of blocks, not {halvings}")
     if outputs is not None and not flatten:
         raise InputError("outputs needs flatten=True: the head reads flat features")
-    return Conv4(channels, hidden, outputs, norm, halve, size, flatten, context)
+    return Conv4(channels, hidden, outputs, norm, halve, size, flatten, context, halvings)
