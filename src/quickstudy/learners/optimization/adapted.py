@@ -134,6 +134,7 @@ def slice_ways(outputs: Tensor, support: Examples) -> Tensor:
     if outputs.ndim < 2 or outputs.shape[1] < ways:
         raise InputError(
             f"the net has outputs of shape {tuple(outputs.shape)} but the task has {ways} ways; build it with "
-            f"outputs={ways}, or use ProtoMAML or a metric learner, which fit any number of ways"
+            f"outputs={ways} and meta-train it (quickstudy train: --ways {ways}), or use ProtoMAML or a metric "
+            "learner, which fit any number of ways"
         )
     return outputs[:, :ways]
