@@ -183,7 +183,7 @@ def test_relation_by_loops(maps: bool) -> None:
     else:
         net = nn.Linear(3, 4)
         support, query = Examples(torch.randn(5, 3), [0, 1, 0, 1, 1]), Examples(torch.randn(3, 3), [1, 0, 1])
-    learner = RelationNet(net, channels=4, hidden=3)
+    learner = RelationNet(net, channels=4, hidden=3, norm="group")
     state = learner.adapt(support)
     scores = learner.predict(state, query.inputs)
     total = torch.tensor(0.0)

@@ -67,9 +67,18 @@ class FewShotRecipe(Recipe):
         """Return the meta-training tasks."""
         return FewShot(train, self.train_ways, self.train_shots, self.train_queries, seed=self.seed)
 
-    def net(self, outputs: int | None = None, flatten: bool = True, context: int = 0) -> nn.Module:
+    def net(self, outputs: int | None = None, flatten: bool = True, context: int = 0, halvings: int = 4) -> nn.Module:
         """Return the backbone."""
-        return nets.conv4(1, self.hidden, outputs, norm=self.norm, halve=self.halve, flatten=flatten, context=context)
+        return nets.conv4(
+            1,
+            self.hidden,
+            outputs,
+            norm=self.norm,
+            halve=self.halve,
+            flatten=flatten,
+            context=context,
+            halvings=halvings,
+        )
 
     def splits(self) -> tuple[ClassData, ClassData, ClassData]:
         """Return meta-training, -validation and -test data."""

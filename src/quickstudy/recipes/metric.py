@@ -88,13 +88,14 @@ class OmniglotMatchingNet(GlyphsMatchingNet):
 @register("recipe", "glyphs-relation", paper="Sung et al. 2018")
 @dataclass
 class GlyphsRelationNet(FewShotRecipe):
-    """Relation network on glyphs. Its embedding halves the maps four times, the paper's twice."""
+    """Relation network on glyphs."""
 
-    train_ways: int = 10
+    lr: float = 1e-3
 
     def make_learner(self, train: ClassData) -> Learner:
         """Return a relation network."""
-        return learners.RelationNet(self.net(flatten=False), channels=self.hidden, batch_norm=self.batch_norm)
+        maps = self.net(flatten=False, halvings=2)
+        return learners.RelationNet(maps, channels=self.hidden, batch_norm=self.batch_norm)
 
 
 @register("recipe", "omniglot-relation", paper="Sung et al. 2018")

@@ -6,8 +6,8 @@ Sung et al. 2018, "Learning to Compare: Relation Network for Few-Shot Learning",
     loss = mean squared error of r_k against 1[y = k]
 
 Learned across tasks: the embedding f (feature maps) and the relation module g. Departures: the mean rather than the sum
-over the shots, so that one learner serves any number of shots; in g a mean over each map in place of max-pooling and
-flattening, so that one module serves maps of any size, and group norm (`norm="batch"` is the paper's).
+over the shots, so that one learner serves any number of shots; the second pooling of g is over all of the map, so that
+one module serves maps of any size.
 """
 
 from __future__ import annotations
@@ -28,20 +28,21 @@ from quickstudy.registry import register
 
 
 class RelationModule(nn.Module):
-    """Two convolution blocks and two linear layers on joined feature maps (figure 2 of the paper, but for pooling)."""
+    """Two convolution blocks with max-pooling and two linear layers on joined feature maps (figure 2 of the paper)."""
 
     def __init__(self, channels: int, width: int, hidden: int, norm: Norm) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(
-            nn.Conv2d(2 * channels, width, 3, padding=1), norm_layer(norm, width), nn.ReLU(),
-            nn.Conv2d(width, width, 3, padding=1), norm_layer(norm, width), nn.ReLU(),
-        )  # fmt: skip
+        self.first = nn.Sequential(nn.Conv2d(2 * channels, width, 3, padding=1), norm_layer(norm, width), nn.ReLU())
+        self.second = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), norm_layer(norm, width), nn.ReLU())
         self.hidden, self.out = nn.Linear(width, hidden), nn.Linear(hidden, 1)
 
     def forward(self, pairs: Tensor) -> Tensor:
         """Map joined features (P, 2 channels, h, w) or (P, 2 channels) to scores (P, 1)."""
         maps = pairs if pairs.ndim == 4 else pairs[..., None, None]
-        return self.out(F.relu(self.hidden(self.blocks(maps).mean((-2, -1)))))  # type: ignore[no-any-return]
+        maps = self.first(maps)
+        if min(maps.shape[-2:]) > 1:
+            maps = F.max_pool2d(maps, 2)
+        return self.out(F.relu(self.hidden(self.second(maps).amax((-2, -1)))))  # type: ignore[no-any-return]
 
 
 class Relations(NamedTuple):
@@ -63,7 +64,8 @@ class RelationNet(MetricLearner):
     """Compares queries with class means by a net.
 
     Args:
-        net: embedding module that returns feature maps (rows, C, h, w), such as `nets.conv4(flatten=False)`, or
+        net: embedding module that returns feature maps (rows, C, h, w), such as
+            `nets.conv4(flatten=False, halvings=2)`, or
             features (rows, D).
         relation: module from joined features (pairs, 2C, h, w) or (pairs, 2D) to (pairs, 1); None builds one like the
             paper's.
@@ -82,7 +84,7 @@ class RelationNet(MetricLearner):
         relation: nn.Module | None = None,
         channels: int = 64,
         hidden: int = 8,
-        norm: Norm = "group",
+        norm: Norm = "batch",
         batch_norm: BatchNormPolicy = "support",
     ) -> None:
         super().__init__(net, batch_norm)
