@@ -192,7 +192,7 @@ def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
         return values.mean()
     rows = values.flatten(1).mean(1) if values.ndim > 1 else values
     weights = mask.to(rows.dtype)
-    # Padding rows may hold anything, even NaN after a user's transform, so select before summing.
+    # Selecting rather than multiplying: a loss of a padding row may be infinite.
     return torch.where(mask, rows, torch.zeros_like(rows)).sum() / weights.sum().clamp_min(1)
 
 
