@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-demo: $(STAMP) ## Meta-train on embedded data, evaluate on writing systems never seen, write a report (about 8 minutes)
+demo: $(STAMP) ## Meta-train on embedded data, evaluate on writing systems never seen, write a report (under ten minutes)
 	$(BIN)/quickstudy demo
 
 test: $(STAMP) ## Run the tests

@@ -50,6 +50,8 @@ class FewShotRecipe(Recipe):
     """Where batch statistics for queries come from: 'support' or 'transductive'."""
     lr: float = 3e-3
     """Outer learning rate (Adam)."""
+    clip: float = 0.0
+    """Largest norm of the meta-gradient; 0 leaves it."""
     schedule: Schedule = "cosine"
     """Of the outer learning rate: 'constant', 'cosine', 'linear' or 'halving'."""
     steps: int = 1000
@@ -61,7 +63,7 @@ class FewShotRecipe(Recipe):
 
     def make_outer(self) -> Outer:
         """Return the outer optimiser."""
-        return outer.Gradient(lr=self.lr, schedule=self.schedule)
+        return outer.Gradient(lr=self.lr, clip=self.clip or None, schedule=self.schedule)
 
     def make_train(self, train: ClassData) -> TaskDistribution:
         """Return the meta-training tasks."""

@@ -176,4 +176,4 @@ class GlyphsReptile(GradientRecipe):
 
     def make_outer(self) -> Outer:
         """Return Reptile's outer rule."""
-        return outer.Reptile(lr=self.lr, schedule=self.schedule)
+        return outer.Reptile(lr=self.lr, clip=self.clip or None, schedule=self.schedule)
