@@ -110,7 +110,7 @@ def test_fcn() -> None:
 
 def test_wrong_arguments() -> None:
     for build, message in (
-        (lambda: qs.nets.conv4(size=15), "size=15 is too small for four halvings"),
+        (lambda: qs.nets.conv4(size=15), "size=15 is too small for 4 halvings"),
         (lambda: qs.nets.conv4(norm="instance"), "unknown norm 'instance'"),
         (lambda: qs.nets.conv4(outputs=3, flatten=False), "outputs needs flatten=True"),
         (lambda: qs.nets.conv4()(torch.randn(2, 3, 28, 28)), r"built for images \(rows, 1, 28, 28\) but got \(2, 3"),

@@ -49,7 +49,7 @@ def test_matching_by_loops() -> None:
     support, query = task()
     learner = MatchingNet(embedding())
     with torch.no_grad():
-        learner.log_temperature.fill_(0.7)
+        learner.log_scale.fill_(0.7)
     logits = learner.predict(learner.adapt(support), query.inputs)
     for row, x in enumerate(query.inputs):
         f = learner.net(x[None])[0]
@@ -89,7 +89,7 @@ def full_context_by_loops(learner: MatchingNet, support: Tensor, query: Tensor) 
             i, forget, g, o = (from_f @ f + matrix @ state + learner.f.bias_ih + learner.f.bias_hh).chunk(4)
             c = forget.sigmoid() * c + i.sigmoid() * g.tanh()
             h = o.sigmoid() * c.tanh() + f
-        scores = learner.log_temperature.exp() * F.cosine_similarity(h[None], context)
+        scores = learner.log_scale.exp() * F.cosine_similarity(h[None], context)
         weights.append(torch.softmax(scores, 0))
     return torch.stack(weights)
 

@@ -112,8 +112,9 @@ _MODES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 @register("tasks")
 class MultiModal(FunctionTasks):
-    """Tasks from several unlike families of functions (Vuorio et al. 2019, "Multimodal Model-Agnostic Meta-Learning via
-    Task-Aware Modulation", regression experiments).
+    """Tasks from several unlike families of functions.
+
+    Vuorio et al. 2019, "Multimodal Model-Agnostic Meta-Learning via Task-Aware Modulation", regression experiments.
 
     As the paper describes them. Its code differs: sinusoids are a sin(x - phi) with phi in [0, pi], absolute values
     have slopes in [-3, 3], and every meta-batch has as many tasks of each family. Departure: queries are clean, where

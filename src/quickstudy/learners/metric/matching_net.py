@@ -9,8 +9,8 @@ f is an LSTM with attention over the support, run for `reads` steps (equations 3
 
     r_k-1 = sum_i softmax_i(h_k-1 . g(x_i)) g(x_i),   h_k = LSTM(f'(x), [h_k-1, r_k-1], c_k-1) + f'(x)
 
-from h_0 = f'(x), c_0 = 0. Learned across tasks: f and g. Departure: a learned temperature scales the cosines (its
-start 1 is the paper's), since a bare softmax of numbers in [-1, 1] cannot be sharp.
+from h_0 = f'(x), c_0 = 0. Learned across tasks: f and g. Departure: a learned scale, from 10, multiplies the
+cosines (the paper has none), since a bare softmax of numbers in [-1, 1] cannot be sharp.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class MatchingNet(MetricLearner):
         batch_norm: BatchNormPolicy = "support",
     ) -> None:
         super().__init__(net, batch_norm)
-        self.log_temperature = nn.Parameter(torch.zeros(()))
+        self.log_scale = nn.Parameter(torch.tensor(10.0).log())
         self.full_context, self.reads = full_context, reads
         if full_context:
             size = features if features is not None else getattr(net, "features", None)
@@ -90,7 +90,7 @@ class MatchingNet(MetricLearner):
         features = self.embed(inputs, state.statistics)
         if self.full_context:
             features = self._read(features, state)
-        scores = self.log_temperature.exp() * cosine(features, state.features)
+        scores = self.log_scale.exp() * cosine(features, state.features)
         rows = state.indicators.sum(-1) > 0
         attention = F.log_softmax(torch.where(rows, scores, torch.full_like(scores, ABSENT)), -1)
         # log sum_i a_i y_ik, summed in the log domain so that small probabilities keep their gradient.

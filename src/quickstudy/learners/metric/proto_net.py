@@ -6,12 +6,11 @@ Snell, Swersky & Zemel 2017, "Prototypical Networks for Few-shot Learning", equa
     p(y = k | x) = softmax_k(-d(f(x), c_k))
 
 Learned across tasks: the embedding f. d is the squared Euclidean distance; cosine is an option, with a learned
-temperature because cosines alone are too close together for a softmax.
+scale, from 10, because cosines alone are too close together for a softmax.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -57,7 +56,7 @@ class ProtoNet(MetricLearner):
             raise unknown_name("distance", distance, ("euclidean", "cosine"))
         self.distance = distance
         if distance == "cosine":
-            self.log_temperature = nn.Parameter(torch.tensor(math.log(10.0)))
+            self.log_scale = nn.Parameter(torch.tensor(10.0).log())
 
     def adapt(self, support: Examples) -> Prototypes:
         """Average the embeddings of each class."""
@@ -68,7 +67,7 @@ class ProtoNet(MetricLearner):
         """Return (Q, N) logits."""
         features = self.embed(inputs, state.statistics)
         if self.distance == "cosine":
-            logits = self.log_temperature.exp() * cosine(features, state.means)
+            logits = self.log_scale.exp() * cosine(features, state.means)
         else:
             logits = -squared_euclidean(features, state.means)
         return mask_absent(logits, state.present)
