@@ -38,6 +38,12 @@ def test_stream_is_seekable(tasks: Sinusoid) -> None:
     assert torch.equal(ahead.query.labels[0], whole.query.labels[5])
 
 
+def test_multi_modal_noise_is_on_the_queries_too() -> None:
+    clean, noisy = (MultiModal(shots=5, queries=40, noise=noise).batch(0, 200) for noise in (0.0, 0.3))
+    gaps = noisy.query.labels - clean.query.labels
+    assert abs(float(gaps.std()) - 0.3) < 0.01
+
+
 def test_noise_is_on_the_support_only() -> None:
     clean, noisy = (Sinusoid(shots=40, queries=5, noise=noise).batch(0, 200) for noise in (0.0, 0.5))
     assert torch.equal(clean.query.labels, noisy.query.labels)

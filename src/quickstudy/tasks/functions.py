@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,12 +22,15 @@ class FunctionTasks(TaskDistribution):
     Args:
         shots: support points a task.
         queries: query points a task.
-        noise: standard deviation of the noise added to support targets (queries stay clean).
+        noise: standard deviation of the noise added to support targets, and to query targets where the family's paper
+            does so (`noisy_queries`).
         seed: the stream's seed.
     """
 
     metric = "mse"
     low, high = -5.0, 5.0
+
+    noisy_queries: ClassVar[bool] = False
 
     def __init__(self, shots: int = 10, queries: int = 10, noise: float = 0.0, seed: int = 0) -> None:
         super().__init__(seed)
@@ -51,7 +54,7 @@ class FunctionTasks(TaskDistribution):
         return {
             **{f"parameter.{name}": value for name, value in self.parameters(random.fold_in(keys, 2)).items()},
             "x": x,
-            "noise": self.noise * random.normal(random.fold_in(keys, 3), self.shots),
+            "noise": self.noise * random.normal(random.fold_in(keys, 3), x.shape[1]),
         }
 
     def gather(self, plan: Plan) -> Task:
@@ -60,7 +63,8 @@ class FunctionTasks(TaskDistribution):
         x = plan["x"]
         y = self.evaluate(parameters, x)
         k = self.shots
-        y = torch.cat([y[:, :k] + plan["noise"], y[:, k:]], 1)
+        noisy = y + plan["noise"]
+        y = noisy if self.noisy_queries else torch.cat([noisy[:, :k], y[:, k:]], 1)
         x, y = x.unsqueeze(-1), y.unsqueeze(-1)
         return Task(
             Examples(x[:, :k], y[:, :k], check=False),
@@ -117,18 +121,19 @@ class MultiModal(FunctionTasks):
     Vuorio et al. 2019, "Multimodal Model-Agnostic Meta-Learning via Task-Aware Modulation", regression experiments.
 
     As the paper describes them. Its code differs: sinusoids are a sin(x - phi) with phi in [0, pi], absolute values
-    have slopes in [-3, 3], and every meta-batch has as many tasks of each family. Departure: queries are clean, where
-    the paper's have the same noise as the support, which adds its variance to their errors.
+    have slopes in [-3, 3], and every meta-batch has as many tasks of each family. Queries are noisy as the support is,
+    so no learner's error falls below the noise's variance.
 
     Args:
         modes: names among sinusoid, linear, quadratic, tanh, l1; each task draws one.
         shots: support points a task.
         queries: query points a task.
-        noise: standard deviation of the noise on support targets (0.3 in the paper).
+        noise: standard deviation of the noise on all targets (0.3 in the paper).
         seed: the stream's seed.
     """
 
     name = "multi-modal"
+    noisy_queries = True
 
     def __init__(
         self,
