@@ -384,6 +384,9 @@ def test_adapt_writes_a_file_and_takes_queries_without_classes(runs, drawings, t
         args = ["adapt", str(runs / "protonet"), "--support", str(drawings / "support"), "--query", str(flat)]
         assert main([*args, "--format", format, "--output", str(output)]) == 0
         assert "what.PNG" in output.read_text()
+        by_ending = tmp_path / f"again.{format}"
+        assert main([*args, "--output", str(by_ending)]) == 0
+        assert by_ending.read_text() == output.read_text()
     captured = capsys.readouterr()
     assert "almost blank" in captured.err
     assert json.loads((tmp_path / "out.json").read_text())["accuracy"] is None

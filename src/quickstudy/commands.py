@@ -163,8 +163,8 @@ class Adapt:
     """A folder for each class, with its images."""
     query: Annotated[Path, arg(metavar="FOLDER", help_behavior_hint="(required)")]
     """Images to classify, nested or not. Those in folders named as the classes also give an accuracy."""
-    format: Literal["table", "json", "csv"] = "table"
-    """How the predictions are written."""
+    format: Literal["auto", "table", "json", "csv"] = "auto"
+    """How the predictions are written: 'auto' goes by the ending of --output, else it is a table."""
     output: File = None
     """Write the predictions here; to standard output if not given."""
     invert: Literal["auto", "yes", "no"] = "auto"
@@ -189,13 +189,17 @@ class Adapt:
         )
         for remark in found.remarks:
             say(remark)
+        form = self.format
+        if form == "auto":
+            ending = self.output.suffix if self.output is not None else ""
+            form = "json" if ending == ".json" else "csv" if ending == ".csv" else "table"
         if self.output is not None:
-            write_atomically(self.output, adapt_folder.text(found, self.format).encode())
+            write_atomically(self.output, adapt_folder.text(found, form).encode())
             show(f"Saved to {self.output}")
-        elif self.format == "table":
+        elif form == "table":
             show(*adapt_folder.tables(found))
         else:
-            sys.stdout.write(adapt_folder.text(found, self.format))
+            sys.stdout.write(adapt_folder.text(found, form))
         return 0
 
 
