@@ -93,27 +93,27 @@ def test_truncated_and_foreign_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "facts",
     [
-        {"version": "1"},
-        {"version": "1", "tree": "no json"},
-        {"version": "1", "tree": '{"tensor": "b"}'},
-        {"version": "1", "tree": '{"dict": 3}'},
-        {"version": "1", "tree": "[1]"},
-        {"version": "1", "tree": '{"dict": [["a"]]}'},
-        {"version": "1", "tree": "[" * 100_000},
-        {"version": "1", "tree": '{"list": [' * 5000 + '{"value": 1}' + "]}" * 5000},
-        {"version": "1", "tree": '{"value": 3}'},
+        {"version": 1},
+        {"version": 1, "tree": "no json"},
+        {"version": 1, "tree": '{"tensor": "b"}'},
+        {"version": 1, "tree": '{"dict": 3}'},
+        {"version": 1, "tree": "[1]"},
+        {"version": 1, "tree": '{"dict": [["a"]]}'},
+        {"version": 1, "tree": "[" * 100_000},
+        {"version": 1, "tree": '{"list": [' * 5000 + '{"value": 1}' + "]}" * 5000},
+        {"version": 1, "tree": '{"value": 3}'},
     ],
 )
-def test_corrupt_trees(tmp_path: Path, facts: dict[str, str]) -> None:
+def test_corrupt_trees(tmp_path: Path, facts: dict[str, Any]) -> None:
     path = tmp_path / "file.safetensors"
-    path.write_bytes(save({"a": torch.zeros(1)}, facts))
+    path.write_bytes(save({"a": torch.zeros(1)}, {"checkpoint": json.dumps(facts)}))
     with pytest.raises(CheckpointError, match=r"corrupt|no checkpoint of this library"):
         ckpt.load_checkpoint(path)
 
 
 def test_other_versions(tmp_path: Path, run_dir: Path) -> None:
     path = tmp_path / "file.safetensors"
-    save_file({"a": torch.zeros(1)}, path, {"version": "2", "tree": "{}"})
+    save_file({"a": torch.zeros(1)}, path, {"checkpoint": json.dumps({"version": 2, "tree": "{}"})})
     with pytest.raises(CheckpointError, match="has checkpoint version 2, this library reads 1"):
         ckpt.load_checkpoint(path)
     description = json.loads((run_dir / "run.json").read_text())
@@ -253,3 +253,9 @@ def test_random_state_round_trip() -> None:
     expected = torch.rand(3)
     ckpt.restore_random_state(state)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_equal_content_is_equal_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        ckpt.save_checkpoint(tmp_path / name, {"x": torch.arange(3), "y": {"z": torch.ones(2)}, "n": 1})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

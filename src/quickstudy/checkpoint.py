@@ -129,7 +129,9 @@ def unflatten(tensors: dict[str, Tensor], tree: Any) -> Any:
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write a nested dict of tensors and JSON values as one safetensors file, atomically."""
     tensors, tree = flatten(content)
-    write_atomically(path, save(tensors, {"version": str(VERSION), "tree": json.dumps(tree)}))
+    # One entry only: safetensors writes several in an order that changes, and equal content should be equal bytes.
+    facts = {"version": VERSION, "tree": json.dumps(tree)}
+    write_atomically(path, save(tensors, {"checkpoint": json.dumps(facts)}))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -142,16 +144,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} does not exist; the run has no checkpoint yet")
     try:
         with safe_open(path, "pt") as file:
-            facts = file.metadata() or {}
+            facts = json.loads((file.metadata() or {}).get("checkpoint", "{}"))
             version = facts.get("version")
-            if version != str(VERSION):
+            if version != VERSION:
                 raise CheckpointError(
                     f"{path} has checkpoint version {version}, this library reads {VERSION}; use the library version "
                     "that wrote it (see run.json)"
                 )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         content = unflatten(tensors, json.loads(facts["tree"]))
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{path} is truncated or corrupt ({error}); restore it, or train again with resume=False"
         ) from error

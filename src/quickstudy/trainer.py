@@ -31,7 +31,7 @@ from quickstudy.progress import Progress, open_progress
 from quickstudy.tasks.base import TaskDistribution
 
 CHECKPOINT_SECONDS = 30.0
-"""Wall time between checkpoints; validation aside."""
+"""Longest wall time between checkpoints; there is one after each validation too."""
 
 
 @dataclass
@@ -205,9 +205,10 @@ class Trainer:
                 if self.step % self.log_every == 0 or self.step == self.steps:
                     self._log({"step": self.step, "loss": loss, "lr": self.outer.rate(self.step - 1, self.steps)})
                 bar.advance(self.step, loss)
-                if self.validation is not None and (self.step % self.validate_every == 0 or self.step == self.steps):
+                due = self.validation is not None and self.step % self.validate_every == 0
+                if due or (self.validation is not None and self.step == self.steps):
                     stopped = self._validate(bar)
-                if received or time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+                if received or due or time.monotonic() - saved_at > CHECKPOINT_SECONDS:
                     self._save()
                     saved_at = time.monotonic()
                 if received:
