@@ -135,6 +135,7 @@ class Assessment:
         run: the run.
         report: on new classes.
         curve: mean metric after 0, 1, ... inner steps on the first tasks, for learners with an inner loop.
+        curve_tasks: on how many.
         baselines: reports of learners without meta-learning on the same tasks.
         versus: paired differences, the run minus each baseline.
         seen: report on tasks of meta-training classes, or None.
@@ -144,6 +145,7 @@ class Assessment:
     run: OpenedRun
     report: Report
     curve: tuple[float, ...] = ()
+    curve_tasks: int = 0
     baselines: Mapping[str, Report] = field(default_factory=dict)
     versus: Sequence[Difference] = ()
     seen: Report | None = None
@@ -166,6 +168,7 @@ class Assessment:
             "bank_seed": self.seed,
             **self.report.to_json(),
             "curve": list(self.curve),
+            "curve_tasks": self.curve_tasks,
             "baselines": {name: report.to_json() for name, report in self.baselines.items()},
             "versus": [dataclasses.asdict(each) for each in self.versus],
             "seen_classes": None if self.seen is None else self.seen.to_json(),
@@ -212,11 +215,12 @@ def assess(
         with meter(f"{run.name}: new classes" if bank.classes else f"{run.name}: new tasks") as tick:
             report = evaluate(run.learner, bank, tasks, seed=seed, curve_steps=0, progress=tick)
     curve: tuple[float, ...] = ()
+    few = 0
     if isinstance(run.learner, Resumable) and run.learner.inner_steps:
         with meter(f"{run.name}: adaptation curve") as tick:
-            # A long inner loop is predicted with at every step, so its curve is of fewer tasks.
+            # An inner loop is predicted with at every step, so where nets are large the curve is of fewer tasks.
             length = run.learner.inner_steps if curve_steps is None else curve_steps
-            few = min(tasks, max(20, CURVE_TASKS * 5 // (length + 5)))
+            few = tasks if bank.metric == "mse" else min(tasks, max(20, CURVE_TASKS * 5 // (length + 5)))
             curve = evaluate(run.learner, bank, few, seed=seed, curve_steps=curve_steps, progress=tick).curve
     if baselines is None:
         baselines = baseline_reports(bank, seed, meter)
@@ -226,7 +230,7 @@ def assess(
         with meter(f"{run.name}: training classes") as tick:
             seen = evaluate(run.learner, training_tasks, min(tasks, gap_tasks), seed=seed, curve_steps=0, progress=tick)
     versus = [differences({run.name: report, name: other})[0] for name, other in baselines.items()]
-    return Assessment(run, report, curve, baselines, versus, seen, seed)
+    return Assessment(run, report, curve, few, baselines, versus, seen, seed)
 
 
 def _bank(run: OpenedRun, tasks: int, seed: int) -> Bank:

@@ -371,7 +371,7 @@ def _show_assessment(found: Assessment) -> None:
         parts.append(f"Expected calibration error: {report.calibration:.4f}")
     if found.curve:
         shown = "  ".join(f"{step}: {value:.4f}" for step, value in enumerate(found.curve))
-        parts.append(f"{report.metric} after inner steps  {shown}")
+        parts.append(f"{report.metric} after inner steps  {shown}  (first {found.curve_tasks} tasks)")
     parts.append(f"Batch normalisation: {report.batch_norm}")
     show(*parts)
 

@@ -126,7 +126,8 @@ def _curve(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
     assert isinstance(own, int)
     alt = "; ".join(f"{step} steps {value:.3f}" for step, value in enumerate(found.curve))
     drawing = plots.svg(plots.curve(found.curve, found.report.metric, own), name, f"Adaptation curve: {alt}")
-    return [page.figure(drawing, f"Mean {found.report.metric} on queries of new tasks as the inner loop goes on.")]
+    caption = f"Mean {found.report.metric} on queries of {found.curve_tasks} new tasks as the inner loop goes on."
+    return [page.figure(drawing, caption)]
 
 
 def _episodes(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
