@@ -131,9 +131,10 @@ class GlyphsIMAML(GradientRecipe):
     """How hard the inner loop is pulled to its start."""
     cg_steps: int = 5
     """Conjugate-gradient steps."""
-    inner_lr: float = 0.1
-    inner_steps: int = 8
-    test_steps: int = 16
+    lr: float = 1e-3
+    inner_lr: float = 0.3
+    inner_steps: int = 5
+    test_steps: int = 5
 
     def make_learner(self, train: ClassData) -> Learner:
         """Return implicit MAML."""
