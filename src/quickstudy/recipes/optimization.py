@@ -127,12 +127,12 @@ class GlyphsADML(GradientRecipe):
 class GlyphsIMAML(GradientRecipe):
     """Implicit MAML on glyphs."""
 
-    strength: float = 2.0
+    strength: float = 0.5
     """How hard the inner loop is pulled to its start."""
     cg_steps: int = 5
     """Conjugate-gradient steps."""
     lr: float = 1e-3
-    inner_lr: float = 0.3
+    inner_lr: float = 0.4
     inner_steps: int = 5
     test_steps: int = 5
 
