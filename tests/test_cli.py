@@ -18,7 +18,7 @@ from rich.console import Console
 
 from quickstudy import cli, commands, recipes
 from quickstudy.cli import main
-from quickstudy.console import table
+from quickstudy.console import show, table
 
 COMMANDS = ["train", "evaluate", "compare", "adapt", "report", "list", "demo", "completion"]
 
@@ -470,3 +470,10 @@ def test_completion_knows_commands_recipes_and_options(shell, capsys):
     script = capsys.readouterr().out
     for word in ("evaluate", "glyphs-maml", "inner-lr", "support"):
         assert word in script
+
+
+def test_only_the_first_of_several_processes_speaks(monkeypatch, capsys):
+    for rank, shown in (("0", "once\n"), ("1", "")):
+        monkeypatch.setenv("RANK", rank)
+        show("once")
+        assert capsys.readouterr().out == shown

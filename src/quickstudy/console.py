@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +38,12 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequen
 
 
 def show(*parts: Table | str) -> None:
-    """Print tables and lines on standard output. In a pipe a table is as wide as need be, so that nothing is cut."""
+    """Print tables and lines on standard output. In a pipe a table is as wide as need be, so that nothing is cut.
+
+    Where torchrun started several processes, only the first speaks.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return
     if not sys.stdout.isatty():
         sys.stdout.write(plain(*parts))
         return
