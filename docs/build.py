@@ -16,7 +16,7 @@ import quickstudy.recipes  # noqa: F401  (both fill the tables)
 from quickstudy.registry import Entry, table
 
 ROOT = Path(__file__).parent.parent
-FAMILIES = ("metric", "optimisation", "baseline")
+FAMILIES = ("metric", "model", "optimisation", "baseline")
 
 
 def page(entry: Entry) -> str:
