@@ -14,7 +14,7 @@ from torch import Tensor
 import quickstudy as qs
 from quickstudy.functional.calls import Statistics
 from quickstudy.functional.classes import mask_absent, one_hot, present
-from quickstudy.learners.metric.embedding import MetricLearner
+from quickstudy.learners.embedding import EmbeddingLearner
 from quickstudy.registry import register
 
 
@@ -30,7 +30,7 @@ class Medians(NamedTuple):
 
 # The one line in the table: from here come the command line, the docs and the conformance tests.
 @register("learner", family="metric", learns="an embedding", paper="You 2027", tasks="classification")
-class MedianNet(MetricLearner):
+class MedianNet(EmbeddingLearner):
     """Nearest class median in a learned embedding.
 
     Args:

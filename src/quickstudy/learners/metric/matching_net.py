@@ -26,7 +26,7 @@ from quickstudy.errors import InputError
 from quickstudy.functional.calls import BatchNormPolicy, Statistics, call
 from quickstudy.functional.classes import ABSENT, mask_absent, one_hot, present
 from quickstudy.functional.distances import cosine
-from quickstudy.learners.metric.embedding import MetricLearner
+from quickstudy.learners.embedding import EmbeddingLearner
 from quickstudy.registry import register
 
 
@@ -43,7 +43,7 @@ class Support(NamedTuple):
 
 
 @register("learner", family="metric", learns="an embedding", paper="Vinyals et al. 2016", tasks="classification")
-class MatchingNet(MetricLearner):
+class MatchingNet(EmbeddingLearner):
     """Attention over the support in a learned embedding.
 
     Args:

@@ -21,7 +21,7 @@ from quickstudy.errors import unknown_name
 from quickstudy.functional.calls import BatchNormPolicy, Statistics
 from quickstudy.functional.classes import class_means, mask_absent, present
 from quickstudy.functional.distances import cosine, squared_euclidean
-from quickstudy.learners.metric.embedding import MetricLearner
+from quickstudy.learners.embedding import EmbeddingLearner
 from quickstudy.registry import register
 
 
@@ -36,7 +36,7 @@ class Prototypes(NamedTuple):
 
 
 @register("learner", family="metric", learns="an embedding", paper="Snell et al. 2017", tasks="classification")
-class ProtoNet(MetricLearner):
+class ProtoNet(EmbeddingLearner):
     """Nearest class mean in a learned embedding.
 
     Args:

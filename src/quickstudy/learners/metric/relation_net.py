@@ -22,7 +22,7 @@ from quickstudy.core import Examples, masked_mean
 from quickstudy.errors import InputError
 from quickstudy.functional.calls import BatchNormPolicy, Statistics, call, uses_batch_statistics
 from quickstudy.functional.classes import class_means, mask_absent, one_hot, present
-from quickstudy.learners.metric.embedding import MetricLearner
+from quickstudy.learners.embedding import EmbeddingLearner
 from quickstudy.nets.conv4 import Norm, norm_layer
 from quickstudy.registry import register
 
@@ -60,7 +60,7 @@ class Relations(NamedTuple):
 @register(
     "learner", family="metric", learns="an embedding and a comparison", paper="Sung et al. 2018", tasks="classification"
 )
-class RelationNet(MetricLearner):
+class RelationNet(EmbeddingLearner):
     """Compares queries with class means by a net.
 
     Args:

@@ -22,7 +22,7 @@ from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional.calls import BatchNormPolicy, Statistics
 from quickstudy.functional.classes import ABSENT, mask_absent, one_hot, present
 from quickstudy.functional.distances import squared_euclidean, unit
-from quickstudy.learners.metric.embedding import MetricLearner
+from quickstudy.learners.embedding import EmbeddingLearner
 from quickstudy.registry import register
 
 
@@ -45,7 +45,7 @@ class Gallery(NamedTuple):
     paper="Hadsell et al. 2006; Koch et al. 2015",
     tasks="classification",
 )
-class Siamese(MetricLearner):
+class Siamese(EmbeddingLearner):
     """Nearest support row in an embedding trained on pairs or triplets.
 
     Args:

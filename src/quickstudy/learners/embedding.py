@@ -1,4 +1,4 @@
-"""What all metric learners share: an embedding net, called under a batch norm policy."""
+"""What metric and model-based learners share: an embedding net, called under a batch norm policy."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional.calls import BatchNormPolicy, Statistics, call, uses_batch_statistics
 
 
-class MetricLearner(Learner):
-    """Base of learners that compare embeddings.
+class EmbeddingLearner(Learner):
+    """Base of learners that embed every row and then work on the embeddings.
 
     Args:
         net: a module that returns features, one row an input.
