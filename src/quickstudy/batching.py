@@ -16,7 +16,7 @@ import torch.utils._pytree as pytree
 from torch import Tensor
 from torch.func import vmap
 
-from quickstudy.core import Learner, State, Task
+from quickstudy.core import Examples, Learner, State, Streaming, Task
 from quickstudy.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -88,6 +88,49 @@ def predict(learner: Learner, states: State, inputs: Any, chunk_size: int | None
 def adapt_one(learner: Learner, support: Any, key: Tensor | None) -> State:
     """Adapt to one task, passing the key to learners that take one."""
     return learner.adapt(support, _keys(key)) if learner.stochastic else learner.adapt(support)  # type: ignore[call-arg]
+
+
+PREFIXES = 10
+"""Beginnings of a sequence that are adapted to at once, by learners that cannot answer along the way."""
+
+
+def stream(learner: Learner, sequences: Any, keys: Tensor | None = None, chunk_size: int | None = None) -> Tensor:
+    """Return (T, L, N) predictions along sequences: that for row t uses rows 0..t-1 of its sequence alone.
+
+    Args:
+        learner: any learner; one that is `Streaming` answers in one pass, any other adapts to every beginning.
+        sequences: batched `Examples` whose L rows are in order.
+        keys: (T,), for stochastic learners.
+        chunk_size: at most so many tasks at once; None for all.
+    """
+    if not learner.stochastic:
+        outputs: Tensor = map_tasks(lambda rows: stream_one(learner, rows), sequences, chunk_size=chunk_size)
+        return outputs
+    outputs = map_tasks(
+        lambda rows, key: stream_one(learner, rows, key), sequences, _keys(keys), chunk_size=chunk_size
+    )
+    return outputs
+
+
+def stream_one(learner: Learner, sequence: Examples, key: Tensor | None = None) -> Tensor:
+    """Return (L, N) predictions along one sequence (see `stream`)."""
+    if streams(learner):
+        return learner.stream(sequence)  # type: ignore[operator,no-any-return]
+    rows = torch.arange(len(sequence), device=sequence.labels.device)
+
+    def answer(row: Tensor) -> Any:
+        mask = rows < row if sequence.mask is None else (rows < row) & sequence.mask
+        support = Examples(sequence.inputs, sequence.labels, mask, sequence.ways, check=False)
+        query = pytree.tree_map(lambda leaf: leaf[row.unsqueeze(0)], sequence.inputs)
+        return select(learner.predict(adapt_one(learner, support, key), query), 0)
+
+    answers: Tensor = vmap(answer, randomness="different", chunk_size=PREFIXES)(rows)
+    return answers
+
+
+def streams(learner: Learner) -> bool:
+    """Return whether a learner answers a sequence in one pass. Batch statistics differ from beginning to beginning."""
+    return isinstance(learner, Streaming) and learner.batch_norm == "none"
 
 
 def _keys(keys: Tensor | None) -> Tensor:

@@ -172,6 +172,17 @@ class Resumable(Protocol):
         ...
 
 
+@runtime_checkable
+class Streaming(Protocol):
+    """A learner that can answer along the way, in one pass over a sequence. Any other learner adapts anew to every
+    beginning of it (`quickstudy.batching.stream`), with the same answers."""
+
+    def stream(self, sequence: Examples) -> Tensor:
+        """Return (L, N) predictions for the L rows of a sequence; that for row t uses the rows before t alone, as
+        `predict(adapt(sequence[:t]), inputs[t])` does."""
+        ...
+
+
 def prediction_loss(outputs: Tensor, examples: Examples) -> Tensor:
     """Return the masked mean loss of outputs (S, N, ...) or (S, ...): cross-entropy for integer labels, else MSE."""
     if examples.labels.dtype.is_floating_point:

@@ -62,7 +62,7 @@ def meta_train(
         run_dir: folder for checkpoints, logs and description; None keeps nothing. A folder with an interrupted run
             of the same description is resumed.
         objective: function (learner, task, key) -> scalar, or the name of one in `quickstudy.objectives`; None takes
-            the learner's default.
+            the learner's default, or 'sequence' where tasks are sequences.
         validate_every: outer steps between validations; None makes ten in all.
         validation_tasks: tasks of a validation, always the same.
         patience: stop after so many validations without a better one; None never.
@@ -105,7 +105,7 @@ def meta_train(
     if outer is None:
         outer = lookup("outer", learner.default_outer).build()
     assert outer is not None
-    goal = objective if objective is not None else learner.default_objective
+    goal = objective or ("sequence" if tasks.sequential else learner.default_objective)
     trainer = Trainer(
         learner=learner,
         tasks=tasks,

@@ -222,6 +222,8 @@ def batch_statistics(input: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor
     count = weights.sum().clamp_min(1) * math.prod(input.shape[2:])
     mean = (input * weights).sum(dims, keepdim=True) / count
     var = ((input - mean).square() * weights).sum(dims) / count
+    # Without any row (the beginning of a stream) features stay as they are, rather than grow in every layer.
+    var = torch.where(mask.any(), var, torch.ones_like(var))
     return mean.reshape(-1), var
 
 

@@ -31,6 +31,22 @@ def one_hot(support: Any, dtype: torch.dtype) -> Tensor:
     return indicators * valid.reshape(-1, *(1,) * (indicators.ndim - 1))
 
 
+def presentation(rows: Any) -> Tensor:
+    """Return (L,) how many earlier rows of an ordered sequence are of a row's class: 0 at its first presentation."""
+    indicators = one_hot(rows, torch.float32)
+    before = indicators.cumsum(0) - indicators
+    return before.gather(1, rows.labels.unsqueeze(1)).squeeze(1).long()
+
+
+def answerable(rows: Any) -> Any:
+    """Return a sequence with only those rows unmasked whose class an earlier row showed; all rows for regression."""
+    if rows.ways is None:
+        return rows
+    known = presentation(rows) > 0
+    mask = known if rows.mask is None else known & rows.mask
+    return type(rows)(rows.inputs, rows.labels, mask, rows.ways, check=False)
+
+
 def present(support: Any) -> Tensor:
     """Return (N,) whether each class has a support row."""
     return one_hot(support, torch.float32).flatten(0, -2).sum(0) > 0
@@ -47,3 +63,28 @@ def mask_absent(logits: Tensor, is_present: Tensor) -> Tensor:
     """Return logits (Q, N, ...) with absent classes (N,) at ABSENT."""
     shape = (1, -1) + (1,) * (logits.ndim - 2)
     return torch.where(is_present.reshape(shape), logits, torch.full_like(logits, ABSENT))
+
+
+def label_features(support: Any, width: int, dtype: torch.dtype) -> Tensor:
+    """Return labels as (S, width) numbers that a net can read, zero in padding rows.
+
+    Classes are one-hot, with zeros for those that the task lacks; targets of regression are flattened.
+
+    Raises:
+        InputError: the task has more ways than `width`, or its rows have another number of targets.
+    """
+    if support.ways is None:
+        targets: Tensor = support.labels.reshape(len(support.labels), -1)
+        if targets.shape[1] != width:
+            raise InputError(f"a row has {targets.shape[1]} targets but the learner was built with outputs={width}")
+        if support.mask is not None:
+            targets = torch.where(support.mask.unsqueeze(1), targets, torch.zeros_like(targets))
+        return targets
+    if support.labels.ndim != 1:
+        raise InputError(f"this learner needs one label a row, shape (S,), not {tuple(support.labels.shape)}")
+    if support.ways > width:
+        raise InputError(
+            f"the task has {support.ways} ways but the learner was built with outputs={width}; build it with "
+            f"outputs={support.ways} and meta-train it (quickstudy train: --ways and --train-ways {support.ways})"
+        )
+    return torch.nn.functional.pad(one_hot(support, dtype), (0, width - support.ways))

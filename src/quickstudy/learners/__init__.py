@@ -2,6 +2,7 @@
 
 from quickstudy.learners.baselines import BaselinePlusPlus, FineTune, LogisticRegressionOnFeatures, NearestNeighbour
 from quickstudy.learners.metric import MatchingNet, ProtoNet, RelationNet, Siamese
+from quickstudy.learners.model import MANN, RecurrentLearner
 from quickstudy.learners.optimization import (
     ADML,
     ANIL,
@@ -22,6 +23,7 @@ __all__ = [
     "FOMAML",
     "IMAML",
     "MAML",
+    "MANN",
     "BaselinePlusPlus",
     "FineTune",
     "GradientLearner",
@@ -31,6 +33,7 @@ __all__ = [
     "NearestNeighbour",
     "ProtoMAML",
     "ProtoNet",
+    "RecurrentLearner",
     "RelationNet",
     "Reptile",
     "Siamese",

@@ -2,7 +2,9 @@
 
 from quickstudy.nets.conv4 import conv4
 from quickstudy.nets.fcn import fcn
+from quickstudy.nets.mann import MANNCell
 from quickstudy.nets.mlp import mlp
+from quickstudy.nets.recurrent import GRUCell, LSTMCell
 from quickstudy.nets.resnet12 import resnet12
 
-__all__ = ["conv4", "fcn", "mlp", "resnet12"]
+__all__ = ["GRUCell", "LSTMCell", "MANNCell", "conv4", "fcn", "mlp", "resnet12"]

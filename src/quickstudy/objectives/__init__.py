@@ -2,5 +2,6 @@
 
 from quickstudy.objectives.pretraining import pretraining
 from quickstudy.objectives.query_loss import query_loss
+from quickstudy.objectives.sequence import sequence
 
-__all__ = ["pretraining", "query_loss"]
+__all__ = ["pretraining", "query_loss", "sequence"]

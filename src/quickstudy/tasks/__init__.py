@@ -6,6 +6,7 @@ from quickstudy.tasks.functions import FunctionTasks, Linear, MultiModal, Sinuso
 from quickstudy.tasks.meta_dataset_tasks import MetaDataset
 from quickstudy.tasks.orders import Mixture, by_group
 from quickstudy.tasks.segmentation import Segmentation
+from quickstudy.tasks.sequential import Sequential
 from quickstudy.tasks.supervised import Supervised
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Mixture",
     "MultiModal",
     "Segmentation",
+    "Sequential",
     "Sinusoid",
     "Supervised",
     "TaskDistribution",

@@ -35,6 +35,8 @@ class TaskDistribution:
     name: str = "tasks"
     metric: str = "accuracy"
     """'accuracy' for classification, 'mse' for regression, 'iou' for segmentation."""
+    sequential: bool = False
+    """Whether a task is a sequence, each of whose rows is predicted from those before it."""
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -101,6 +103,7 @@ class Bank(TaskDistribution):
         super().__init__(source.seed if seed is None else seed)
         self.source, self._plan = source, plan
         self.name, self.metric, self.device = source.name, source.metric, source.device
+        self.sequential = source.sequential
 
     def __len__(self) -> int:
         return len(next(iter(self._plan.values())))

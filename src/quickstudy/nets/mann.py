@@ -1,0 +1,91 @@
+"""The memory of Santoro et al. 2016, "One-shot Learning with Memory-Augmented Neural Networks", section 3.
+
+A controller LSTM reads the input and what was read last; for each of H heads it gives a key k, a strength and a gate.
+With usage w^u and the H least used slots w^lu (equations 2-8):
+
+    w^r = softmax(strength * cosine(k, M)),   r = w^r M
+    w^w = sigmoid(alpha) w^r_{t-1} + (1 - sigmoid(alpha)) w^lu_{t-1}
+    M_t = erase the least used slots of M_{t-1}, then add w^w k
+    w^u_t = gamma w^u_{t-1} + w^r + w^w
+
+Departures. Content addressing has the Neural Turing machine's key strength: cosines alone cannot point at one of 128
+slots. A step reads before it writes (the paper leaves the order open): a head that had just written its key would find
+itself. Head j writes to the j-th least used slot, so that its weights sum to one.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from quickstudy.functional.addressing import content_weights, least_used
+from quickstudy.nets.recurrent import LSTMCell
+from quickstudy.registry import register
+
+
+class MANNState(NamedTuple):
+    """State of B rows."""
+
+    memory: Tensor
+    """(B, M, W)"""
+    usage: Tensor
+    """(B, M)"""
+    read_weights: Tensor
+    """(B, H, M)"""
+    write_weights: Tensor
+    """(B, H, M)"""
+    reads: Tensor
+    """(B, H * W) what was read last"""
+    controller: tuple[Tensor, Tensor]
+
+
+@register("net")
+class MANNCell(nn.Module):
+    """A controller LSTM with an external memory whose least recently used slots are written.
+
+    Args:
+        inputs: size D of an input.
+        hidden: width of the controller.
+        slots: memory slots M.
+        width: numbers W of a slot.
+        heads: heads H, each of which reads and writes.
+        decay: gamma, how much of the usage stays from step to step.
+    """
+
+    def __init__(
+        self, inputs: int, hidden: int = 200, slots: int = 128, width: int = 40, heads: int = 4, decay: float = 0.95
+    ) -> None:
+        super().__init__()
+        self.slots, self.width, self.heads, self.decay = slots, width, heads, decay
+        self.controller = LSTMCell(inputs + heads * width, hidden)
+        self.interface = nn.Linear(hidden, heads * (width + 2))
+        self.outputs = hidden + heads * width
+
+    def start(self, rows: int) -> MANNState:
+        """Return an empty memory."""
+        like = self.interface.bias
+        return MANNState(
+            memory=like.new_zeros(rows, self.slots, self.width),
+            usage=like.new_zeros(rows, self.slots),
+            read_weights=like.new_zeros(rows, self.heads, self.slots),
+            write_weights=like.new_zeros(rows, self.heads, self.slots),
+            reads=like.new_zeros(rows, self.heads * self.width),
+            controller=self.controller.start(rows),
+        )
+
+    def forward(self, inputs: Tensor, state: MANNState) -> tuple[Tensor, MANNState]:
+        """Make one step: inputs (B, D) -> the controller's output with what was read (B, outputs), and the state."""
+        h, controller = self.controller(torch.cat([inputs, state.reads], -1), state.controller)
+        each = self.interface(h).unflatten(-1, (self.heads, self.width + 2))
+        keys, strengths, gates = torch.tanh(each[..., :-2]), F.softplus(each[..., -2]), torch.sigmoid(each[..., -1:])
+        read_weights = content_weights(state.memory, keys, strengths)
+        reads = (read_weights @ state.memory).flatten(-2)
+        least = least_used(state.usage, self.heads)
+        write_weights = gates * state.read_weights + (1 - gates) * least
+        memory = state.memory * (1 - least.sum(-2)).unsqueeze(-1) + write_weights.mT @ keys
+        usage = self.decay * state.usage + (read_weights + write_weights).sum(-2)
+        state = MANNState(memory, usage, read_weights, write_weights, reads, controller)
+        return torch.cat([h, reads], -1), state
