@@ -11,10 +11,14 @@ from quickstudy.learners import (
     ADML,
     ANIL,
     CAVIA,
+    CNP,
     FOMAML,
     IMAML,
     MAML,
+    NP,
+    AttentiveNP,
     BaselinePlusPlus,
+    ExactGP,
     FineTune,
     LogisticRegressionOnFeatures,
     MatchingNet,
@@ -66,6 +70,13 @@ CLASSIFICATION: dict[str, Build] = {
 REGRESSION = {
     name: CLASSIFICATION[name]
     for name in ("ADML", "ANIL", "CAVIA", "FOMAML", "IMAML", "MAML", "MetaSGD", "Reptile", "Reptile-sgd")
+}
+# Learners of regression alone, which build their own nets.
+REGRESSION |= {
+    "AttentiveNP": lambda net, n, **o: AttentiveNP(outputs=n, width=6, heads=2, samples=3),
+    "CNP": lambda net, n, **o: CNP(outputs=n, width=6),
+    "ExactGP": lambda net, n, **o: ExactGP(length_scales=(0.5, 1.5)),
+    "NP": lambda net, n, **o: NP(outputs=n, width=6, samples=3),
 }
 
 

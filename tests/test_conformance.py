@@ -23,12 +23,12 @@ CONV4 = [name for name in CLASSIFICATION if name != "NearestNeighbour"]
 
 
 def test_table_has_every_registered_learner() -> None:
-    covered = {name.partition("-")[0] for name in CLASSIFICATION}
+    covered = {name.partition("-")[0] for name in (*CLASSIFICATION, *REGRESSION)}
     assert covered == set(registry.table("learner"))
 
 
 def test_table_has_regression_for_every_learner_that_claims_it() -> None:
-    claimed = {name for name, entry in registry.table("learner").items() if entry.facts["tasks"] == "both"}
+    claimed = {name for name, entry in registry.table("learner").items() if entry.facts["tasks"] != "classification"}
     assert {name.partition("-")[0] for name in REGRESSION} == claimed
 
 
@@ -46,6 +46,14 @@ def test_variable_shots(name: str) -> None:
 def test_regression(name: str) -> None:
     net = lambda **options: mlp(inputs=1, **options)  # noqa: E731
     check_learner(REGRESSION[name](net, 1), regression_task())
+
+
+@pytest.mark.parametrize("name", REGRESSION)
+def test_regression_with_padding(name: str) -> None:
+    net = lambda **options: mlp(inputs=1, **options)  # noqa: E731
+    batch = qs.tasks.Sinusoid(shots=(2, 6), queries=3).batch(0, 1)
+    assert int(batch.support.mask.sum()) < 6
+    check_learner(REGRESSION[name](net, 1), qs.batching.select(batch, 0))
 
 
 @pytest.mark.parametrize("policy", ["support", "transductive"])

@@ -220,7 +220,8 @@ def assess(
         with meter(f"{run.name}: adaptation curve") as tick:
             # An inner loop is predicted with at every step, so where nets are large the curve is of fewer tasks.
             length = run.learner.inner_steps if curve_steps is None else curve_steps
-            few = tasks if bank.metric == "mse" else min(tasks, max(20, CURVE_TASKS * 5 // (length + 5)))
+            small = bank.metric in ("mse", "log_likelihood")
+            few = tasks if small else min(tasks, max(20, CURVE_TASKS * 5 // (length + 5)))
             curve = evaluate(run.learner, bank, few, seed=seed, curve_steps=curve_steps, progress=tick).curve
     if baselines is None:
         baselines = baseline_reports(bank, seed, meter)

@@ -16,7 +16,7 @@ import torch.utils._pytree as pytree
 from torch import Tensor
 from torch.func import vmap
 
-from quickstudy.core import Examples, Learner, State, Streaming, Task
+from quickstudy.core import Examples, Learner, Output, State, Streaming, Task
 from quickstudy.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -79,10 +79,9 @@ def adapt(learner: Learner, support: Any, keys: Tensor | None = None, chunk_size
     return map_tasks(learner.adapt, support, chunk_size=chunk_size)
 
 
-def predict(learner: Learner, states: State, inputs: Any, chunk_size: int | None = None) -> Tensor:
+def predict(learner: Learner, states: State, inputs: Any, chunk_size: int | None = None) -> Output:
     """Return (T, Q, ...) predictions of T tasks."""
-    outputs: Tensor = map_tasks(learner.predict, states, inputs, chunk_size=chunk_size)
-    return outputs
+    return map_tasks(learner.predict, states, inputs, chunk_size=chunk_size)
 
 
 def adapt_one(learner: Learner, support: Any, key: Tensor | None) -> State:

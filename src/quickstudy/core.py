@@ -26,9 +26,13 @@ from torch import Tensor, nn
 
 from quickstudy.errors import InputError
 from quickstudy.functional.checks import as_inputs, as_labels, as_tensor, check_rows
+from quickstudy.functional.predictive import Predictive, check_targets
 
 State = Any
 """What `adapt` returns: an immutable pytree of tensors (NamedTuple, tuple, dict). `predict` never changes it."""
+
+Output = Any
+"""What `predict` returns: a tensor, or for regression with uncertainty a pytree of `functional.predictive`, Q rows."""
 
 
 @dataclass(frozen=True, init=False)
@@ -115,12 +119,12 @@ class Learner(nn.Module):
         """Learn one task from its support rows; return what was learned."""
         raise NotImplementedError
 
-    def predict(self, state: State, inputs: Any) -> Tensor:
-        """Return (Q, N) logits, or (Q, ...) outputs for regression, for the inputs of one task."""
+    def predict(self, state: State, inputs: Any) -> Output:
+        """Return (Q, N) logits, or (Q, ...) outputs for regression (or a `Gaussian` of them), for one task's inputs."""
         raise NotImplementedError
 
     def loss(self, state: State, query: Examples) -> Tensor:
-        """Return the scalar that meta-training minimises for one task: cross-entropy, or mean squared error."""
+        """Return the scalar that meta-training minimises for one task (see `prediction_loss`)."""
         return prediction_loss(self.predict(state, query.inputs), query)
 
     # Promises that depend on how a learner was built; `quickstudy.testing.check_learner` verifies them.
@@ -183,14 +187,16 @@ class Streaming(Protocol):
         ...
 
 
-def prediction_loss(outputs: Tensor, examples: Examples) -> Tensor:
-    """Return the masked mean loss of outputs (S, N, ...) or (S, ...): cross-entropy for integer labels, else MSE."""
-    if examples.labels.dtype.is_floating_point:
-        if outputs.numel() != examples.labels.numel():
-            raise InputError(
-                f"outputs {tuple(outputs.shape)} do not fit targets {tuple(examples.labels.shape)}; build the net with "
-                "as many outputs as a row has targets"
-            )
+def prediction_loss(outputs: Output, examples: Examples) -> Tensor:
+    """Return the masked mean loss of outputs (S, N, ...) or (S, ...).
+
+    Cross-entropy for integer labels, mean squared error for targets, or minus the log-likelihood of targets where
+    outputs carry their uncertainty.
+    """
+    if examples.labels.dtype.is_floating_point and isinstance(outputs, Predictive):
+        losses = -outputs.log_prob(examples.labels)
+    elif examples.labels.dtype.is_floating_point:
+        check_targets(outputs, examples.labels)
         losses = (outputs - examples.labels.reshape(outputs.shape)).square()
     else:
         losses = F.cross_entropy(outputs, examples.labels, reduction="none")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy import batching
-from quickstudy.core import Examples, Learner, Resumable, Task
+from quickstudy.core import Examples, Learner, Output, Resumable, Task
 from quickstudy.datasets.base import ClassData
 from quickstudy.functional import random
 from quickstudy.learners.optimization import GradientLearner
@@ -169,7 +169,7 @@ def _watched(learner: Learner, layer: nn.Module, state: Any, inputs: Any) -> Ten
     return seen[-1]
 
 
-def by_steps(learner: Learner, task: Task, steps: Sequence[int]) -> dict[str, Tensor]:
+def by_steps(learner: Learner, task: Task, steps: Sequence[int]) -> dict[str, Output]:
     """Return the predictions for the query of ONE task after so many inner steps, or after adapting."""
     key = random.key(0, task.support.labels.device)
     with torch.no_grad():

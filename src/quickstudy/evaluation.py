@@ -14,12 +14,17 @@ from scipy import stats
 from torch import Tensor
 
 from quickstudy import batching
-from quickstudy.core import Examples, Learner, Resumable, Task
-from quickstudy.errors import InputError
+from quickstudy.core import Examples, Learner, Output, Resumable, Task
+from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional import random
+from quickstudy.functional.predictive import Predictive, check_targets, point
 from quickstudy.tasks.base import Bank, TaskDistribution
 
 BANK_SEED = 2024
+METRICS = ("accuracy", "iou", "mse", "log_likelihood")
+"""What a task distribution may be measured by: the fraction of queries right, intersection over union of the
+foreground, mean squared error, or the mean log-density of a query's targets (nats)."""
+LOWER_IS_BETTER = ("mse",)
 Progress = Callable[[int, int], None]
 
 
@@ -36,7 +41,7 @@ class Report:
     """What an evaluation found. `print` it, or read its numbers.
 
     Attributes:
-        metric: 'accuracy' (fraction of queries right), 'iou' (of the foreground, for segmentation) or 'mse'.
+        metric: one of `METRICS`.
         values: the metric of each task.
         curve: mean metric after 0, 1, ... inner steps, for gradient-based learners; else empty.
         calibration: expected calibration error (15 bins, Guo et al. 2017, equation 3), nan for regression.
@@ -119,6 +124,7 @@ def evaluate(
     device: torch.device | str | None = None,
     curve_steps: int | None = None,
     progress: Progress | None = None,
+    metric: str | None = None,
 ) -> Report:
     """Evaluate a learner on a fixed bank of tasks.
 
@@ -132,14 +138,18 @@ def evaluate(
         device: where to compute; None is where the learner is.
         curve_steps: length of the adaptation curve of gradient-based learners; None is the learner's own steps, 0 none.
         progress: called with (tasks done, tasks).
+        metric: one of `METRICS`; None is the distribution's own.
 
     Raises:
-        InputError: no task.
+        InputError: no task, an unknown metric, or a log-likelihood asked of predictions that are points.
     """
     if tasks < 1:
         raise InputError(f"tasks must be at least 1, not {tasks}")
     bank = distribution if isinstance(distribution, Bank) else distribution.bank(tasks, seed)
     tasks = min(tasks, len(bank)) if isinstance(distribution, Bank) else tasks
+    measure = bank.metric if metric is None else metric
+    if measure not in METRICS:
+        raise unknown_name("metric", measure, METRICS)
     where = torch.device(device) if device is not None else _device_of(learner)
     learner.to(where)
     bank.to(where)
@@ -155,10 +165,10 @@ def evaluate(
             for start in range(0, tasks, size):
                 indices = torch.arange(start, min(start + size, tasks))
                 batch = bank.draw(indices) if dtype is None else batching.to_dtype(bank.draw(indices), dtype)
-                outputs, curve = _outputs(learner, batch, _keys(indices, seed, where), steps, bank.metric)
-                scores.append(_score(outputs, batch.query, bank.metric))
+                outputs, curve = _outputs(learner, batch, _keys(indices, seed, where), steps, measure)
+                scores.append(_score(outputs, batch.query, measure))
                 curves.append(curve)
-                if bank.metric == "accuracy":
+                if measure == "accuracy":
                     confidence, right = _confidence(outputs, batch.query)
                     confidences.append(confidence)
                     rights.append(right)
@@ -171,7 +181,7 @@ def evaluate(
     if confidences:
         calibration, reliability = calibration_error(torch.cat(confidences), torch.cat(rights))
     return Report(
-        metric=bank.metric,
+        metric=measure,
         values=torch.cat(scores).double().cpu().numpy(),
         curve=tuple(torch.cat(curves).double().mean(0).tolist()) if steps else (),
         calibration=calibration,
@@ -262,7 +272,7 @@ def _curve_length(learner: Learner, asked: int | None) -> int:
     return own if asked is None or not own else asked
 
 
-def _outputs(learner: Learner, batch: Task, keys: Tensor, steps: int, metric: str) -> tuple[Tensor, Tensor]:
+def _outputs(learner: Learner, batch: Task, keys: Tensor, steps: int, metric: str) -> tuple[Output, Tensor]:
     """Return the predictions for the query, and (T, steps + 1) the metric along the inner loop."""
     if not steps or not isinstance(learner, Resumable):
         states = batching.adapt(learner, batch.support, keys)
@@ -280,7 +290,6 @@ def _outputs(learner: Learner, batch: Task, keys: Tensor, steps: int, metric: st
             points.append(_score(outputs, batch.query, metric))
         if step == learner.inner_steps:
             at_end = outputs
-    assert at_end is not None
     return at_end, torch.stack(points, 1)
 
 
@@ -289,9 +298,10 @@ def _mask(query: Examples) -> Tensor:
     return torch.ones(rows.shape[:2], dtype=torch.bool, device=rows.device) if query.mask is None else query.mask
 
 
-def _score(outputs: Tensor, query: Examples, metric: str) -> Tensor:
+def _score(outputs: Output, query: Examples, metric: str) -> Tensor:
     """Return the metric of each task (T,)."""
     mask = _mask(query).double()
+    rows: Tensor
     if metric == "iou":
         valid = _mask(query).reshape(*query.labels.shape[:2], *(1,) * (query.labels.ndim - 2))
         wanted, given = (query.labels == 1) & valid, (outputs.argmax(2) == 1) & valid
@@ -299,13 +309,17 @@ def _score(outputs: Tensor, query: Examples, metric: str) -> Tensor:
         return torch.where(either > 0, both / either.clamp_min(1), 1.0)
     if metric == "accuracy":
         rows = (outputs.argmax(2) == query.labels).double()
-    else:
-        if outputs.numel() != query.labels.numel():
+    elif metric == "log_likelihood":
+        if not isinstance(outputs, Predictive):
             raise InputError(
-                f"outputs {tuple(outputs.shape)} do not fit targets {tuple(query.labels.shape)}; build the net "
-                "with as many outputs as a row has targets"
+                "a log-likelihood needs predictions that carry their uncertainty, and this learner's are points; "
+                "evaluate it with metric='mse', or take a neural process"
             )
-        rows = (outputs - query.labels.reshape(outputs.shape)).double().square()
+        rows = batching.map_tasks(lambda found, wanted: found.log_prob(wanted), outputs, query.labels).double()
+    else:
+        means = batching.map_tasks(point, outputs)
+        check_targets(means, query.labels)
+        rows = (means - query.labels.reshape(means.shape)).double().square()
     rows = rows.flatten(2).mean(2) if rows.ndim > 2 else rows
     return (rows * mask).sum(1) / mask.sum(1).clamp_min(1)
 

@@ -104,7 +104,8 @@ def bars(reports: Mapping[str, Report], chance: float | None = None, plain: Sequ
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     top = max(report.mean + (report.interval if np.isfinite(report.interval) else 0.0) for report in reports.values())
-    axes.set_xlim(0, 1.09 if metric == "accuracy" else 1.2 * top)
+    low = min(report.mean - (report.interval if np.isfinite(report.interval) else 0.0) for report in reports.values())
+    axes.set_xlim(min(0.0, 1.2 * low), 1.09 if metric == "accuracy" else max(0.0, 1.2 * top))
     axes.set_xlabel(metric)
     return figure
 
@@ -213,8 +214,12 @@ def matrix(values: np.ndarray[Any, Any], rows: Sequence[str], columns: Sequence[
 def functions(
     tasks: Sequence[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]],
     predictions: Sequence[Mapping[str, np.ndarray[Any, Any]]],
+    bands: Sequence[Mapping[str, np.ndarray[Any, Any]]] = (),
 ) -> Figure:
-    """Return regression tasks, each (support x, support y, query x in order, truth), with named predictions."""
+    """Return regression tasks, each (support x, support y, query x in order, truth), with named predictions.
+
+    `bands` holds, by the same names, the half-width of a band to be shaded about a prediction.
+    """
     columns = 2
     rows = -(-len(tasks) // columns)
     figure = Figure(figsize=(7.4, 2.3 * rows + 0.4))
@@ -225,6 +230,9 @@ def functions(
             last = j == len(found) - 1
             dash = "-" if last else (0, (1 + j, 1.5))
             axes.plot(x, values, color=COLOURS[j], linewidth=1.9 if last else 1.2, linestyle=dash, label=name)
+            half = bands[i].get(name) if bands else None
+            if half is not None:
+                axes.fill_between(x, values - half, values + half, color=COLOURS[j], alpha=0.2, linewidth=0)
         axes.plot(sx, sy, "o", color=INK, markersize=5, label="support")
         axes.set_title(f"task {i + 1}", loc="left")
     handles, texts = axes.get_legend_handles_labels()

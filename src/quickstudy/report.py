@@ -12,9 +12,9 @@ from quickstudy import page, plots, sections
 from quickstudy.assessment import BASELINE, Assessment, Meter, OpenedRun, assess, open_run, silent
 from quickstudy.checkpoint import BEST, load_checkpoint, write_atomically
 from quickstudy.core import Resumable
-from quickstudy.evaluation import Report, differences
+from quickstudy.evaluation import LOWER_IS_BETTER, Report, differences
 from quickstudy.registry import TABLES, fill
-from quickstudy.words import tasks_in_words
+from quickstudy.words import METRIC, tasks_in_words
 
 GAP_TASKS = 200
 
@@ -152,7 +152,7 @@ def _cards(found: Assessment) -> str:
     report = found.report
     count = len(report.values)
     where = f"{count} tasks of classes never seen in training" if found.run.test.classes else f"{count} new tasks"
-    label = "Accuracy" if report.metric == "accuracy" else "Mean squared error"
+    label = METRIC.get(report.metric, report.metric)
     cards = [page.card(label, _figure(report), f"± {_half(report)}", f"95 % interval over {where}")]
     for name, other in found.baselines.items():
         pair = next(each for each in found.versus if each.second == name)
@@ -189,7 +189,7 @@ def _calibrated(report: Report) -> str:
 
 
 def _better(report: Report) -> float:
-    return -report.mean if report.metric == "accuracy" else report.mean
+    return report.mean if report.metric in LOWER_IS_BETTER else -report.mean
 
 
 def _verdict(pair: Any) -> str:

@@ -16,6 +16,7 @@ from quickstudy.assessment import Assessment, Meter, OpenedRun
 from quickstudy.episodes import Episodes
 from quickstudy.errors import CheckpointError
 from quickstudy.functional import random
+from quickstudy.functional.predictive import Predictive, point
 from quickstudy.registry import TABLES, fill
 from quickstudy.tasks import FewShot
 from quickstudy.tasks.base import Bank
@@ -272,18 +273,29 @@ def _short(name: str, most: int = 34) -> str:
 
 
 def _functions(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
-    drawn, predicted = [], []
+    drawn, predicted, bands = [], [], []
     for i in range(4):
         task = batching.select(bank.draw(torch.tensor([i])), 0)
         order = task.query.inputs.flatten(1)[:, 0].argsort()
         found_here = episodes.by_steps(found.run.learner, task, (0, 1, 5, 10))
-        points = [task.support.inputs.flatten(1)[:, 0], task.support.labels.flatten()]
+        shown = slice(None) if task.support.mask is None else task.support.mask
+        points = [task.support.inputs.flatten(1)[shown, 0], task.support.labels[shown].flatten()]
         points += [task.query.inputs.flatten(1)[order, 0], task.query.labels.flatten()[order]]
         drawn.append(tuple(each.cpu().numpy() for each in points))
-        predicted.append({key: value.flatten()[order].cpu().numpy() for key, value in found_here.items()})
+        predicted.append({key: point(value).flatten()[order].cpu().numpy() for key, value in found_here.items()})
+        bands.append(
+            {
+                key: 2 * value.std.flatten()[order].cpu().numpy()
+                for key, value in found_here.items()
+                if isinstance(value, Predictive)
+            }
+        )
     alt = f"Plots of four tasks: the true function, the support points, and predictions {', '.join(predicted[0])}."
-    drawing = plots.svg(plots.functions(drawn, predicted), name, alt)
-    return [page.figure(drawing, "The first four test tasks, not chosen.")]
+    drawing = plots.svg(plots.functions(drawn, predicted, bands), name, alt)
+    caption = "The first four test tasks, not chosen."
+    if any(bands):
+        caption += " Shaded: two standard deviations on either side of the mean."
+    return [page.figure(drawing, caption)]
 
 
 def _calibration(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:

@@ -60,7 +60,7 @@ def check_prediction_repeats(learner: Learner, task: Task) -> None:
     before, weights = _copies(state), _copies(dict(learner.state_dict()))
     modes = [module.training for module in learner.modules()]
     first, second = learner.predict(state, task.query.inputs), learner.predict(state, task.query.inputs)
-    _require(torch.equal(first, second), learner, "predicting twice gives different results; predict must be pure")
+    _require(_equal(first, second), learner, "predicting twice gives different results; predict must be pure")
     same = all(torch.equal(a, b) for a, b in zip(before, _copies(state), strict=True))
     _require(same, learner, "predict changed the state; states are immutable")
     same = all(torch.equal(a, b) for a, b in zip(weights, _copies(dict(learner.state_dict())), strict=True))
@@ -68,7 +68,7 @@ def check_prediction_repeats(learner: Learner, task: Task) -> None:
     unchanged = modes == [module.training for module in learner.modules()]
     _require(unchanged, learner, "predict changed a module's training mode")
     again = learner.predict(_adapt(learner, task), task.query.inputs)
-    _require(torch.equal(first, again), learner, "adapting twice gives different results; take randomness from the key")
+    _require(_equal(first, again), learner, "adapting twice gives different results; take randomness from the key")
 
 
 def check_queries_independent(learner: Learner, task: Task) -> None:
@@ -80,7 +80,8 @@ def check_queries_independent(learner: Learner, task: Task) -> None:
     together = learner.predict(state, task.query.inputs)
     for row in range(len(task.query)):
         one = pytree.tree_map(lambda leaf, r=row: leaf[r : r + 1], task.query.inputs)
-        _close(learner.predict(state, one)[0], together[row], learner, f"query row {row} alone is predicted otherwise")
+        alone = batching.select(learner.predict(state, one), 0)
+        _close(alone, batching.select(together, row), learner, f"query row {row} alone is predicted otherwise")
 
 
 def check_support_order(learner: Learner, task: Task) -> None:
@@ -106,7 +107,7 @@ def check_batched_equals_looped(learner: Learner, task: Task) -> None:
         for i, each in enumerate(tasks):
             state = _adapt(learner, each, i)
             own = learner.predict(state, each.query.inputs)
-            _close(outputs[i], own, learner, f"task {i} of a batch is predicted otherwise than alone")
+            _close(batching.select(outputs, i), own, learner, f"task {i} of a batch is predicted otherwise than alone")
             for found, expected in zip(_leaves(batching.select(states, i)), _leaves(state), strict=True):
                 if expected.dtype.is_floating_point:
                     _close(found, expected, learner, f"the state of task {i} of a batch is not its state alone")
@@ -132,8 +133,9 @@ def check_dtype_and_device(learner: Learner, task: Task) -> None:
             one = pytree.tree_map(lambda leaf, d=device: leaf.to(d), batching.to_dtype(task, dtype))
             state = _adapt(own, one)
             output = own.predict(state, one.query.inputs)
-            _require(output.dtype == dtype, learner, f"inputs of {dtype} give outputs of {output.dtype}")
-            for leaf in (output, *_leaves(state)):
+            found = {leaf.dtype for leaf in _leaves(output)}
+            _require(found == {dtype}, learner, f"inputs of {dtype} give outputs of {found}")
+            for leaf in (*_leaves(output), *_leaves(state)):
                 _require(leaf.device.type == device, learner, f"inputs on {device} give tensors on {leaf.device}")
                 kept = leaf.dtype == dtype or not leaf.dtype.is_floating_point
                 _require(kept, learner, f"inputs of {dtype} give a state that holds {leaf.dtype}")
@@ -165,7 +167,7 @@ def check_state_dict_round_trip(learner: Learner, task: Task) -> None:
     other.load_state_dict(load(save({k: v.contiguous().clone() for k, v in learner.state_dict().items()})))
     expected = learner.predict(_adapt(learner, task), task.query.inputs)
     found = other.predict(_adapt(other, task), task.query.inputs)
-    _require(torch.equal(found, expected), learner, "a learner with the same state dict predicts otherwise")
+    _require(_equal(found, expected), learner, "a learner with the same state dict predicts otherwise")
 
 
 def check_meta_gradient(learner: Learner, task: Task) -> None:
@@ -261,11 +263,16 @@ def _require(condition: bool, learner: Learner, text: str) -> None:
         raise AssertionError(f"{type(learner).__name__}: {text}")
 
 
-def _close(found: Tensor, expected: Tensor, learner: Learner, text: str, tolerance: float = 1e-9) -> None:
-    _require(found.shape == expected.shape, learner, f"{text}: {tuple(found.shape)}, not {tuple(expected.shape)}")
-    found, expected = found.detach(), expected.detach()
-    error = float(((found - expected).abs() / expected.abs().clamp_min(1)).max()) if found.numel() else 0.0
-    _require(error <= tolerance, learner, f"{text} (error {error:.1e})")
+def _close(found: Any, expected: Any, learner: Learner, text: str, tolerance: float = 1e-9) -> None:
+    for a, b in zip(_leaves(found), _leaves(expected), strict=True):
+        _require(a.shape == b.shape, learner, f"{text}: {tuple(a.shape)}, not {tuple(b.shape)}")
+        a, b = a.detach(), b.detach()
+        error = float(((a - b).abs() / b.abs().clamp_min(1)).max()) if a.numel() else 0.0
+        _require(error <= tolerance, learner, f"{text} (error {error:.1e})")
+
+
+def _equal(found: Any, expected: Any) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(_leaves(found), _leaves(expected), strict=True))
 
 
 def _doubles(learner: Learner, task: Task) -> tuple[Learner, Task]:

@@ -23,7 +23,7 @@ from quickstudy import checkpoint as ckpt
 from quickstudy.batching import Objective, TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.errors import CheckpointError, InputError, NonFiniteError
-from quickstudy.evaluation import chunk_size, evaluate
+from quickstudy.evaluation import LOWER_IS_BETTER, chunk_size, evaluate
 from quickstudy.functional import random
 from quickstudy.interruption import deferred_signals, end_by
 from quickstudy.outer.base import Outer
@@ -299,7 +299,7 @@ class Trainer:
         self._log({"step": self.step, f"validation_{report.metric}": report.mean})
         bar.validation(report.metric, report.mean)
         better = math.isnan(self.best) or (
-            report.mean < self.best if report.metric == "mse" else report.mean > self.best
+            report.mean < self.best if report.metric in LOWER_IS_BETTER else report.mean > self.best
         )
         self.since_best = 0 if better else self.since_best + 1
         if better:

@@ -12,6 +12,13 @@ BATCH_NORM = {
     "none": "The net has no batch normalisation: every query is predicted by itself.",
 }
 
+METRIC = {
+    "accuracy": "Accuracy",
+    "iou": "Intersection over union",
+    "mse": "Mean squared error",
+    "log_likelihood": "Log-likelihood of a query, in nats",
+}
+
 
 def span(value: Any) -> str:
     """Return a number, or a range [low, high], in words."""

@@ -1,8 +1,14 @@
 """Learners: WHAT is learned across tasks. One published method a file."""
 
-from quickstudy.learners.baselines import BaselinePlusPlus, FineTune, LogisticRegressionOnFeatures, NearestNeighbour
+from quickstudy.learners.baselines import (
+    BaselinePlusPlus,
+    ExactGP,
+    FineTune,
+    LogisticRegressionOnFeatures,
+    NearestNeighbour,
+)
 from quickstudy.learners.metric import MatchingNet, ProtoNet, RelationNet, Siamese
-from quickstudy.learners.model import MANN, RecurrentLearner
+from quickstudy.learners.model import CNP, MANN, NP, AttentiveNP, RecurrentLearner
 from quickstudy.learners.optimization import (
     ADML,
     ANIL,
@@ -20,11 +26,15 @@ __all__ = [
     "ADML",
     "ANIL",
     "CAVIA",
+    "CNP",
     "FOMAML",
     "IMAML",
     "MAML",
     "MANN",
+    "NP",
+    "AttentiveNP",
     "BaselinePlusPlus",
+    "ExactGP",
     "FineTune",
     "GradientLearner",
     "LogisticRegressionOnFeatures",

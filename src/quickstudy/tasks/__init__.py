@@ -3,6 +3,7 @@
 from quickstudy.tasks.base import Bank, TaskDistribution
 from quickstudy.tasks.few_shot import FewShot
 from quickstudy.tasks.functions import FunctionTasks, Linear, MultiModal, Sinusoid
+from quickstudy.tasks.gaussian_process import GaussianProcess
 from quickstudy.tasks.meta_dataset_tasks import MetaDataset
 from quickstudy.tasks.orders import Mixture, by_group
 from quickstudy.tasks.segmentation import Segmentation
@@ -13,6 +14,7 @@ __all__ = [
     "Bank",
     "FewShot",
     "FunctionTasks",
+    "GaussianProcess",
     "Linear",
     "MetaDataset",
     "Mixture",

@@ -34,7 +34,7 @@ class TaskDistribution:
 
     name: str = "tasks"
     metric: str = "accuracy"
-    """'accuracy' for classification, 'mse' for regression, 'iou' for segmentation."""
+    """'accuracy' for classification, 'mse' or 'log_likelihood' for regression, 'iou' for segmentation."""
     sequential: bool = False
     """Whether a task is a sequence, each of whose rows is predicted from those before it."""
 

@@ -14,13 +14,14 @@ from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional import random
 from quickstudy.registry import register
 from quickstudy.tasks.base import Plan, TaskDistribution
+from quickstudy.tasks.few_shot import Range, parse_range
 
 
 class FunctionTasks(TaskDistribution):
     """Base of regression families on one input: subclasses draw parameters and say what function they give.
 
     Args:
-        shots: support points a task.
+        shots: support points a task, a number or a range (low, high) drawn for each task and padded.
         queries: query points a task.
         noise: standard deviation of the noise added to support targets, and to query targets where the family's paper
             does so (`noisy_queries`).
@@ -32,11 +33,11 @@ class FunctionTasks(TaskDistribution):
 
     noisy_queries: ClassVar[bool] = False
 
-    def __init__(self, shots: int = 10, queries: int = 10, noise: float = 0.0, seed: int = 0) -> None:
+    def __init__(self, shots: Range = 10, queries: int = 10, noise: float = 0.0, seed: int = 0) -> None:
         super().__init__(seed)
-        for name, value in (("shots", shots), ("queries", queries)):
-            if value < 1:
-                raise InputError(f"{name} must be at least 1, not {value}")
+        self.fewest, self.most = parse_range("shots", shots)
+        if queries < 1:
+            raise InputError(f"queries must be at least 1, not {queries}")
         self.shots, self.queries, self.noise = shots, queries, noise
 
     def parameters(self, keys: Tensor) -> Plan:
@@ -50,33 +51,42 @@ class FunctionTasks(TaskDistribution):
     def plan(self, indices: Tensor) -> Plan:
         """Return parameters, points and noise."""
         keys = self.keys(indices)
-        x = self.low + (self.high - self.low) * random.uniform(random.fold_in(keys, 1), self.shots + self.queries)
-        return {
+        x = self.low + (self.high - self.low) * random.uniform(random.fold_in(keys, 1), self.most + self.queries)
+        plan = {
             **{f"parameter.{name}": value for name, value in self.parameters(random.fold_in(keys, 2)).items()},
             "x": x,
             "noise": self.noise * random.normal(random.fold_in(keys, 3), x.shape[1]),
         }
+        if self.fewest < self.most:
+            plan["shown"] = self.fewest + random.below(random.fold_in(keys, 4), self.most - self.fewest + 1)
+        return plan
 
     def gather(self, plan: Plan) -> Task:
         """Return tasks with inputs (T, S, 1) and targets (T, S, 1)."""
         parameters = {name[10:]: value for name, value in plan.items() if name.startswith("parameter.")}
         x = plan["x"]
         y = self.evaluate(parameters, x)
-        k = self.shots
+        k = self.most
         noisy = y + plan["noise"]
         y = noisy if self.noisy_queries else torch.cat([noisy[:, :k], y[:, k:]], 1)
         x, y = x.unsqueeze(-1), y.unsqueeze(-1)
+        shown = plan.get("shown")
+        mask = None if shown is None else torch.arange(k, device=x.device) < shown.unsqueeze(1)
         return Task(
-            Examples(x[:, :k], y[:, :k], check=False),
+            Examples(x[:, :k], y[:, :k], mask, check=False),
             Examples(x[:, k:], y[:, k:], check=False),
         )
 
     def describe(self) -> dict[str, Any]:
         """Return facts about the tasks."""
-        return {**super().describe(), "shots": self.shots, "queries": self.queries, "noise": self.noise}
+        return {**super().describe(), "shots": _plain(self.shots), "queries": self.queries, "noise": self.noise}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(shots={self.shots}, queries={self.queries}, noise={self.noise})"
+
+
+def _plain(shots: Range) -> int | list[int]:
+    return shots if isinstance(shots, int) else [int(each) for each in shots]
 
 
 def _between(keys: Tensor, purpose: int, low: float, high: float) -> Tensor:

@@ -1,7 +1,8 @@
 """Baselines that do not meta-learn: what every meta-learner has to beat."""
 
+from quickstudy.learners.baselines.exact_gp import ExactGP
 from quickstudy.learners.baselines.fine_tune import BaselinePlusPlus, FineTune
 from quickstudy.learners.baselines.logistic_regression import LogisticRegressionOnFeatures
 from quickstudy.learners.baselines.nearest_neighbour import NearestNeighbour
 
-__all__ = ["BaselinePlusPlus", "FineTune", "LogisticRegressionOnFeatures", "NearestNeighbour"]
+__all__ = ["BaselinePlusPlus", "ExactGP", "FineTune", "LogisticRegressionOnFeatures", "NearestNeighbour"]

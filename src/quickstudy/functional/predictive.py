@@ -1,0 +1,94 @@
+"""Predictions that carry their uncertainty: what `predict` returns where a mean alone would not do.
+
+Both kinds are pytrees whose tensors have one row a query first, so they are batched, compared and stored as plain
+outputs are. Both have `mean`, `std` and `log_prob`; whatever reads predictions (losses, metrics, reports) asks for
+those and for nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from quickstudy.errors import InputError
+
+
+class Gaussian(NamedTuple):
+    """A normal distribution for each number, independent of the others."""
+
+    mean: Tensor
+    """(Q, ...)"""
+    std: Tensor
+    """(Q, ...)"""
+
+    def log_prob(self, targets: Tensor) -> Tensor:
+        """Return (Q,) log-densities of targets (Q, ...), summed over the numbers of a row."""
+        check_targets(self.mean, targets)
+        return normal_log_prob(targets.reshape(self.mean.shape), self.mean, self.std).flatten(1).sum(1)
+
+
+class GaussianMixture(NamedTuple):
+    """A mixture of L normal distributions of each row's numbers (say, one for each draw of a latent variable)."""
+
+    means: Tensor
+    """(Q, L, ...)"""
+    stds: Tensor
+    """(Q, L, ...)"""
+    log_weights: Tensor
+    """(Q, L), logarithms of weights that sum to one in each row"""
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean (Q, ...) of the mixture."""
+        return (self._weights() * self.means).sum(1)
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviation (Q, ...) of the mixture: the law of total variance."""
+        spread = self.means - self.mean.unsqueeze(1)
+        return (self._weights() * (self.stds.square() + spread.square())).sum(1).sqrt()
+
+    def log_prob(self, targets: Tensor) -> Tensor:
+        """Return (Q,) log-densities of targets (Q, ...) under the mixture of joint densities of a row."""
+        check_targets(self.means[:, 0], targets)
+        wanted = targets.reshape(self.means[:, 0].shape).unsqueeze(1)
+        each = normal_log_prob(wanted, self.means, self.stds).flatten(2).sum(2)
+        return torch.logsumexp(self.log_weights + each, 1)
+
+    def _weights(self) -> Tensor:
+        weights = self.log_weights.exp()
+        return weights.reshape(*weights.shape, *(1,) * (self.means.ndim - 2))
+
+
+Predictive = (Gaussian, GaussianMixture)
+"""The kinds of prediction that have `mean`, `std` and `log_prob`."""
+
+
+def normal_log_prob(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Return the log-density of each x under a normal distribution."""
+    return -0.5 * ((x - mean) / std).square() - std.log() - 0.5 * math.log(2 * math.pi)
+
+
+def kl_divergence(p: Gaussian, q: Gaussian) -> Tensor:
+    """Return () KL(p || q) in nats, summed over all numbers."""
+    ratio = (p.std / q.std).square()
+    gap = ((p.mean - q.mean) / q.std).square()
+    return 0.5 * (ratio + gap - 1 - ratio.log()).sum()
+
+
+def point(outputs: Any) -> Tensor:
+    """Return outputs themselves, or the mean (Q, ...) of predictions that carry their uncertainty."""
+    mean: Tensor = outputs.mean if isinstance(outputs, Predictive) else outputs
+    return mean
+
+
+def check_targets(outputs: Tensor, targets: Tensor) -> None:
+    """Raise InputError unless outputs and targets hold as many numbers."""
+    if outputs.numel() != targets.numel():
+        raise InputError(
+            f"outputs {tuple(outputs.shape)} do not fit targets {tuple(targets.shape)}; build the net with "
+            "as many outputs as a row has targets"
+        )

@@ -1,0 +1,70 @@
+"""The evidence lower bound of learners with a latent variable for each task (Garnelo et al. 2018, equation 9).
+
+    loss = -1/n E_{z ~ q(z | support and query)} [sum_i log p(y_i | x_i, z)] + 1/n KL(q(z | both) || q(z | support))
+
+over all n rows of support and query, with one draw of z (Kingma & Welling 2014: through a key, so that the gradient
+passes). The posterior of the targets is the teacher of the support's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+import torch.utils._pytree as pytree
+from torch import Tensor
+
+from quickstudy.core import Examples, Learner, State, Task, prediction_loss
+from quickstudy.errors import InputError
+from quickstudy.functional import random
+from quickstudy.functional.predictive import Gaussian, kl_divergence
+from quickstudy.registry import register
+
+
+@runtime_checkable
+class Latent(Protocol):
+    """A learner with a latent variable z for each task."""
+
+    def latent(self, examples: Examples) -> Gaussian:
+        """Return q(z | examples)."""
+        ...
+
+    def given(self, support: Examples, z: Tensor) -> State:
+        """Return the state of a support with draws z (L, ...)."""
+        ...
+
+    def predict(self, state: State, inputs: Any) -> Any:
+        """Predict."""
+        ...
+
+
+@register("objective", why="a bound of the likelihood of support and query")
+def elbo(learner: Learner, task: Task, key: Tensor) -> Tensor:
+    """Return minus the evidence lower bound a row.
+
+    Raises:
+        InputError: the learner has no latent variable.
+    """
+    if not isinstance(learner, Latent):
+        raise InputError(f"{type(learner).__name__} has no latent variable for the ELBO; use objective='query_loss'")
+    both = _joined(task.support, task.query)
+    posterior, prior = learner.latent(both), learner.latent(task.support)
+    noise = random.normal(key, 1, *posterior.mean.shape, dtype=posterior.mean.dtype)
+    state = learner.given(task.support, posterior.mean + posterior.std * noise)
+    rows = len(both.labels) if both.mask is None else both.mask.sum()
+    return prediction_loss(learner.predict(state, both.inputs), both) + kl_divergence(posterior, prior) / rows
+
+
+def _joined(support: Examples, query: Examples) -> Examples:
+    inputs = pytree.tree_map(lambda a, b: torch.cat([a, b]), support.inputs, query.inputs)
+    masks = None
+    if support.mask is not None or query.mask is not None:
+        masks = torch.cat(
+            [
+                torch.ones_like(each.labels[:, 0] if each.labels.ndim > 1 else each.labels, dtype=torch.bool)
+                if each.mask is None
+                else each.mask
+                for each in (support, query)
+            ]
+        )
+    return Examples(inputs, torch.cat([support.labels, query.labels]), masks, support.ways, check=False)
