@@ -15,6 +15,7 @@ from quickstudy.learners import (
     FOMAML,
     IMAML,
     MAML,
+    MANN,
     NP,
     AttentiveNP,
     BaselinePlusPlus,
@@ -26,6 +27,7 @@ from quickstudy.learners import (
     NearestNeighbour,
     ProtoMAML,
     ProtoNet,
+    RecurrentLearner,
     RelationNet,
     Reptile,
     Siamese,
@@ -50,6 +52,7 @@ CLASSIFICATION: dict[str, Build] = {
     "IMAML": lambda net, n, **o: IMAML(net(outputs=n), lr=0.1, steps=3, **o),
     "LogisticRegressionOnFeatures": lambda net, n, **o: LogisticRegressionOnFeatures(net(), classes=7, steps=20, **o),
     "MAML": lambda net, n, **o: MAML(net(outputs=n), lr=0.1, steps=2, **o),
+    "MANN": lambda net, n, **o: MANN(net(), n, hidden=5, slots=8, width=3, heads=2, **o),
     "MatchingNet": lambda net, n, **o: MatchingNet(net(), **o),
     "MatchingNet-context": lambda net, n, **o: MatchingNet(net(), full_context=True, reads=2, **o),
     "MetaSGD": lambda net, n, **o: MetaSGD(net(outputs=n), lr=0.1, steps=1, **o),
@@ -58,6 +61,8 @@ CLASSIFICATION: dict[str, Build] = {
     "ProtoMAML-first": lambda net, n, **o: ProtoMAML(net(), lr=0.05, steps=2, first_order=True, **o),
     "ProtoNet": lambda net, n, **o: ProtoNet(net(), **o),
     "ProtoNet-cosine": lambda net, n, **o: ProtoNet(net(), distance="cosine", **o),
+    "RecurrentLearner": lambda net, n, **o: RecurrentLearner(net(), n, hidden=6, **o),
+    "RecurrentLearner-gru": lambda net, n, **o: RecurrentLearner(net(), n, cell="gru", hidden=6, **o),
     "RelationNet": lambda net, n, **o: RelationNet(net(flatten=False), channels=8, hidden=4, norm="batch", **o),
     "Reptile": lambda net, n, **o: Reptile(net(outputs=n), lr=0.05, steps=3, batch=4, test_steps=3, **o),
     "Reptile-sgd": lambda net, n, **o: Reptile(
@@ -71,6 +76,7 @@ REGRESSION = {
     name: CLASSIFICATION[name]
     for name in ("ADML", "ANIL", "CAVIA", "FOMAML", "IMAML", "MAML", "MetaSGD", "Reptile", "Reptile-sgd")
 }
+REGRESSION |= {name: CLASSIFICATION[name] for name in ("MANN", "RecurrentLearner", "RecurrentLearner-gru")}
 # Learners of regression alone, which build their own nets.
 REGRESSION |= {
     "AttentiveNP": lambda net, n, **o: AttentiveNP(outputs=n, width=6, heads=2, samples=3),
