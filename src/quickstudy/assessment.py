@@ -20,7 +20,7 @@ from quickstudy.evaluation import BANK_SEED, Difference, Report, differences, ev
 from quickstudy.functional.checks import as_device
 from quickstudy.learners import NearestNeighbour
 from quickstudy.recipes import Plan, Recipe, of_run
-from quickstudy.tasks import FewShot
+from quickstudy.tasks import FewShot, Sequential
 from quickstudy.tasks.base import Bank, TaskDistribution
 
 Meter = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
@@ -177,10 +177,12 @@ class Assessment:
         return _finite(found)  # type: ignore[no-any-return]
 
 
-def seen_tasks(run: OpenedRun) -> FewShot | None:
+def seen_tasks(run: OpenedRun) -> TaskDistribution | None:
     """Return tasks like the test tasks from the meta-training classes, or None where tasks are not made of classes."""
     train, test = run.plan.train, run.test
     data = getattr(train, "data", None)
+    if isinstance(test, Sequential) and data is not None:
+        return Sequential(data, test.ways, test.presentations, seed=test.seed)
     if not isinstance(test, FewShot) or data is None:
         return None
     return FewShot(data, test.ways, test.shots, test.queries, seed=test.seed)
@@ -309,7 +311,8 @@ def open_runs(
 
 
 def _identity(tasks: TaskDistribution) -> tuple[str, ...]:
-    return (type(tasks).__name__, tasks.name, tasks.metric, tasks.fingerprint)
+    # Not their kind: the same learner may be asked for few-shot tasks or for sequences of the same classes.
+    return (tasks.name, tasks.metric, tasks.fingerprint)
 
 
 def compare_runs(

@@ -7,6 +7,7 @@ Random numbers come from a key per task, so that they too obey the law.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -102,12 +103,8 @@ def stream(learner: Learner, sequences: Any, keys: Tensor | None = None, chunk_s
         keys: (T,), for stochastic learners.
         chunk_size: at most so many tasks at once; None for all.
     """
-    if not learner.stochastic:
-        outputs: Tensor = map_tasks(lambda rows: stream_one(learner, rows), sequences, chunk_size=chunk_size)
-        return outputs
-    outputs = map_tasks(
-        lambda rows, key: stream_one(learner, rows, key), sequences, _keys(keys), chunk_size=chunk_size
-    )
+    arguments = (sequences, _keys(keys)) if learner.stochastic else (sequences,)
+    outputs: Tensor = map_tasks(functools.partial(stream_one, learner), *arguments, chunk_size=chunk_size)
     return outputs
 
 

@@ -17,6 +17,8 @@ from quickstudy.errors import CheckpointError, QuickstudyError
 from quickstudy.words import tasks_in_words
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from quickstudy.assessment import Assessment, Comparison
 
 Count = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
@@ -372,8 +374,23 @@ def _show_assessment(found: Assessment) -> None:
     if found.curve:
         shown = "  ".join(f"{step}: {value:.4f}" for step, value in enumerate(found.curve))
         parts.append(f"{report.metric} after inner steps  {shown}  (first {found.curve_tasks} tasks)")
+    if len(report.presentations):
+        parts += ["Accuracy at the 1st, 2nd, ... presentation of a class:", _presentations({run.name: report})]
     parts.append(f"Batch normalisation: {report.batch_norm}")
     show(*parts)
+
+
+def _presentations(reports: Mapping[str, Any]) -> Any:
+    """Return a table of accuracies by presentation, a column a learner."""
+    from quickstudy.console import table
+
+    curves = [report.presentation_curve for report in reports.values()]
+    columns = ["presentation", *(each for name in reports for each in (name, "+/- (95 %)"))]
+    rows = [
+        [str(number), *(f"{value:.4f}" for pair in pairs for value in pair)]
+        for number, pairs in enumerate(zip(*curves, strict=True), 1)
+    ]
+    return table(columns, rows, columns)
 
 
 def _show_comparison(found: Comparison) -> None:
@@ -388,4 +405,7 @@ def _show_comparison(found: Comparison) -> None:
         for d in found.differences
     ]
     paired = ["pair", "difference", "+/- (95 %)", "excludes zero"]
-    show(title, table(columns, rows, columns[1:3]), "Paired differences:", table(paired, pairs, paired[1:3]))
+    parts: list[Any] = [title, table(columns, rows, columns[1:3])]
+    if len(first.presentations):
+        parts += ["Accuracy at the 1st, 2nd, ... presentation of a class:", _presentations(found.reports)]
+    show(*parts, "Paired differences:", table(paired, pairs, paired[1:3]))

@@ -17,6 +17,7 @@ from quickstudy import batching
 from quickstudy.core import Examples, Learner, Output, Resumable, Task
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional import random
+from quickstudy.functional.classes import answerable, presentation
 from quickstudy.functional.predictive import Predictive, check_targets, point
 from quickstudy.tasks.base import Bank, TaskDistribution
 
@@ -46,6 +47,8 @@ class Report:
         curve: mean metric after 0, 1, ... inner steps, for gradient-based learners; else empty.
         calibration: expected calibration error (15 bins, Guo et al. 2017, equation 3), nan for regression.
         reliability: (bins, 3) confidence, accuracy and share of queries of each bin.
+        presentations: (T, P) for sequences, each task's accuracy at the 1st, 2nd, ... presentation of a class; `values`
+            and `calibration` then leave out the 1st, at which a class cannot be named.
         batch_norm: the batch normalisation policy.
         learner: its name.
         tasks: what was evaluated on (`TaskDistribution.describe`).
@@ -56,6 +59,7 @@ class Report:
     curve: tuple[float, ...] = ()
     calibration: float = math.nan
     reliability: np.ndarray[Any, Any] = field(default_factory=lambda: np.zeros((0, 3)))
+    presentations: np.ndarray[Any, Any] = field(default_factory=lambda: np.zeros((0, 0)))
     batch_norm: str = "none"
     learner: str = ""
     tasks: Mapping[str, Any] = field(default_factory=dict)
@@ -77,6 +81,11 @@ class Report:
         """Half-width of the 95 % interval of the mean."""
         return interval95(self.values)
 
+    @property
+    def presentation_curve(self) -> list[tuple[float, float]]:
+        """Mean accuracy at each presentation and the half-width of its 95 % interval; empty unless sequential."""
+        return [(float(column.mean()), interval95(column)) for column in self.presentations.T]
+
     def __str__(self) -> str:
         text = f"{self.metric} {self.mean:.3f} +/- {self.interval:.3f} (95 % interval, {len(self.values)} tasks)"
         return text if self.batch_norm == "none" else f"{text}, batch norm: {self.batch_norm}"
@@ -90,6 +99,7 @@ class Report:
             "interval": self.interval,
             "tasks": len(self.values),
             "curve": list(self.curve),
+            "presentations": [{"mean": mean, "interval": half} for mean, half in self.presentation_curve],
             "calibration": None if math.isnan(self.calibration) else self.calibration,
             "batch_norm": self.batch_norm,
             "distribution": dict(self.tasks),
@@ -156,20 +166,28 @@ def evaluate(
     modes = [(module, module.training) for module in learner.modules()]
     learner.eval()
     dtype = next((p.dtype for p in learner.parameters() if p.dtype.is_floating_point), None)
-    steps = _curve_length(learner, curve_steps)
+    steps = 0 if bank.sequential else _curve_length(learner, curve_steps)
     size = chunk or chunk_size(bank)
-    scores, curves, confidences, rights = [], [], [], []
+    scores, curves, confidences, rights, presentations = [], [], [], [], []
     try:
         # Gradients inside learners are taken by torch.func, which turns recording on for itself alone.
         with torch.no_grad():
             for start in range(0, tasks, size):
                 indices = torch.arange(start, min(start + size, tasks))
                 batch = bank.draw(indices) if dtype is None else batching.to_dtype(bank.draw(indices), dtype)
-                outputs, curve = _outputs(learner, batch, _keys(indices, seed, where), steps, measure)
-                scores.append(_score(outputs, batch.query, measure))
-                curves.append(curve)
+                keys, query = _keys(indices, seed, where), batch.query
+                if bank.sequential:
+                    few = None if batching.streams(learner) else max(1, size // batching.PREFIXES)
+                    outputs = batching.stream(learner, query, keys, few)
+                    if measure == "accuracy":
+                        presentations.append(_by_presentation(outputs, query))
+                    query = batching.map_tasks(answerable, query)
+                else:
+                    outputs, curve = _outputs(learner, batch, keys, steps, measure)
+                    curves.append(curve)
+                scores.append(_score(outputs, query, measure))
                 if measure == "accuracy":
-                    confidence, right = _confidence(outputs, batch.query)
+                    confidence, right = _confidence(outputs, query)
                     confidences.append(confidence)
                     rights.append(right)
                 if progress is not None:
@@ -186,6 +204,7 @@ def evaluate(
         curve=tuple(torch.cat(curves).double().mean(0).tolist()) if steps else (),
         calibration=calibration,
         reliability=reliability,
+        presentations=torch.cat(presentations).cpu().numpy() if presentations else np.zeros((0, 0)),
         batch_norm=learner.batch_norm,
         learner=type(learner).__name__,
         tasks=bank.describe(),
@@ -322,6 +341,15 @@ def _score(outputs: Output, query: Examples, metric: str) -> Tensor:
         rows = (means - query.labels.reshape(means.shape)).double().square()
     rows = rows.flatten(2).mean(2) if rows.ndim > 2 else rows
     return (rows * mask).sum(1) / mask.sum(1).clamp_min(1)
+
+
+def _by_presentation(outputs: Tensor, sequences: Examples) -> Tensor:
+    """Return (T, P) the accuracy of each task at the 1st, 2nd, ... presentation of a class."""
+    which, mask = batching.map_tasks(presentation, sequences), _mask(sequences)
+    right = (outputs.argmax(2) == sequences.labels) & mask
+    columns = [which == number for number in range(int(which[mask].max()) + 1)]
+    found = [(right & column).sum(1) / (mask & column).sum(1).clamp_min(1) for column in columns]
+    return torch.stack(found, 1).double()
 
 
 def _confidence(outputs: Tensor, query: Examples) -> tuple[Tensor, Tensor]:

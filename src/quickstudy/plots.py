@@ -141,6 +141,23 @@ def curve(values: Sequence[float], metric: str, own: int) -> Figure:
 
 
 @_styled
+def presentations(reports: Mapping[str, Report]) -> Figure:
+    """Return accuracy against the number of a class's presentation, with 95 % intervals, a line for each learner."""
+    figure = Figure(figsize=(6.4, 3))
+    axes: Any = figure.add_subplot()
+    for i, (name, report) in enumerate(reports.items()):
+        means, halves = zip(*report.presentation_curve, strict=True)
+        numbers = range(1, len(means) + 1)
+        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+        axes.errorbar(numbers, means, yerr=halves, color=colour, marker=marker, markersize=4, capsize=2, label=name)
+    axes.set_xticks(numbers)
+    axes.set(ylim=(0, 1.02), xlabel="presentation of a class", ylabel="accuracy")
+    if len(reports) > 1:
+        axes.legend(loc="lower right", fontsize=8)
+    return figure
+
+
+@_styled
 def reliability(table: np.ndarray[Any, Any]) -> Figure:
     """Return accuracy against confidence, and how many queries have which confidence."""
     figure = Figure(figsize=(6.4, 3))

@@ -100,6 +100,10 @@ def write_comparison(
         for k, v in ranked.items()
     ]
     body.append(page.table(columns, rows, (1, 2, 4)))
+    if len(first.presentations):
+        drawing = plots.svg(plots.presentations(ranked), "presentations", "Accuracy by presentation; as in the table.")
+        caption = "Accuracy at the 1st, 2nd, ... presentation of a class, with 95 % intervals over tasks."
+        body += [page.figure(drawing, caption), sections.presentation_table(ranked)]
     body.append('<h2 id="pairs">Paired differences</h2>')
     body.append(page.paragraph("All learners met the same tasks, so differences are taken task by task.", "soft"))
     pairs = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from quickstudy import batching, episodes, page, plots
 from quickstudy.assessment import Assessment, Meter, OpenedRun
 from quickstudy.episodes import Episodes
 from quickstudy.errors import CheckpointError
+from quickstudy.evaluation import Report
 from quickstudy.functional import random
 from quickstudy.functional.predictive import Predictive, point
 from quickstudy.registry import TABLES, fill
@@ -49,6 +50,8 @@ def titles(found: Assessment) -> list[tuple[str, str]]:
     headings = [("facts", "What, how, why, from where"), ("learning", "Learning curves")]
     if found.curve:
         headings.append(("curve", "Adaptation curve"))
+    if len(found.report.presentations):
+        headings.append(("presentations", "Accuracy as a class is presented again"))
     if classes and isinstance(test, FewShot) and test.data.inputs.ndim == 4:
         headings.append(("episodes", "Episodes"))
     if classes:
@@ -129,6 +132,27 @@ def _curve(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
     drawing = plots.svg(plots.curve(found.curve, found.report.metric, own), name, f"Adaptation curve: {alt}")
     caption = f"Mean {found.report.metric} on queries of {found.curve_tasks} new tasks as the inner loop goes on."
     return [page.figure(drawing, caption)]
+
+
+def _presentations(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
+    reports = {found.report.learner: found.report, **found.baselines}
+    curve = found.report.presentation_curve
+    alt = "; ".join(f"{number}: {mean:.3f}" for number, (mean, _) in enumerate(curve, 1))
+    drawing = plots.svg(plots.presentations(reports), name, f"Accuracy by presentation: {alt}")
+    caption = (
+        "Examples come one by one, the label one step late. Accuracy at the 1st, 2nd, ... presentation of a class, "
+        "with 95 % intervals over tasks. A class that was not shown yet gets no probability: at the 1st presentation "
+        "only the very first example can be named, by chance."
+    )
+    return [page.figure(drawing, caption), presentation_table(reports)]
+
+
+def presentation_table(reports: Mapping[str, Report]) -> str:
+    """Return accuracies by presentation as a table, a row a learner."""
+    curves = {name: report.presentation_curve for name, report in reports.items()}
+    count = len(next(iter(curves.values())))
+    rows = [[name, *(f"{mean:.3f} ± {half:.3f}" for mean, half in curve)] for name, curve in curves.items()]
+    return page.table(["presentation", *map(str, range(1, count + 1))], rows, range(1, count + 1))
 
 
 def _episodes(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
@@ -330,6 +354,7 @@ SECTIONS: dict[str, Section] = {
     "facts": _facts,
     "learning": _learning,
     "curve": _curve,
+    "presentations": _presentations,
     "episodes": _episodes,
     "functions": _functions,
     "confusion": _confusion,

@@ -31,6 +31,8 @@ def span(value: Any) -> str:
 def tasks_in_words(tasks: Mapping[str, Any]) -> str:
     """Return what `TaskDistribution.describe` gave, in words."""
     name = str(tasks.get("name", "tasks"))
+    if "presentations" in tasks:
+        return f"{name}, sequences of {span(tasks['ways'])} classes, {tasks['presentations']} presentations of each"
     if "ways" in tasks and "shots" in tasks:
         words = f"{name}, {span(tasks['ways'])}-way {span(tasks['shots'])}-shot"
     elif "shots" in tasks:
