@@ -19,8 +19,10 @@ from quickstudy.learners import (
     NP,
     AttentiveNP,
     BaselinePlusPlus,
+    CausalInContext,
     ExactGP,
     FineTune,
+    InContext,
     LogisticRegressionOnFeatures,
     MatchingNet,
     MetaSGD,
@@ -30,6 +32,7 @@ from quickstudy.learners import (
     RecurrentLearner,
     RelationNet,
     Reptile,
+    Ridge,
     Siamese,
 )
 
@@ -68,6 +71,9 @@ CLASSIFICATION: dict[str, Build] = {
     "Reptile-sgd": lambda net, n, **o: Reptile(
         net(outputs=n), lr=0.1, steps=2, batch=None, test_steps=None, optimizer="sgd", **o
     ),
+    "CausalInContext": lambda net, n, **o: CausalInContext(net(), n, 8, width=8, depth=2, heads=2, **o),
+    "InContext": lambda net, n, **o: InContext(net(), n, 8, width=8, depth=2, heads=2, **o),
+    "InContext-random": lambda net, n, **o: InContext(net(), n, 8, width=8, depth=2, heads=2, labels="random", **o),
     "Siamese": lambda net, n, **o: Siamese(net(), **o),
     "Siamese-triplet": lambda net, n, **o: Siamese(net(), objective="triplet", normalise=False, **o),
 }
@@ -76,13 +82,17 @@ REGRESSION = {
     name: CLASSIFICATION[name]
     for name in ("ADML", "ANIL", "CAVIA", "FOMAML", "IMAML", "MAML", "MetaSGD", "Reptile", "Reptile-sgd")
 }
-REGRESSION |= {name: CLASSIFICATION[name] for name in ("MANN", "RecurrentLearner", "RecurrentLearner-gru")}
+REGRESSION |= {
+    name: CLASSIFICATION[name]
+    for name in ("CausalInContext", "InContext", "MANN", "RecurrentLearner", "RecurrentLearner-gru")
+}
 # Learners of regression alone, which build their own nets.
 REGRESSION |= {
     "AttentiveNP": lambda net, n, **o: AttentiveNP(outputs=n, width=6, heads=2, samples=3),
     "CNP": lambda net, n, **o: CNP(outputs=n, width=6),
     "ExactGP": lambda net, n, **o: ExactGP(length_scales=(0.5, 1.5)),
     "NP": lambda net, n, **o: NP(outputs=n, width=6, samples=3),
+    "Ridge": lambda net, n, **o: Ridge(),
 }
 
 

@@ -6,9 +6,10 @@ from quickstudy.learners.baselines import (
     FineTune,
     LogisticRegressionOnFeatures,
     NearestNeighbour,
+    Ridge,
 )
 from quickstudy.learners.metric import MatchingNet, ProtoNet, RelationNet, Siamese
-from quickstudy.learners.model import CNP, MANN, NP, AttentiveNP, RecurrentLearner
+from quickstudy.learners.model import CNP, MANN, NP, AttentiveNP, CausalInContext, InContext, RecurrentLearner
 from quickstudy.learners.optimization import (
     ADML,
     ANIL,
@@ -34,9 +35,11 @@ __all__ = [
     "NP",
     "AttentiveNP",
     "BaselinePlusPlus",
+    "CausalInContext",
     "ExactGP",
     "FineTune",
     "GradientLearner",
+    "InContext",
     "LogisticRegressionOnFeatures",
     "MatchingNet",
     "MetaSGD",
@@ -46,5 +49,6 @@ __all__ = [
     "RecurrentLearner",
     "RelationNet",
     "Reptile",
+    "Ridge",
     "Siamese",
 ]

@@ -6,5 +6,6 @@ from quickstudy.nets.mann import MANNCell
 from quickstudy.nets.mlp import mlp
 from quickstudy.nets.recurrent import GRUCell, LSTMCell
 from quickstudy.nets.resnet12 import resnet12
+from quickstudy.nets.transformer import TransformerBlock
 
-__all__ = ["GRUCell", "LSTMCell", "MANNCell", "conv4", "fcn", "mlp", "resnet12"]
+__all__ = ["GRUCell", "LSTMCell", "MANNCell", "TransformerBlock", "conv4", "fcn", "mlp", "resnet12"]

@@ -4,6 +4,7 @@ from quickstudy.tasks.base import Bank, TaskDistribution
 from quickstudy.tasks.few_shot import FewShot
 from quickstudy.tasks.functions import FunctionTasks, Linear, MultiModal, Sinusoid
 from quickstudy.tasks.gaussian_process import GaussianProcess
+from quickstudy.tasks.linear_regression import LinearRegression
 from quickstudy.tasks.meta_dataset_tasks import MetaDataset
 from quickstudy.tasks.orders import Mixture, by_group
 from quickstudy.tasks.segmentation import Segmentation
@@ -16,6 +17,7 @@ __all__ = [
     "FunctionTasks",
     "GaussianProcess",
     "Linear",
+    "LinearRegression",
     "MetaDataset",
     "Mixture",
     "MultiModal",

@@ -4,5 +4,6 @@ from quickstudy.learners.baselines.exact_gp import ExactGP
 from quickstudy.learners.baselines.fine_tune import BaselinePlusPlus, FineTune
 from quickstudy.learners.baselines.logistic_regression import LogisticRegressionOnFeatures
 from quickstudy.learners.baselines.nearest_neighbour import NearestNeighbour
+from quickstudy.learners.baselines.ridge import Ridge
 
-__all__ = ["BaselinePlusPlus", "ExactGP", "FineTune", "LogisticRegressionOnFeatures", "NearestNeighbour"]
+__all__ = ["BaselinePlusPlus", "ExactGP", "FineTune", "LogisticRegressionOnFeatures", "NearestNeighbour", "Ridge"]

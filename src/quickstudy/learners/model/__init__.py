@@ -2,8 +2,9 @@
 
 from quickstudy.learners.model.attentive_np import AttentiveNP
 from quickstudy.learners.model.cnp import CNP
+from quickstudy.learners.model.in_context import CausalInContext, InContext
 from quickstudy.learners.model.latent_np import NP
 from quickstudy.learners.model.mann import MANN
 from quickstudy.learners.model.recurrent import RecurrentLearner
 
-__all__ = ["CNP", "MANN", "NP", "AttentiveNP", "RecurrentLearner"]
+__all__ = ["CNP", "MANN", "NP", "AttentiveNP", "CausalInContext", "InContext", "RecurrentLearner"]

@@ -1,0 +1,58 @@
+"""A transformer block whose rows attend to a context: a row to itself and others, or a query to a cached support."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from quickstudy.errors import InputError
+from quickstudy.functional.attention import attend, join_heads, split_heads
+from quickstudy.registry import register
+
+
+class Context(NamedTuple):
+    """What rows attend to."""
+
+    keys: Tensor
+    """(heads, S, width / heads)"""
+    values: Tensor
+    """(heads, S, width / heads)"""
+
+
+@register("net")
+class TransformerBlock(nn.Module):
+    """Attention and a perceptron, each after layer norm and beside a skip connection (Xiong et al. 2020, figure 1b).
+
+    Attention is written out, so that derivatives of every order pass, under vmap too.
+
+    Args:
+        width: numbers a row has, D.
+        heads: of the attention; must divide the width.
+        expansion: the perceptron's hidden layer is so many times as wide.
+
+    Raises:
+        InputError: the heads do not divide the width.
+    """
+
+    def __init__(self, width: int, heads: int = 4, expansion: int = 2) -> None:
+        super().__init__()
+        if heads < 1 or width < 1 or width % heads:
+            raise InputError(f"heads={heads} must divide width={width}")
+        self.heads = heads
+        self.before_attention, self.before_perceptron = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.to_queries, self.join = nn.Linear(width, width), nn.Linear(width, width)
+        self.to_context = nn.Linear(width, 2 * width)
+        self.up, self.down = nn.Linear(width, expansion * width), nn.Linear(expansion * width, width)
+
+    def context(self, rows: Tensor) -> Context:
+        """Return what others may attend to of rows (S, D)."""
+        keys, values = self.to_context(self.before_attention(rows)).chunk(2, -1)
+        return Context(split_heads(keys, self.heads), split_heads(values, self.heads))
+
+    def forward(self, rows: Tensor, context: Context, visible: Tensor) -> Tensor:
+        """Return rows (R, D) after attending to a context of S rows, where visible (R, S) or (S,) allows it."""
+        queries = split_heads(self.to_queries(self.before_attention(rows)), self.heads)
+        rows = rows + self.join(join_heads(attend(queries, context.keys, context.values, visible)))
+        return rows + self.down(F.gelu(self.up(self.before_perceptron(rows))))  # type: ignore[no-any-return]
