@@ -12,6 +12,7 @@ from quickstudy.learners import (
     ANIL,
     CAVIA,
     CNP,
+    DNC,
     FOMAML,
     IMAML,
     MAML,
@@ -49,6 +50,7 @@ CLASSIFICATION: dict[str, Build] = {
     "ANIL": lambda net, n, **o: ANIL(net(outputs=n), lr=0.1, steps=2, **o),
     "BaselinePlusPlus": lambda net, n, **o: BaselinePlusPlus(net(), classes=7, steps=3, **o),
     "CAVIA": lambda net, n, **o: CAVIA(net(outputs=n, context=3), lr=0.5, steps=2, **o),
+    "DNC": lambda net, n, **o: DNC(net(), n, hidden=5, slots=6, width=3, read_heads=2, **o),
     "FOMAML": lambda net, n, **o: FOMAML(net(outputs=n), lr=0.1, steps=2, **o),
     "FineTune": lambda net, n, **o: FineTune(net(), classes=7, steps=3, **o),
     "FineTune-all": lambda net, n, **o: FineTune(net(), classes=7, steps=2, adapts="all", optimizer="sgd", **o),
@@ -84,7 +86,7 @@ REGRESSION = {
 }
 REGRESSION |= {
     name: CLASSIFICATION[name]
-    for name in ("CausalInContext", "InContext", "MANN", "RecurrentLearner", "RecurrentLearner-gru")
+    for name in ("CausalInContext", "InContext", "DNC", "MANN", "RecurrentLearner", "RecurrentLearner-gru")
 }
 # Learners of regression alone, which build their own nets.
 REGRESSION |= {

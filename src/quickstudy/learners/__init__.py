@@ -9,7 +9,7 @@ from quickstudy.learners.baselines import (
     Ridge,
 )
 from quickstudy.learners.metric import MatchingNet, ProtoNet, RelationNet, Siamese
-from quickstudy.learners.model import CNP, MANN, NP, AttentiveNP, CausalInContext, InContext, RecurrentLearner
+from quickstudy.learners.model import CNP, DNC, MANN, NP, AttentiveNP, CausalInContext, InContext, RecurrentLearner
 from quickstudy.learners.optimization import (
     ADML,
     ANIL,
@@ -28,6 +28,7 @@ __all__ = [
     "ANIL",
     "CAVIA",
     "CNP",
+    "DNC",
     "FOMAML",
     "IMAML",
     "MAML",

@@ -1,11 +1,24 @@
 """Backbones. Any `torch.nn.Module` that takes (rows, ...) is a net; these are the usual ones."""
 
 from quickstudy.nets.conv4 import conv4
+from quickstudy.nets.dnc import DNCCell
 from quickstudy.nets.fcn import fcn
 from quickstudy.nets.mann import MANNCell
 from quickstudy.nets.mlp import mlp
+from quickstudy.nets.ntm import NTMCell
 from quickstudy.nets.recurrent import GRUCell, LSTMCell
 from quickstudy.nets.resnet12 import resnet12
 from quickstudy.nets.transformer import TransformerBlock
 
-__all__ = ["GRUCell", "LSTMCell", "MANNCell", "TransformerBlock", "conv4", "fcn", "mlp", "resnet12"]
+__all__ = [
+    "DNCCell",
+    "GRUCell",
+    "LSTMCell",
+    "MANNCell",
+    "NTMCell",
+    "TransformerBlock",
+    "conv4",
+    "fcn",
+    "mlp",
+    "resnet12",
+]

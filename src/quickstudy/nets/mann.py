@@ -26,6 +26,10 @@ from quickstudy.nets.recurrent import LSTMCell
 from quickstudy.registry import register
 
 
+STRENGTH = 10.0
+"""Key strength before training."""
+
+
 class MANNState(NamedTuple):
     """State of B rows."""
 
@@ -63,6 +67,9 @@ class MANNCell(nn.Module):
         self.controller = LSTMCell(inputs + heads * width, hidden)
         self.interface = nn.Linear(hidden, heads * (width + 2))
         self.outputs = hidden + heads * width
+        with torch.no_grad():
+            # Sharp from the start: a strength near one spreads a read over all slots, and nothing is learned of keys.
+            self.interface.bias.view(heads, width + 2)[:, -2] = STRENGTH
 
     def start(self, rows: int) -> MANNState:
         """Return an empty memory."""

@@ -2,9 +2,10 @@
 
 from quickstudy.learners.model.attentive_np import AttentiveNP
 from quickstudy.learners.model.cnp import CNP
+from quickstudy.learners.model.dnc import DNC
 from quickstudy.learners.model.in_context import CausalInContext, InContext
 from quickstudy.learners.model.latent_np import NP
 from quickstudy.learners.model.mann import MANN
 from quickstudy.learners.model.recurrent import RecurrentLearner
 
-__all__ = ["CNP", "MANN", "NP", "AttentiveNP", "CausalInContext", "InContext", "RecurrentLearner"]
+__all__ = ["CNP", "DNC", "MANN", "NP", "AttentiveNP", "CausalInContext", "InContext", "RecurrentLearner"]

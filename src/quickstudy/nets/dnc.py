@@ -1,0 +1,108 @@
+"""The differentiable neural computer's memory: Graves et al. 2016, "Hybrid computing using a neural network with
+dynamic external memory", methods.
+
+A controller LSTM reads the input and what was read last. One write head chooses between free slots (allocation a, by
+usage u) and slots alike to its key (content c^w); R read heads choose between slots alike to their keys, and those
+written right after or right before the slots they read last (temporal links L):
+
+    w^w = g^w (g^a a + (1 - g^a) c^w),   M <- M (1 - w^w e^T) + w^w v^T
+    w^r = pi_1 L^T w^r_{t-1} + pi_2 c^r + pi_3 L w^r_{t-1},   r = M^T w^r
+
+The equations of u, a and L stand in `functional.addressing`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from quickstudy.functional.addressing import allocation, content_weights, linked, used
+from quickstudy.nets.recurrent import LSTMCell
+from quickstudy.registry import register
+
+
+class DNCState(NamedTuple):
+    """State of B rows."""
+
+    memory: Tensor
+    """(B, M, W)"""
+    usage: Tensor
+    """(B, M)"""
+    links: Tensor
+    """(B, M, M)"""
+    precedence: Tensor
+    """(B, M)"""
+    write_weights: Tensor
+    """(B, M)"""
+    read_weights: Tensor
+    """(B, R, M)"""
+    reads: Tensor
+    """(B, R * W) what was read last"""
+    controller: tuple[Tensor, Tensor]
+
+
+@register("net")
+class DNCCell(nn.Module):
+    """A controller LSTM with an external memory that knows what is free and what was written after what.
+
+    Args:
+        inputs: size D of an input.
+        hidden: width of the controller.
+        slots: memory slots M.
+        width: numbers W of a slot.
+        read_heads: heads R that read.
+    """
+
+    def __init__(self, inputs: int, hidden: int = 100, slots: int = 32, width: int = 20, read_heads: int = 2) -> None:
+        super().__init__()
+        self.slots, self.width, self.read_heads = slots, width, read_heads
+        self.controller = LSTMCell(inputs + read_heads * width, hidden)
+        # Of a read head: key, strength, free gate, three modes. Of the write head: key, erase, value, strength, gates.
+        self.reading = nn.Linear(hidden, read_heads * (width + 5))
+        self.writing = nn.Linear(hidden, 3 * width + 3)
+        self.outputs = hidden + read_heads * width
+
+    def start(self, rows: int) -> DNCState:
+        """Return an empty memory."""
+        like = self.writing.bias
+        return DNCState(
+            memory=like.new_zeros(rows, self.slots, self.width),
+            usage=like.new_zeros(rows, self.slots),
+            links=like.new_zeros(rows, self.slots, self.slots),
+            precedence=like.new_zeros(rows, self.slots),
+            write_weights=like.new_zeros(rows, self.slots),
+            read_weights=like.new_zeros(rows, self.read_heads, self.slots),
+            reads=like.new_zeros(rows, self.read_heads * self.width),
+            controller=self.controller.start(rows),
+        )
+
+    def forward(self, inputs: Tensor, state: DNCState) -> tuple[Tensor, DNCState]:
+        """Make one step: inputs (B, D) -> the controller's output with what was read (B, outputs), and the state."""
+        h, controller = self.controller(torch.cat([inputs, state.reads], -1), state.controller)
+        each = self.reading(h).unflatten(-1, (self.read_heads, -1))
+        keys, strengths, free, modes = each.split([self.width, 1, 1, 3], -1)
+        key, erase, value, rest = self.writing(h).split([self.width, self.width, self.width, 3], -1)
+        strength, allocation_gate, write_gate = rest.split(1, -1)
+
+        usage = used(state.usage, state.write_weights, state.read_weights, torch.sigmoid(free).squeeze(-1))
+        alike = content_weights(state.memory, key.unsqueeze(-2), _oneplus(strength)).squeeze(-2)
+        gate = torch.sigmoid(allocation_gate)
+        write = torch.sigmoid(write_gate) * (gate * allocation(usage) + (1 - gate) * alike)
+        column = write.unsqueeze(-1)
+        memory = state.memory * (1 - column * torch.sigmoid(erase).unsqueeze(-2)) + column * value.unsqueeze(-2)
+
+        links, precedence = linked(state.links, state.precedence, write)
+        content = content_weights(memory, keys, _oneplus(strengths).squeeze(-1))
+        # L[i, j]: i was written right after j. So L w goes on from where w points, and L^T w goes back.
+        ahead, back = state.read_weights @ links.mT, state.read_weights @ links
+        modes = torch.softmax(modes, -1)
+        read = modes[..., :1] * back + modes[..., 1:2] * content + modes[..., 2:] * ahead
+        reads = (read @ memory).flatten(-2)
+        return torch.cat([h, reads], -1), DNCState(memory, usage, links, precedence, write, read, reads, controller)
+
+
+def _oneplus(x: Tensor) -> Tensor:
+    return 1 + F.softplus(x)

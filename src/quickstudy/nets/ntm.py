@@ -1,0 +1,96 @@
+"""The Neural Turing machine's memory: Graves, Wayne & Danihelka 2014, "Neural Turing Machines", section 3.
+
+A controller LSTM reads the input and what was read last; each head gives a key, a strength, a gate, shifts and a
+sharpness, and its weights over the M slots are (equations 5-9)
+
+    w^c = softmax(strength * cosine(key, M)),   w^g = g w^c + (1 - g) w_{t-1}
+    w'(i) = sum_j w^g(i - j) s(j),              w = w'^gamma / sum w'^gamma
+
+A write head erases and adds (equations 3 and 4), M(i) <- M(i) (1 - w(i) e) + w(i) a; then the read heads read
+r = sum_i w(i) M(i). Before the first step each head points at slot 0.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from quickstudy.functional.addressing import content_weights, interpolated, sharpened, shifted
+from quickstudy.nets.recurrent import LSTMCell
+from quickstudy.registry import register
+
+
+class NTMState(NamedTuple):
+    """State of B rows; H heads in all, those that read first."""
+
+    memory: Tensor
+    """(B, M, W)"""
+    weights: Tensor
+    """(B, H, M)"""
+    reads: Tensor
+    """(B, R * W) what was read last"""
+    controller: tuple[Tensor, Tensor]
+
+
+@register("net")
+class NTMCell(nn.Module):
+    """A controller LSTM with an external memory, addressed by content and by moving along it.
+
+    Args:
+        inputs: size D of an input.
+        hidden: width of the controller.
+        slots: memory slots M.
+        width: numbers W of a slot.
+        read_heads: heads R that read.
+        write_heads: heads that write.
+        reach: a head moves by at most so many slots a step.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: int = 100,
+        slots: int = 128,
+        width: int = 20,
+        read_heads: int = 1,
+        write_heads: int = 1,
+        reach: int = 1,
+    ) -> None:
+        super().__init__()
+        self.slots, self.width, self.reach = slots, width, reach
+        self.read_heads, self.write_heads = read_heads, write_heads
+        self.controller = LSTMCell(inputs + read_heads * width, hidden)
+        # Of each head: key, strength, gate, sharpness, shifts.
+        self.addresses = nn.Linear(hidden, (read_heads + write_heads) * (width + 3 + 2 * reach + 1))
+        self.writes = nn.Linear(hidden, write_heads * 2 * width)
+        self.outputs = hidden + read_heads * width
+
+    def start(self, rows: int) -> NTMState:
+        """Return an empty memory, with all heads at slot 0."""
+        like = self.addresses.bias
+        weights = like.new_zeros(rows, self.read_heads + self.write_heads, self.slots - 1)
+        return NTMState(
+            # Nearly empty, as content addressing needs a direction.
+            memory=like.new_full((rows, self.slots, self.width), 1e-6),
+            weights=F.pad(weights, (1, 0), value=1.0),
+            reads=like.new_zeros(rows, self.read_heads * self.width),
+            controller=self.controller.start(rows),
+        )
+
+    def forward(self, inputs: Tensor, state: NTMState) -> tuple[Tensor, NTMState]:
+        """Make one step: inputs (B, D) -> the controller's output with what was read (B, outputs), and the state."""
+        h, controller = self.controller(torch.cat([inputs, state.reads], -1), state.controller)
+        each = self.addresses(h).unflatten(-1, (self.read_heads + self.write_heads, -1))
+        key, rest = each.split([self.width, 3 + 2 * self.reach + 1], -1)
+        content = content_weights(state.memory, torch.tanh(key), F.softplus(rest[..., 0]))
+        weights = interpolated(content, state.weights, torch.sigmoid(rest[..., 1]))
+        weights = sharpened(shifted(weights, torch.softmax(rest[..., 3:], -1)), 1 + F.softplus(rest[..., 2]))
+        read, write = weights.split([self.read_heads, self.write_heads], -2)
+        erase, add = self.writes(h).unflatten(-1, (self.write_heads, 2 * self.width)).chunk(2, -1)
+        kept = (1 - write.unsqueeze(-1) * torch.sigmoid(erase).unsqueeze(-2)).prod(-3)
+        memory = state.memory * kept + write.mT @ torch.tanh(add)
+        reads = (read @ memory).flatten(-2)
+        return torch.cat([h, reads], -1), NTMState(memory, weights, reads, controller)
