@@ -25,7 +25,6 @@ from quickstudy.functional.addressing import content_weights, least_used
 from quickstudy.nets.recurrent import LSTMCell
 from quickstudy.registry import register
 
-
 STRENGTH = 10.0
 """Key strength before training."""
 

@@ -84,11 +84,11 @@ class NTMCell(nn.Module):
         """Make one step: inputs (B, D) -> the controller's output with what was read (B, outputs), and the state."""
         h, controller = self.controller(torch.cat([inputs, state.reads], -1), state.controller)
         each = self.addresses(h).unflatten(-1, (self.read_heads + self.write_heads, -1))
-        key, rest = each.split([self.width, 3 + 2 * self.reach + 1], -1)
+        key, rest = each[..., : self.width], each[..., self.width :]
         content = content_weights(state.memory, torch.tanh(key), F.softplus(rest[..., 0]))
         weights = interpolated(content, state.weights, torch.sigmoid(rest[..., 1]))
         weights = sharpened(shifted(weights, torch.softmax(rest[..., 3:], -1)), 1 + F.softplus(rest[..., 2]))
-        read, write = weights.split([self.read_heads, self.write_heads], -2)
+        read, write = weights[..., : self.read_heads, :], weights[..., self.read_heads :, :]
         erase, add = self.writes(h).unflatten(-1, (self.write_heads, 2 * self.width)).chunk(2, -1)
         kept = (1 - write.unsqueeze(-1) * torch.sigmoid(erase).unsqueeze(-2)).prod(-3)
         memory = state.memory * kept + write.mT @ torch.tanh(add)
