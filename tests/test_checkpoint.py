@@ -248,13 +248,6 @@ def test_files_are_for_whom_the_umask_lets_in(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "a.json").stat().st_mode) == 0o640
 
 
-def test_random_state_round_trip() -> None:
-    state = ckpt.random_state()
-    expected = torch.rand(3)
-    ckpt.restore_random_state(state)
-    assert torch.equal(torch.rand(3), expected)
-
-
 def test_equal_content_is_equal_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         ckpt.save_checkpoint(tmp_path / name, {"x": torch.arange(3), "y": {"z": torch.ones(2)}, "n": 1})

@@ -19,6 +19,7 @@ from quickstudy.errors import CheckpointError, InputError
 from quickstudy.evaluation import BANK_SEED, Difference, Report, differences, evaluate
 from quickstudy.functional.checks import as_device
 from quickstudy.learners import NearestNeighbour
+from quickstudy.ranks import ALONE, Ranks
 from quickstudy.recipes import Plan, Recipe, of_run
 from quickstudy.tasks import FewShot, Sequential
 from quickstudy.tasks.base import Bank, TaskDistribution
@@ -198,6 +199,7 @@ def assess(
     curve_steps: int | None = None,
     report: Report | None = None,
     gap_tasks: int = 600,
+    ranks: Ranks = ALONE,
 ) -> Assessment:
     """Evaluate a run on new classes, beside baselines.
 
@@ -211,11 +213,12 @@ def assess(
         curve_steps: length of the adaptation curve; None is the learner's own number of steps.
         report: the run's report on this bank where it is known already.
         gap_tasks: at most so many tasks of training classes.
+        ranks: processes that share the tasks out.
     """
     bank = _bank(run, tasks, seed)
     if report is None:
         with meter(f"{run.name}: new classes" if bank.classes else f"{run.name}: new tasks") as tick:
-            report = evaluate(run.learner, bank, tasks, seed=seed, curve_steps=0, progress=tick)
+            report = evaluate(run.learner, bank, tasks, seed=seed, curve_steps=0, progress=tick, ranks=ranks)
     curve: tuple[float, ...] = ()
     few = 0
     if isinstance(run.learner, Resumable) and run.learner.inner_steps:
@@ -224,14 +227,16 @@ def assess(
             length = run.learner.inner_steps if curve_steps is None else curve_steps
             small = bank.metric in ("mse", "log_likelihood")
             few = tasks if small else min(tasks, max(20, CURVE_TASKS * 5 // (length + 5)))
-            curve = evaluate(run.learner, bank, few, seed=seed, curve_steps=curve_steps, progress=tick).curve
+            found = evaluate(run.learner, bank, few, seed=seed, curve_steps=curve_steps, progress=tick, ranks=ranks)
+            curve = found.curve
     if baselines is None:
-        baselines = baseline_reports(bank, seed, meter)
+        baselines = baseline_reports(bank, seed, meter, ranks)
     seen = None
     training_tasks = seen_tasks(run) if gap else None
     if training_tasks is not None:
         with meter(f"{run.name}: training classes") as tick:
-            seen = evaluate(run.learner, training_tasks, min(tasks, gap_tasks), seed=seed, curve_steps=0, progress=tick)
+            few_seen = min(tasks, gap_tasks)
+            seen = evaluate(run.learner, training_tasks, few_seen, seed=seed, curve_steps=0, progress=tick, ranks=ranks)
     versus = [differences({run.name: report, name: other})[0] for name, other in baselines.items()]
     return Assessment(run, report, curve, few, baselines, versus, seen, seed)
 
@@ -242,12 +247,14 @@ def _bank(run: OpenedRun, tasks: int, seed: int) -> Bank:
     return run.test.bank(tasks, seed)
 
 
-def baseline_reports(bank: Bank, seed: int = BANK_SEED, meter: Meter = silent) -> dict[str, Report]:
+def baseline_reports(
+    bank: Bank, seed: int = BANK_SEED, meter: Meter = silent, ranks: Ranks = ALONE
+) -> dict[str, Report]:
     """Return the reports of learners that learn nothing across tasks; none for regression."""
     if bank.metric != "accuracy":
         return {}
     with meter(BASELINE) as tick:
-        return {BASELINE: evaluate(NearestNeighbour(), bank, len(bank), seed=seed, progress=tick)}
+        return {BASELINE: evaluate(NearestNeighbour(), bank, len(bank), seed=seed, progress=tick, ranks=ranks)}
 
 
 @dataclass(frozen=True)

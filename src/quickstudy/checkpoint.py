@@ -20,7 +20,6 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -211,15 +210,3 @@ def load(run_dir: str | os.PathLike[str], learner: Learner | None = None, checkp
         raise CheckpointError(f"{path} holds no learner")
     load_weights(learner, content["learner"], path)
     return learner.eval()
-
-
-def random_state() -> dict[str, Any]:
-    """Return the state of torch's global generators, which dropout in a user's net draws from."""
-    return {"cpu": torch.get_rng_state(), "cuda": list(torch.cuda.get_rng_state_all())}
-
-
-def restore_random_state(state: dict[str, Any]) -> None:
-    """Undo `random_state`."""
-    torch.set_rng_state(state["cpu"])
-    if state["cuda"] and torch.cuda.device_count() == len(state["cuda"]):
-        torch.cuda.set_rng_state_all(state["cuda"])

@@ -15,7 +15,8 @@ import tyro
 from tyro.conf import arg
 
 from quickstudy.commands import COMMANDS, Train, UsageError
-from quickstudy.errors import QuickstudyError, unknown_name
+from quickstudy.errors import NonFiniteError, QuickstudyError, unknown_name
+from quickstudy.launch import launch
 
 EPILOGUE = """\
 exit codes:
@@ -44,12 +45,13 @@ def main(args: Sequence[str] | None = None) -> int:
     except QuickstudyError as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        _complain(error)
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
         if debug:
             raise
-        print("interrupted", file=sys.stderr)
+        if launch().first:
+            print("interrupted", file=sys.stderr)
         return 130
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else int(error.code is not None)
@@ -61,6 +63,14 @@ def main(args: Sequence[str] | None = None) -> int:
     finally:
         if old is not None:
             signal.signal(signal.SIGTERM, old)
+
+
+def _complain(error: QuickstudyError) -> None:
+    """Print an error; one that all of several processes have, once."""
+    started = launch()
+    if started.first or not isinstance(error, (NonFiniteError, UsageError)):
+        where = f" (process {started.rank} of {started.size})" if started.size > 1 else ""
+        print(f"error{where}: {error}", file=sys.stderr)
 
 
 def _run(args: list[str]) -> int:

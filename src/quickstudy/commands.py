@@ -92,10 +92,15 @@ class Evaluate:
         from quickstudy.assessment import assess, open_run
         from quickstudy.checkpoint import write_json
         from quickstudy.console import counting, show
+        from quickstudy.training import join
 
+        ranks = join(self.device)
         changes = {"ways": self.ways, "shots": self.shots, "queries": self.queries}
-        run = open_run(self.run, self.checkpoint, self.device, **changes)
-        found = assess(run, self.tasks, self.seed, self.gap, meter=counting)
+        device = self.device if ranks.size == 1 else str(ranks.device)
+        run = open_run(self.run, self.checkpoint, device, **changes)
+        found = assess(run, self.tasks, self.seed, self.gap, meter=counting, ranks=ranks)
+        if not ranks.first:
+            return 0
         # Shown first: a folder that cannot be written to costs no figure.
         if self.json != Path("-"):
             _show_assessment(found)

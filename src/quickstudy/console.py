@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 from rich.text import Text
 
+from quickstudy.launch import launch
 from quickstudy.progress import LINE_SECONDS
 
 Tick = Callable[[int, int], None]
@@ -40,9 +40,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequen
 def show(*parts: Table | str) -> None:
     """Print tables and lines on standard output. In a pipe a table is as wide as need be, so that nothing is cut.
 
-    Where torchrun started several processes, only the first speaks.
+    Where there are several processes, only the first speaks.
     """
-    if os.environ.get("RANK", "0") != "0":
+    if not launch().first:
         return
     if not sys.stdout.isatty():
         sys.stdout.write(plain(*parts))
@@ -63,14 +63,15 @@ def plain(*parts: Table | str) -> str:
 
 
 def say(text: str) -> None:
-    """Print a remark on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """Print a remark on standard error; where there are several processes, only the first does."""
+    if launch().first:
+        print(text, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def counting(label: str) -> Iterator[Tick]:
     """Yield a function (done, total) that shows progress: a bar in a terminal, a line now and then elsewhere."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and launch().first:
         columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
         with RichProgress(*columns, console=Console(stderr=True), transient=True) as rich:
             bar = rich.add_task(label, total=None)

@@ -34,6 +34,10 @@ class NonFiniteError(QuickstudyError, ArithmeticError):
     """A loss or a meta-gradient became NaN or infinite; the tasks that caused it were saved to a file."""
 
 
+class RanksError(QuickstudyError, RuntimeError):
+    """The processes of a run cannot work together: one is gone, or they do not see the same folder."""
+
+
 class UnsupportedLayerError(QuickstudyError, RuntimeError):
     """A layer of the user's net cannot be batched over tasks or differentiated twice; the message names the layer."""
 

@@ -19,6 +19,7 @@ from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional import random
 from quickstudy.functional.classes import answerable, presentation
 from quickstudy.functional.predictive import Predictive, check_targets, point
+from quickstudy.ranks import ALONE, Ranks
 from quickstudy.tasks.base import Bank, TaskDistribution
 
 BANK_SEED = 2024
@@ -135,6 +136,7 @@ def evaluate(
     curve_steps: int | None = None,
     progress: Progress | None = None,
     metric: str | None = None,
+    ranks: Ranks = ALONE,
 ) -> Report:
     """Evaluate a learner on a fixed bank of tasks.
 
@@ -147,8 +149,11 @@ def evaluate(
         seed: the bank's seed.
         device: where to compute; None is where the learner is.
         curve_steps: length of the adaptation curve of gradient-based learners; None is the learner's own steps, 0 none.
-        progress: called with (tasks done, tasks).
+        progress: called with (tasks done, tasks), both of this process.
         metric: one of `METRICS`; None is the distribution's own.
+        ranks: processes that share the tasks out; each gets the report of all. Chunks are the same as one process's,
+            and so is every number, unless there are fewer chunks than processes: then chunks are smaller, which rounds
+            differently.
 
     Raises:
         InputError: no task, an unknown metric, or a log-likelihood asked of predictions that are points.
@@ -167,12 +172,15 @@ def evaluate(
     learner.eval()
     dtype = next((p.dtype for p in learner.parameters() if p.dtype.is_floating_point), None)
     steps = 0 if bank.sequential else _curve_length(learner, curve_steps)
-    size = chunk or chunk_size(bank)
+    size = min(chunk or chunk_size(bank), math.ceil(tasks / ranks.size))
+    starts = range(0, tasks, size)
+    # Whole chunks, in order: those of all processes end to end are those of one.
+    own = starts[ranks.rank * len(starts) // ranks.size : (ranks.rank + 1) * len(starts) // ranks.size]
     scores, curves, confidences, rights, presentations = [], [], [], [], []
     try:
         # Gradients inside learners are taken by torch.func, which turns recording on for itself alone.
         with torch.no_grad():
-            for start in range(0, tasks, size):
+            for start in own:
                 indices = torch.arange(start, min(start + size, tasks))
                 batch = bank.draw(indices) if dtype is None else batching.to_dtype(bank.draw(indices), dtype)
                 keys, query = _keys(indices, seed, where), batch.query
@@ -191,20 +199,22 @@ def evaluate(
                     confidences.append(confidence)
                     rights.append(right)
                 if progress is not None:
-                    progress(min(start + size, tasks), tasks)
+                    progress(min(start + size, tasks) - own.start, min(own.stop, tasks) - own.start)
     finally:
         for module, training in modes:
             module.training = training
-    calibration, reliability = math.nan, np.zeros((0, 3))
-    if confidences:
-        calibration, reliability = calibration_error(torch.cat(confidences), torch.cat(rights))
+    calibration, reliability, shown = math.nan, np.zeros((0, 3)), np.zeros((0, 0))
+    if measure == "accuracy":
+        calibration, reliability = calibration_error(_of_all(confidences, 1, ranks), _of_all(rights, 1, ranks) > 0)
+        if bank.sequential:
+            shown = _of_all(presentations, 2, ranks).numpy()
     return Report(
         metric=measure,
-        values=torch.cat(scores).double().cpu().numpy(),
-        curve=tuple(torch.cat(curves).double().mean(0).tolist()) if steps else (),
+        values=_of_all(scores, 1, ranks).numpy(),
+        curve=tuple(_of_all(curves, 2, ranks).mean(0).tolist()) if steps else (),
         calibration=calibration,
         reliability=reliability,
-        presentations=torch.cat(presentations).cpu().numpy() if presentations else np.zeros((0, 0)),
+        presentations=shown,
         batch_norm=learner.batch_norm,
         learner=type(learner).__name__,
         tasks=bank.describe(),
@@ -275,6 +285,11 @@ def chunk_size(distribution: TaskDistribution) -> int:
     """Return how many tasks are computed at once, by the size of one."""
     leaves = [leaf for leaf in pytree.tree_leaves(distribution.batch(0, 1)) if isinstance(leaf, Tensor)]
     return max(1, CHUNK_ELEMENTS // max(1, sum(leaf.numel() for leaf in leaves)))
+
+
+def _of_all(parts: list[Tensor], dimensions: int, ranks: Ranks) -> Tensor:
+    """Return the rows of all processes as float64 on the CPU; this process may have none."""
+    return ranks.gather(torch.cat(parts).double() if parts else torch.zeros((0,) * dimensions).double()).cpu()
 
 
 def _device_of(learner: Learner) -> torch.device:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import ctypes
+import hashlib
 import io
 import json
 import math
@@ -12,7 +13,7 @@ import platform
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -22,12 +23,13 @@ from quickstudy import batching
 from quickstudy import checkpoint as ckpt
 from quickstudy.batching import Objective, TaskLosses
 from quickstudy.core import Learner, Task
-from quickstudy.errors import CheckpointError, InputError, NonFiniteError
+from quickstudy.errors import CheckpointError, InputError, NonFiniteError, RanksError
 from quickstudy.evaluation import LOWER_IS_BETTER, chunk_size, evaluate
 from quickstudy.functional import random
 from quickstudy.interruption import deferred_signals, end_by
 from quickstudy.outer.base import Outer
 from quickstudy.progress import Progress, open_progress
+from quickstudy.ranks import ALONE, Ranks
 from quickstudy.tasks.base import TaskDistribution
 
 CHECKPOINT_SECONDS = 30.0
@@ -68,7 +70,11 @@ def keep_pages() -> None:
 
 @dataclass
 class Trainer:
-    """One run: its parts, its progress, and how it is saved."""
+    """One run: its parts, its progress, and how it is saved.
+
+    Where several processes train together, all have the same weights and decide alike, since whatever they decide by
+    (losses, gradients, validation, signals) is exchanged first. Only the first one prints and writes.
+    """
 
     learner: Learner
     tasks: TaskDistribution
@@ -94,14 +100,16 @@ class Trainer:
     history: list[dict[str, float]] = field(default_factory=list)
     best_weights: dict[str, Tensor] | None = None
     drawn: Task | None = None
+    ranks: Ranks = ALONE
 
     def prepare(self, facts: dict[str, Any], settings: dict[str, Any], resume: bool) -> None:
         """Place everything on the device, then restore an interrupted run or describe a new one."""
-        torch.manual_seed(self.seed)
         if self.fabric.device.type == "cpu":
             keep_pages()
         self.fabric.launch()
-        self.fabric.setup_module(self.learner)  # moves and converts in place; its wrapper is not needed
+        self.ranks = Ranks.of(self.fabric)
+        # Moves and converts in place, and gives every process the first one's weights; its wrapper is not needed.
+        self.fabric.setup_module(self.learner)
         self.learner.train()
         self.tasks.to(self.fabric.device)
         parameters = [p for p in self.learner.parameters() if p.requires_grad]
@@ -111,29 +119,42 @@ class Trainer:
         self.optimizer = self.outer.optimizer(parameters)
         if self.chunk is None:
             self.chunk = chunk_size(self.tasks)
-        # Small tasks are drawn for many steps at once: drawing costs about as much for one as for a hundred.
-        self.ahead = max(1, min(100, chunk_size(self.tasks) // self.meta_batch))
         self.losses = TaskLosses(self.objective, self.chunk, self.compile)
         self.writer: Any = None
-        if self.folder is None:
-            return
-        if self.folder.exists() and not self.folder.is_dir():
-            raise CheckpointError(f"run_dir {self.folder} is a file; choose a folder")
-        last = self.folder / ckpt.LAST
-        if self.fabric.global_rank == 0:
-            ckpt.remove_unfinished(self.folder)
-        if resume and last.exists():
+        if self.folder is not None:
+            self._open(self.folder, facts, settings, resume)
+        # Small tasks are drawn for many steps at once: drawing costs about as much for one as for a hundred.
+        self.ahead = max(1, min(100, chunk_size(self.tasks) // self.meta_batch))
+
+    def _open(self, folder: Path, facts: dict[str, Any], settings: dict[str, Any], resume: bool) -> None:
+        """Restore the run of a folder, or describe a new one there."""
+        if folder.exists() and not folder.is_dir():
+            raise CheckpointError(f"run_dir {folder} is a file; choose a folder")
+        if self.ranks.first:
+            ckpt.remove_unfinished(folder)
+        last = folder / ckpt.LAST
+        if self._seen_by_all(last, resume):
             self._check_same(facts)
             self._restore(ckpt.load_checkpoint(last))
-            if self.step < self.steps and self.fabric.global_rank == 0:
+            if self.step < self.steps and self.ranks.first:
                 self._describe_again(settings)
-        elif self.fabric.global_rank == 0:
+        elif self.ranks.first:
             for name in (ckpt.LAST, ckpt.BEST):
                 with contextlib.suppress(FileNotFoundError):
-                    (self.folder / name).unlink()
+                    (folder / name).unlink()
             self._describe(facts, settings)
-        if self.tensorboard and self.fabric.global_rank == 0:
-            self.writer = _summary_writer(self.folder, self.step)
+        if self.tensorboard and self.ranks.first:
+            self.writer = _summary_writer(folder, self.step)
+
+    def _seen_by_all(self, last: Path, resume: bool) -> bool:
+        """Return whether there is a run to resume; all processes get the same answer, or an error."""
+        seen = self.ranks.gather(torch.tensor([resume and last.exists()])).tolist()
+        if any(seen) and not all(seen):
+            raise RanksError(
+                f"{last} exists for process {seen.index(True)} but not for process {seen.index(False)}; run_dir must "
+                "be a folder that all machines share"
+            )
+        return bool(seen[0])
 
     def _describe(self, facts: dict[str, Any], settings: dict[str, Any]) -> None:
         assert self.folder is not None
@@ -144,7 +165,8 @@ class Trainer:
             "device": str(self.fabric.device),
             "threads": torch.get_num_threads(),
         }
-        run = {"format": ckpt.VERSION, "version": _version(), **facts, "steps": self.steps, "settings": settings}
+        run = {"format": ckpt.VERSION, "version": _version(), **facts, "ranks": self.ranks.size}
+        run |= {"steps": self.steps, "settings": settings}
         ckpt.write_json(
             self.folder / ckpt.RUN, {**run, "batch_norm": self.learner.batch_norm, "environment": environment}
         )
@@ -163,18 +185,32 @@ class Trainer:
     def _check_same(self, facts: dict[str, Any]) -> None:
         assert self.folder is not None
         old = ckpt.read_json(self.folder / ckpt.RUN)
+        self._take_share(old)
         changed = [key for key, value in facts.items() if old.get(key) != _as_json(value)]
+        if "meta_batch" in changed and self.meta_batch * self.ranks.size == _total(old):
+            changed.remove("meta_batch")
         if changed:
             raise CheckpointError(
                 f"{self.folder} holds a run with another {', '.join(changed)}; choose another run_dir, or pass "
                 "resume=False to start anew there"
             )
 
+    def _take_share(self, old: dict[str, Any]) -> None:
+        """Take this process's part of a run's meta-batch where the run goes on with another number of processes."""
+        if self.meta_batch != old.get("meta_batch") or self.ranks.size == old.get("ranks", 1):
+            return
+        share, left = divmod(_total(old), self.ranks.size)
+        if left:
+            fitting = [n for n in range(1, _total(old) + 1) if _total(old) % n == 0]
+            raise CheckpointError(
+                f"{self.folder} holds a run of {_total(old)} tasks a step, which {self.ranks.size} processes cannot "
+                f"share evenly; go on with {', '.join(map(str, fitting))} processes"
+            )
+        self.meta_batch = share
+
     def _restore(self, content: dict[str, Any]) -> None:
         assert self.folder is not None
-        lacking = {"learner", "optimizer", "step", "best", "best_step", "since_best", "history", "random"} - set(
-            content
-        )
+        lacking = {"learner", "optimizer", "step", "best", "best_step", "since_best", "history"} - set(content)
         if lacking:
             raise CheckpointError(
                 f"{self.folder / ckpt.LAST} lacks {sorted(lacking)}: not a checkpoint of meta-training"
@@ -184,21 +220,22 @@ class Trainer:
         self.step, self.best_step, self.since_best = content["step"], content["best_step"], content["since_best"]
         self.best = math.nan if content["best"] is None else content["best"]
         self.history = content["history"]
-        ckpt.restore_random_state(content["random"])
         best = self.folder / ckpt.BEST
         if self.best_step and best.exists():
             saved = ckpt.load_checkpoint(best)
             # A kill between the two files can leave a newer best than the last checkpoint knows of; training will
             # come to the same one again.
             self.best_weights = saved["learner"] if saved["step"] == self.best_step else None
-        self._write_rows()
+        if self.ranks.first:
+            self._write_rows()
 
     def run(self, show: bool) -> Run:
         """Train until done, early stop, interruption or a non-finite loss."""
         # A run that had stopped early stays stopped when it is started again.
         stopped = self.patience is not None and self.since_best >= self.patience
         saved_at, first = time.monotonic(), self.step
-        with deferred_signals() as received, open_progress(show and self.fabric.global_rank == 0) as bar:
+        with deferred_signals() as received, open_progress(show and self.ranks.first) as bar:
+            self.ranks.received = received
             bar.start(self.steps, self.step)
             while self.step < self.steps and not stopped:
                 loss = self._step()
@@ -208,13 +245,16 @@ class Trainer:
                 due = self.validation is not None and self.step % self.validate_every == 0
                 if due or (self.validation is not None and self.step == self.steps):
                     stopped = self._validate(bar)
-                if received or due or time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+                asked = self.ranks.asked_to_stop()
+                if asked or due or time.monotonic() - saved_at > CHECKPOINT_SECONDS:
                     self._save()
                     saved_at = time.monotonic()
-                if received:
-                    end_by(received[0], self.folder)
+                if asked:
+                    self.ranks.wait()  # for the file: torchrun ends all processes once one has ended
+                    end_by(asked, self.folder if self.ranks.first else None)
         if self.step > first or first == 0:
             self._save()
+        self.ranks.wait()  # so that every process can read the run folder from here on
         if self.writer is not None:
             self.writer.close()
         if self.best_weights is not None:
@@ -223,17 +263,18 @@ class Trainer:
         return Run(self.learner, self.history, self.best, self.best_step, self.step, stopped, self.folder)
 
     def _step(self) -> float:
-        world, device = self.fabric.world_size, self.fabric.device
+        device = self.fabric.device
         indices, batch = self._indices(self.step), self._draw()
         keys = random.fold_in(random.key(self.seed, device), indices.to(device))
+        self._seed()
         self.optimizer.zero_grad(set_to_none=True)
-        losses = self.outer.estimate(self.losses, self.learner, batch, keys)
+        losses = self.outer.estimate(self.losses, self.learner, batch, keys, self.ranks)
+        if len(losses) != self.ranks.size * len(keys):
+            raise InputError(
+                f"{type(self.outer).__name__}.estimate returned {len(losses)} losses for {self.ranks.size} processes "
+                f"of {len(keys)} tasks; it must return those of all: ranks.share(learner.parameters(), losses)"
+            )
         grads = [p.grad for p in self.parameters if p.grad is not None]
-        if world > 1:
-            for p in self.parameters:
-                own = torch.zeros_like(p) if p.grad is None else p.grad
-                p.grad = cast(Tensor, self.fabric.all_reduce(own, reduce_op="mean"))
-            grads = [p.grad for p in self.parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads) if grads else torch.zeros((), device=device)
         loss = losses.mean()
         if not math.isfinite(float(loss) + float(norm)):
@@ -246,9 +287,20 @@ class Trainer:
         self.step += 1
         return float(loss)
 
+    def _seed(self) -> None:
+        """Make torch's own generator, which dropout in a user's net draws from, a function of seed, step and process.
+
+        So it need not be saved, and processes drop different units.
+        """
+        digest = hashlib.blake2b(f"{self.seed} {self.step} {self.ranks.rank}".encode(), digest_size=4).digest()
+        number, device = int.from_bytes(digest), self.fabric.device
+        torch.default_generator.manual_seed(number)
+        if device.type == "cuda":
+            torch.cuda.default_generators[device.index or 0].manual_seed(number)
+
     def _indices(self, step: int) -> Tensor:
         """Return which tasks of the stream this process takes at a step."""
-        start = (step * self.fabric.world_size + self.fabric.global_rank) * self.meta_batch
+        start = (step * self.ranks.size + self.ranks.rank) * self.meta_batch
         return torch.arange(start, start + self.meta_batch)
 
     def _draw(self) -> Task:
@@ -265,16 +317,21 @@ class Trainer:
         bad = (~torch.isfinite(losses)).nonzero().squeeze(1).tolist()
         if not bad:
             # Every loss is finite, so some gradient is not: look at the tasks one by one.
-            for i in range(len(losses)):
+            own = []
+            for i in range(len(keys)):
                 self.optimizer.zero_grad(set_to_none=True)
                 self.outer.estimate(self.losses, self.learner, batching.select(batch, slice(i, i + 1)), keys[i : i + 1])
                 grads = [p.grad for p in self.parameters if p.grad is not None]
                 if not bool(torch.isfinite(torch.nn.utils.get_total_norm(grads))):
-                    bad.append(i)
+                    own.append(self.ranks.rank * len(keys) + i)
+            bad = self.ranks.gather(torch.tensor(own, dtype=torch.long)).tolist()
         where = "no run_dir was given, so they were not saved"
         if self.folder is not None:
-            culprits = batching.select(batch, torch.tensor(bad or [0], device=losses.device))
             path = self.folder / f"nonfinite-{self.step}.safetensors"
+            where = f"they are saved with the weights in {path}"
+        if self.folder is not None and self.ranks.first:
+            # Drawn anew, as they may be another process's.
+            culprits = self.tasks.draw(torch.tensor(bad or [0]) + self.step * len(losses))
             content = {
                 "step": self.step,
                 "tasks": {
@@ -284,7 +341,7 @@ class Trainer:
                 "learner": dict(self.learner.state_dict()),
             }
             ckpt.save_checkpoint(path, content)
-            where = f"they are saved with the weights in {path}"
+        self.ranks.wait()
         raise NonFiniteError(
             f"step {self.step}: the loss or meta-gradient of tasks {bad} of the meta-batch is NaN or infinite; "
             f"{where}. Checkpoints hold the last good weights. Try a smaller inner or outer lr, or outer clip=10"
@@ -293,7 +350,12 @@ class Trainer:
     def _validate(self, bar: Progress) -> bool:
         assert self.validation is not None
         report = evaluate(
-            self.learner, self.validation, self.validation_tasks, device=self.fabric.device, curve_steps=0
+            self.learner,
+            self.validation,
+            self.validation_tasks,
+            device=self.fabric.device,
+            curve_steps=0,
+            ranks=self.ranks,
         )
         self.learner.train()
         self._log({"step": self.step, f"validation_{report.metric}": report.mean})
@@ -305,14 +367,14 @@ class Trainer:
         if better:
             self.best, self.best_step = report.mean, self.step
             self.best_weights = {name: value.detach().clone() for name, value in self.learner.state_dict().items()}
-            if self.folder is not None and self.fabric.global_rank == 0:
+            if self.folder is not None and self.ranks.first:
                 content = {"learner": self.best_weights, "step": self.step, "validation": report.mean}
                 ckpt.save_checkpoint(self.folder / ckpt.BEST, content)
         return self.patience is not None and self.since_best >= self.patience
 
     def _log(self, row: dict[str, float]) -> None:
         self.history.append(row)
-        if self.fabric.global_rank == 0 and self.folder is not None:
+        if self.ranks.first and self.folder is not None:
             try:
                 with (self.folder / "metrics.csv").open("a", newline="") as file:
                     csv.writer(file).writerows(_cells([row]))
@@ -331,7 +393,7 @@ class Trainer:
         ckpt.write_atomically(self.folder / "metrics.csv", text.getvalue().encode())
 
     def _save(self) -> None:
-        if self.folder is None or self.fabric.global_rank != 0:
+        if self.folder is None or not self.ranks.first:
             return
         content = {
             "learner": dict(self.learner.state_dict()),
@@ -341,13 +403,17 @@ class Trainer:
             "best_step": self.best_step,
             "since_best": self.since_best,
             "history": self.history,
-            "random": ckpt.random_state(),
         }
         ckpt.save_checkpoint(self.folder / ckpt.LAST, content)
 
 
 def _cells(rows: list[dict[str, float]]) -> list[list[Any]]:
     return [[row["step"], name, value] for row in rows for name, value in row.items() if name != "step"]
+
+
+def _total(run: dict[str, Any]) -> int:
+    """Return the tasks a step of a run that run.json describes."""
+    return int(run.get("meta_batch", 0)) * int(run.get("ranks", 1))
 
 
 def _as_json(value: Any) -> Any:

@@ -16,12 +16,14 @@ from lightning_fabric import Fabric
 from quickstudy.batching import Objective
 from quickstudy.core import Learner
 from quickstudy.errors import InputError
+from quickstudy.launch import launch
 from quickstudy.outer.base import Outer
+from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import describe, lookup
 from quickstudy.tasks.base import TaskDistribution
 from quickstudy.trainer import Run, Trainer
 
-__all__ = ["Run", "check_disjoint", "meta_train"]
+__all__ = ["Run", "check_disjoint", "join", "meta_train"]
 
 PRECISIONS = ("32-true", "64-true", "bf16-true")
 
@@ -58,7 +60,8 @@ def meta_train(
         outer: outer optimiser; None takes the learner's default (`outer.Gradient()` for most).
         validation: tasks of other classes, for choosing the best weights and early stopping.
         steps: outer steps.
-        meta_batch: tasks an outer step (of each process, where there are several).
+        meta_batch: tasks an outer step (of each process, where there are several). A resumed run keeps its tasks a
+            step: with another number of processes each takes an equal part of them.
         run_dir: folder for checkpoints, logs and description; None keeps nothing. A folder with an interrupted run
             of the same description is resumed.
         objective: function (learner, task, key) -> scalar, or the name of one in `quickstudy.objectives`; None takes
@@ -67,7 +70,8 @@ def meta_train(
         validation_tasks: tasks of a validation, always the same.
         patience: stop after so many validations without a better one; None never.
         log_every: outer steps between rows of the log.
-        seed: of everything that training draws besides tasks.
+        seed: of everything that training draws besides tasks. Torch's own generator, from which a net's dropout draws,
+            is set from (seed, step, process) before each step.
         device: 'auto' (CUDA where there is one, else the CPU), 'cpu', 'cuda', ... (Lightning Fabric's accelerators).
         precision: '32-true', '64-true' or 'bf16-true'. Autocast does not work inside `torch.func.grad`.
         chunk: tasks at once; None chooses.
@@ -83,7 +87,9 @@ def meta_train(
     Raises:
         InputError: training and validation classes overlap, or a setting is out of range.
         NonFiniteError: a loss or gradient is NaN or infinite; the tasks that caused it are in the run folder.
-        CheckpointError: the run folder holds another run, or cannot be written.
+        CheckpointError: the run folder holds another run, or cannot be written; or its tasks a step cannot be shared
+            evenly by so many processes.
+        RanksError: another process of the run is gone.
         KeyboardInterrupt: on Ctrl-C, after saving.
     """
     if not isinstance(learner, Learner):
@@ -140,20 +146,34 @@ def meta_train(
 
 
 def _fabric(device: str, precision: str) -> Fabric:
-    """Return a Fabric of one process, or of all those that torchrun started."""
-    world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    """Return a Fabric of one process, or of all those that torchrun or srun started."""
+    started = launch()
+    started.check()
     # Apple's GPUs lack float64, which drawing tasks needs, so they are never chosen unasked.
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
         return Fabric(
             accelerator=chosen,
-            strategy="ddp" if world > 1 else "auto",
-            devices=local,
-            num_nodes=max(1, world // local),
+            strategy="ddp" if started.size > 1 else "auto",
+            devices=started.size // started.nodes,
+            num_nodes=started.nodes,
             precision=precision,  # type: ignore[arg-type]
         )
     except (ValueError, RuntimeError) as error:
         raise InputError(f"device='{device}' cannot be used here ({error}); try device='cpu'") from error
+
+
+def join(device: str = "auto") -> Ranks:
+    """Return the processes that torchrun or srun started, for work that is no training: `evaluate(..., ranks=join())`.
+
+    Raises:
+        InputError: the device cannot be used, or machines have different numbers of processes.
+    """
+    if launch().size == 1:
+        return ALONE
+    fabric = _fabric(device, PRECISIONS[0])
+    fabric.launch()
+    return Ranks.of(fabric)
 
 
 def check_disjoint(tasks: TaskDistribution, other: TaskDistribution | None) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from quickstudy.batching import TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.errors import InputError, unknown_name
+from quickstudy.ranks import ALONE, Ranks
 
 Schedule = Literal["constant", "cosine", "linear", "halving"]
 SCHEDULES = ("constant", "cosine", "linear", "halving")
@@ -79,6 +80,11 @@ class Outer:
             return float(self.lr * 0.5 ** (step // self.halve_every))
         return self.lr
 
-    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
-        """Add an estimate of the meta-gradient to each parameter's `.grad`; return the (T,) losses."""
+    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
+        """Add an estimate of the meta-gradient to each parameter's `.grad`; return the losses.
+
+        Where several processes train together, each has other tasks (T,) of the meta-batch. All must end with the same
+        gradient, that of the whole, and with the losses (ranks.size * T,) of all tasks in order: `ranks.share` does
+        both at once. Rules that exchange scores rather than gradients use `ranks.mean` and `ranks.gather`.
+        """
         raise NotImplementedError

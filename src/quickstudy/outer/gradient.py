@@ -7,6 +7,7 @@ from torch import Tensor
 from quickstudy.batching import TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.outer.base import Outer, Schedule
+from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
 
 
@@ -30,6 +31,6 @@ class Gradient(Outer):
     ) -> None:
         super().__init__(lr, optimizer, clip, weight_decay, momentum, schedule, halve_every)
 
-    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
+    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
         """Back-propagate the mean loss."""
-        return losses.backward(learner, tasks, keys)
+        return ranks.share(learner.parameters(), losses.backward(learner, tasks, keys))

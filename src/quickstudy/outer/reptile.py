@@ -10,6 +10,7 @@ from quickstudy.batching import TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.errors import InputError
 from quickstudy.outer.base import Outer, Schedule
+from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
 
 
@@ -42,7 +43,7 @@ class Reptile(Outer):
     ) -> None:
         super().__init__(lr, optimizer, clip, weight_decay, momentum, schedule, halve_every)
 
-    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
+    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
         """Set each adapted parameter's gradient to the mean of theta - theta'_i."""
         adapted = getattr(learner, "adapted", None)
         if adapted is None:
@@ -73,4 +74,4 @@ class Reptile(Outer):
                     old = named[name].grad
                     named[name].grad = gap if old is None else old + gap
                 values.append(batching.map_tasks(learner.loss, states, part.query))
-        return torch.cat(values)
+        return ranks.share(learner.parameters(), torch.cat(values))
