@@ -118,3 +118,14 @@ def test_wrong_arguments() -> None:
     ):
         with pytest.raises(InputError, match=message):
             build()
+
+
+@pytest.mark.parametrize("norm", ["group", "layer", "none"])
+@pytest.mark.parametrize("grad", [True, False])
+def test_conv4_without_batch_norm_is_mapped_over_tasks(norm: str, grad: bool) -> None:
+    net = qs.nets.conv4(1, 8, norm=norm, size=16)
+    images = torch.rand(3, 2, 1, 16, 16)
+    with torch.set_grad_enabled(grad):
+        found = torch.func.vmap(lambda rows: call(net, rows)[0])(images)
+        expected = torch.stack([call(net, rows)[0] for rows in images])
+    torch.testing.assert_close(found, expected)

@@ -259,6 +259,13 @@ def _layer_norm(
     return output if bias is None else output + bias
 
 
+def _group_norm(
+    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    # Under vmap it refuses what is laid out with channels last, as our convolutions may leave it.
+    return F.group_norm(input.contiguous(), num_groups, weight, bias, eps)
+
+
 def _instance_norm(
     input: Tensor,
     running_mean: Tensor | None = None,
@@ -353,6 +360,7 @@ _REPLACEMENTS: dict[Callable[..., Any], Callable[..., Any]] = {
     F.max_pool2d: maps.max_pool2d,
     torch.max_pool2d: maps.max_pool2d,
     F.layer_norm: _layer_norm,
+    F.group_norm: _group_norm,
     F.instance_norm: _instance_norm,
     torch.cdist: _cdist,
     F.embedding: _embedding,
