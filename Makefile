@@ -4,8 +4,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_VENV := benchmarks/.venv
+BENCH_STAMP := $(BENCH_VENV)/.installed
 
-.PHONY: demo test test-slow lint types docs check clean help
+.PHONY: demo test test-slow lint types docs check bench clean help
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,11 +34,19 @@ docs: $(STAMP) ## Run every example of README and docs, and check that generated
 
 check: test lint types docs ## Everything that CI checks
 
+bench: $(BENCH_STAMP) ## Measure against other libraries; BENCH='--quick' takes minutes (docs/benchmarks.md)
+	$(BENCH_VENV)/bin/python -m benchmarks $(BENCH)
+
+$(BENCH_STAMP): pyproject.toml constraints.txt benchmarks/requirements.txt
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement benchmarks/requirements.txt --editable .
+	@touch $@
+
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Quickstudy needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-clean: ## Remove the environment and runs
-	rm -rf $(VENV) runs build dist src/*.egg-info
+clean: ## Remove environments and runs
+	rm -rf $(VENV) $(BENCH_VENV) runs build dist src/*.egg-info

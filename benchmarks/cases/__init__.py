@@ -1,0 +1,1 @@
+"""One case a file; each defines `CASE`. A new file is found by its name."""

@@ -1,0 +1,35 @@
+"""Implementations that several cases share, by the names that tables show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.case import Implementation
+
+MAML_RIVALS = {
+    "plain loop": Implementation("peers.loop"),
+    "higher": Implementation("peers.higher_maml"),
+    "TorchOpt": Implementation("peers.torchopt_maml"),
+    "learn2learn": Implementation("peers.learn2learn_maml"),
+}
+"""MAML, for any net. The plain loop is what the others are compared with."""
+
+LIMIT = {"JAX jit": Implementation("peers.jax_maml")}
+"""MAML for multilayer perceptrons: what a compiler makes of the whole step."""
+
+PROTO_RIVALS = {"plain PyTorch": Implementation("peers.proto"), "easyfsl": Implementation("peers.easyfsl_proto")}
+"""Training steps of prototypical networks."""
+
+
+def ours(precision: str | None = None, **options: Any) -> Implementation:
+    """Return Quickstudy with options of `benchmarks.ours.build`, such as compile=True or via='meta_train'."""
+    rounded = precision == "bfloat16"
+    return Implementation(
+        "ours",
+        options,
+        ours=True,
+        exact=not options.get("compile") and not rounded,
+        tolerance=5e-2 if rounded else 1e-2,
+        checks="loss" if rounded else "all",
+        dtype=precision,
+    )

@@ -1,0 +1,152 @@
+"""Quickstudy's side: what a user gets, through the public API.
+
+`build` makes the outer step of a learner on fixed tasks, either of its parts ('step': `batching.TaskLosses`,
+`outer.Gradient`, with the chunks and the allocator that `meta_train` chooses) or as `meta_train` itself runs it
+('meta_train': drawing, checks for NaN and logging included).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+import quickstudy as qs
+from benchmarks.case import Context, Pump, Step, TorchStep, gradients
+from benchmarks.peers.problems import MAML, Episodes, Proto
+from quickstudy.batching import TaskLosses, to_dtype
+from quickstudy.core import Examples, Learner, Task
+from quickstudy.evaluation import chunk_size
+from quickstudy.functional import random
+from quickstudy.objectives.query_loss import query_loss
+from quickstudy.ranks import ALONE, Ranks
+from quickstudy.tasks.base import Plan, TaskDistribution
+from quickstudy.trainer import keep_pages
+
+Precision = Literal["32-true", "64-true", "bf16-true"]
+PRECISIONS: dict[torch.dtype, Precision] = {
+    torch.float32: "32-true",
+    torch.float64: "64-true",
+    torch.bfloat16: "bf16-true",
+}
+
+
+class Fixed(TaskDistribution):
+    """The same few tasks, again and again."""
+
+    def __init__(self, tasks: Task, count: int) -> None:
+        super().__init__()
+        self.tasks, self.count = tasks, count
+
+    def plan(self, indices: Tensor) -> Plan:
+        return {"index": indices % self.count}
+
+    def gather(self, plan: Plan) -> Task:
+        # Tasks in order are what is there already: a copy would only measure memory.
+        index = plan["index"]
+        if len(index) == self.count and bool((index == torch.arange(self.count, device=index.device)).all()):
+            return self.tasks
+        return qs.batching.select(self.tasks, index)  # type: ignore[no-any-return]
+
+
+def batched(episodes: Episodes) -> Task:
+    """Return the tasks as Quickstudy has them."""
+    support, query = (Examples(*rows, ways=episodes.ways, check=False) for rows in (episodes.support, episodes.query))
+    return Task(support, query)
+
+
+def learner_of(problem: MAML | Proto) -> Learner:
+    """Return the learner of a problem."""
+    if isinstance(problem, Proto):
+        return qs.learners.ProtoNet(problem.net, batch_norm="transductive")
+    method = qs.learners.FOMAML if problem.first_order else qs.learners.MAML
+    return method(problem.net, lr=problem.lr, steps=problem.steps, batch_norm="transductive")
+
+
+def prefix_of(problem: MAML | Proto) -> str:
+    """Return what names of the net's parameters begin with within the learner."""
+    return "net." if isinstance(problem, Proto) else "adapted.net."
+
+
+class Parts(TorchStep):
+    """Losses, gradient and update, put together as a user would."""
+
+    def __init__(self, problem: MAML | Proto, context: Context, compile: bool) -> None:
+        keep_pages()
+        self.learner = learner_of(problem).to(context.device, context.dtype)
+        super().__init__(self.learner, prefix_of(problem))
+        self.tasks = to_dtype(batched(problem.episodes), context.dtype)
+        self.keys = random.fold_in(random.key(0), torch.arange(len(problem.episodes))).to(context.device)
+        self.outer = qs.outer.Gradient(lr=1e-3)
+        self.optimizer = self.outer.optimizer(self.learner.parameters())
+        self.losses = TaskLosses(query_loss, chunk_size(Fixed(self.tasks, len(problem.episodes))), compile)
+
+    def backward(self) -> Tensor:
+        return self.outer.estimate(self.losses, self.learner, self.tasks, self.keys).mean()
+
+
+class Ended(Exception):  # noqa: N818 - no error: the benchmark is done with this loop
+    """Ends `meta_train`."""
+
+
+class Counted(qs.outer.Gradient):
+    """The usual outer optimiser, which asks before each step whether to make it."""
+
+    def __init__(self, pump: Pump) -> None:
+        super().__init__(lr=1e-3)
+        self.pump = pump
+
+    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
+        if not self.pump.tick():
+            raise Ended
+        return super().estimate(losses, learner, tasks, keys, ranks)
+
+
+class Seen(qs.outer.Gradient):
+    """The usual outer optimiser, which notes the loss and gradient of its last step."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(lr=1e-3)
+        self.prefix = prefix
+        self.found: dict[str, Tensor] = {}
+
+    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
+        found = super().estimate(losses, learner, tasks, keys, ranks)
+        named = {name.removeprefix(self.prefix): p for name, p in learner.named_parameters()}
+        self.found = {"loss": found.mean().clone(), **{key: g.clone() for key, g in gradients(named).items()}}
+        return found
+
+
+class Whole(Step):
+    """`meta_train` itself: a step is everything between two estimates of the meta-gradient."""
+
+    def __init__(self, problem: MAML | Proto, context: Context, compile: bool) -> None:
+        self.learner, self.prefix = learner_of(problem), prefix_of(problem)
+        self.tasks, self.count = Fixed(batched(problem.episodes), len(problem.episodes)), len(problem.episodes)
+        self.options: dict[str, Any] = {
+            "meta_batch": self.count,
+            "compile": compile,
+            "device": context.device,
+            "precision": PRECISIONS[context.dtype],
+            "progress": False,
+        }
+
+    def loop(self, pump: Pump) -> None:
+        with contextlib.suppress(Ended):
+            qs.meta_train(self.learner, self.tasks, Counted(pump), steps=10**9, **self.options)
+
+    def check(self) -> dict[str, Tensor]:
+        learner, seen = copy.deepcopy(self.learner), Seen(self.prefix)
+        qs.meta_train(learner, self.tasks, seen, steps=1, **self.options)
+        return seen.found
+
+
+def build(
+    problem: MAML | Proto, context: Context, via: Literal["step", "meta_train"] = "step", compile: bool = False
+) -> Step:
+    if compile:
+        torch.compile(lambda x: x + 1)(torch.zeros(2))  # load the compiler before memory is measured
+    return (Whole if via == "meta_train" else Parts)(problem, context, compile)

@@ -1,0 +1,1 @@
+"""The other implementations, one a file; each defines `build(problem, context)`."""
