@@ -21,6 +21,8 @@ TINY = {
     "validation_tasks": 2,
     "compile": False,
     "rows": 8,
+    "controller": 8,
+    "slots": 8,
 }
 
 

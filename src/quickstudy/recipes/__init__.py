@@ -1,6 +1,6 @@
 """Recipes: one typed configuration for each published result or example (`quickstudy list recipes`)."""
 
-from quickstudy.recipes import baselines, gaussian_process, metric, model, optimization, sinusoid
+from quickstudy.recipes import baselines, gaussian_process, memory, metric, model, optimization, sinusoid
 from quickstudy.recipes.base import Plan, Recipe, of_run
 from quickstudy.registry import TABLES
 
@@ -8,4 +8,15 @@ from quickstudy.registry import TABLES
 for _name, _entry in TABLES["recipe"].items():
     _entry.build.name, _entry.build.paper = _name, _entry.facts.get("paper", "")  # type: ignore[attr-defined]
 
-__all__ = ["Plan", "Recipe", "baselines", "gaussian_process", "metric", "model", "of_run", "optimization", "sinusoid"]
+__all__ = [
+    "Plan",
+    "Recipe",
+    "baselines",
+    "gaussian_process",
+    "memory",
+    "metric",
+    "model",
+    "of_run",
+    "optimization",
+    "sinusoid",
+]

@@ -1,7 +1,7 @@
-"""Few-shot image recipes: every method on glyphs and on Omniglot, from one configuration each.
+"""Image recipes: every method on glyphs and on Omniglot, from one configuration each.
 
-`FewShotRecipe` says how tasks are made; a subclass in `metric.py`, `optimization.py` or `baselines.py` says which
-learner and with which settings.
+`FewShotRecipe` and `SequentialRecipe` say how tasks are made; a subclass in `metric.py`, `optimization.py`, `model.py`,
+`memory.py` or `baselines.py` says which learner and with which settings.
 """
 
 from __future__ import annotations
@@ -20,26 +20,17 @@ from quickstudy.outer.base import Outer, Schedule
 from quickstudy.recipes.base import Plan, Recipe
 from quickstudy.tasks.base import TaskDistribution
 from quickstudy.tasks.few_shot import FewShot
+from quickstudy.tasks.sequential import Sequential
 
 
 @dataclass
-class FewShotRecipe(Recipe):
-    """N-way K-shot classification of 28x28 drawings with a Conv4 net."""
+class ImageRecipe(Recipe):
+    """Classification of 28x28 drawings with a Conv4 net."""
 
     data: Literal["glyphs", "omniglot"] = "glyphs"
     """'glyphs' (split by script) or 'omniglot' (Vinyals' classes with rotations; tested on his validation classes)."""
     ways: int = 5
     """Classes a task in validation and test."""
-    shots: int = 1
-    """Support rows a class in validation and test."""
-    queries: int = 15
-    """Query rows a class in validation and test."""
-    train_ways: int = 5
-    """Classes a task in meta-training."""
-    train_shots: int = 1
-    """Support rows a class in meta-training."""
-    train_queries: int = 5
-    """Query rows a class in meta-training."""
     hidden: int = 64
     """Filters of each block of the net."""
     norm: Norm = "batch"
@@ -65,10 +56,6 @@ class FewShotRecipe(Recipe):
         """Return the outer optimiser."""
         return outer.Gradient(lr=self.lr, clip=self.clip or None, schedule=self.schedule)
 
-    def make_train(self, train: ClassData) -> TaskDistribution:
-        """Return the meta-training tasks."""
-        return FewShot(train, self.train_ways, self.train_shots, self.train_queries, seed=self.seed)
-
     def net(self, outputs: int | None = None, flatten: bool = True, context: int = 0, halvings: int = 4) -> nn.Module:
         """Return the backbone."""
         return nets.conv4(
@@ -89,6 +76,26 @@ class FewShotRecipe(Recipe):
             return train, validation, test
         return omniglot_splits()
 
+
+@dataclass
+class FewShotRecipe(ImageRecipe):
+    """N-way K-shot classification of drawings."""
+
+    shots: int = 1
+    """Support rows a class in validation and test."""
+    queries: int = 15
+    """Query rows a class in validation and test."""
+    train_ways: int = 5
+    """Classes a task in meta-training."""
+    train_shots: int = 1
+    """Support rows a class in meta-training."""
+    train_queries: int = 5
+    """Query rows a class in meta-training."""
+
+    def make_train(self, train: ClassData) -> TaskDistribution:
+        """Return the meta-training tasks."""
+        return FewShot(train, self.train_ways, self.train_shots, self.train_queries, seed=self.seed)
+
     def plan(self) -> Plan:
         """Return the objects that these options describe."""
         train, validation, test = self.splits()
@@ -98,6 +105,31 @@ class FewShotRecipe(Recipe):
             train=self.make_train(train),
             validation=FewShot(validation, self.ways, self.shots, min(5, self.queries), seed=1),
             test=FewShot(test, self.ways, self.shots, self.queries, seed=2),
+            outer=self.make_outer(),
+        )
+
+
+@dataclass
+class SequentialRecipe(ImageRecipe):
+    """Drawings one by one, the label one step late (Santoro et al. 2016): accuracy as a class is presented again."""
+
+    presentations: int = 10
+    """Examples of each class in a sequence."""
+    norm: Norm = "group"
+    halve: Literal["pool", "stride"] = "stride"
+    hidden: int = 32
+    clip: float = 10.0
+    meta_batch: int = 16
+
+    def plan(self) -> Plan:
+        """Return the objects that these options describe."""
+        train, validation, test = self.splits()
+        manual_seed(self.seed)  # the initial weights
+        return Plan(
+            learner=self.make_learner(train),
+            train=Sequential(train, self.ways, self.presentations, seed=self.seed),
+            validation=Sequential(validation, self.ways, self.presentations, seed=1),
+            test=Sequential(test, self.ways, self.presentations, seed=2),
             outer=self.make_outer(),
         )
 

@@ -32,12 +32,12 @@ class Sequential(DataTasks):
     Args:
         data: examples grouped by class.
         ways: classes a sequence (N).
-        presentations: distinct examples of each class.
+        presentations: distinct examples of each class; classes that have fewer take no part.
         seed: the stream's seed.
         augment: changes inputs, given (T, L, ...) and keys (T,).
 
     Raises:
-        InputError: too few classes, or a class with too few examples.
+        InputError: too few classes with enough examples.
     """
 
     sequential = True
@@ -49,13 +49,11 @@ class Sequential(DataTasks):
         for name, value in (("ways", ways), ("presentations", presentations)):
             if not isinstance(value, (int, np.integer)) or value < 1:
                 raise InputError(f"{name} must be at least 1, and whole, not {value}")
-        if len(data.classes) < ways:
-            raise InputError(f"ways={ways} but the data have {len(data.classes)} classes; ask for fewer ways")
-        fewest = int(data.counts.argmin())
-        if int(data.counts[fewest]) < presentations:
+        self._usable = (data.counts >= presentations).nonzero().squeeze(1)
+        if len(self._usable) < ways:
             raise InputError(
-                f"class '{data.classes[fewest]}' has {int(data.counts[fewest])} examples but presentations="
-                f"{presentations}; ask for fewer presentations or leave the class out (data.subset)"
+                f"ways={ways} but {len(self._usable)} of {len(data.classes)} classes have the {presentations} examples "
+                "that presentations asks for; ask for fewer ways or presentations"
             )
         self.ways, self.presentations, self.augment = ways, presentations, augment
 
@@ -64,7 +62,7 @@ class Sequential(DataTasks):
         keys = self.keys(indices)
         n, p = self.ways, self.presentations
         starts, counts = self.data.starts.to(keys.device), self.data.counts.to(keys.device)
-        classes = random.choose(random.fold_in(keys, 1), len(self.data.classes), n)
+        classes = self._usable.to(keys.device)[random.choose(random.fold_in(keys, 1), len(self._usable), n)]
         class_keys = random.fold_in(random.fold_in(keys, 2).unsqueeze(1), torch.arange(n, device=keys.device))
         rows = starts[classes].unsqueeze(-1) + random.choose(class_keys, counts[classes], p)
         order = random.permutation(random.fold_in(keys, 3), n * p)
@@ -77,5 +75,5 @@ class Sequential(DataTasks):
 
     def describe(self) -> dict[str, Any]:
         """Return facts about the tasks."""
-        ways = [self.ways, self.ways]
-        return {**super().describe(), "ways": ways, "presentations": self.presentations}
+        facts = {"classes": len(self._usable), "ways": [self.ways, self.ways], "presentations": self.presentations}
+        return {**super().describe(), **facts}

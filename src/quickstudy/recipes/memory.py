@@ -1,0 +1,100 @@
+"""Recipes of learners that read a stream into a memory or a hidden state (Santoro et al. 2016).
+
+Five classes a sequence, ten presentations of each, sixteen sequences an outer step, as in the paper. Departures:
+drawings are embedded by a Conv4 net in place of 20x20 raw pixels, and Adam takes the place of RMSprop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from quickstudy import learners
+from quickstudy.core import Learner
+from quickstudy.datasets.base import ClassData
+from quickstudy.recipes.few_shot import SequentialRecipe
+from quickstudy.registry import register
+
+
+@register("recipe", "glyphs-mann", paper="Santoro et al. 2016")
+@dataclass
+class GlyphsMANN(SequentialRecipe):
+    """Memory-augmented network on sequences of glyphs."""
+
+    slots: int = 128
+    """Memory slots."""
+    controller: int = 200
+    """Width of the controller."""
+    steps: int = 4000
+    lr: float = 1e-3
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return a MANN."""
+        return learners.MANN(
+            self.net(), self.ways, hidden=self.controller, slots=self.slots, batch_norm=self.batch_norm
+        )
+
+
+@register("recipe", "omniglot-mann", paper="Santoro et al. 2016")
+@dataclass
+class OmniglotMANN(GlyphsMANN):
+    """Memory-augmented network on sequences of Omniglot's drawings."""
+
+    data: Literal["glyphs", "omniglot"] = "omniglot"
+    steps: int = 8000
+
+
+@register("recipe", "glyphs-dnc", paper="Graves et al. 2016")
+@dataclass
+class GlyphsDNC(SequentialRecipe):
+    """Differentiable neural computer on sequences of glyphs."""
+
+    slots: int = 64
+    """Memory slots."""
+    controller: int = 200
+    """Width of the controller."""
+    steps: int = 4000
+    lr: float = 1e-3
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return a DNC."""
+        sizes = {"hidden": self.controller, "slots": self.slots}
+        return learners.DNC(self.net(), self.ways, **sizes, batch_norm=self.batch_norm)
+
+
+@register("recipe", "omniglot-dnc", paper="Graves et al. 2016")
+@dataclass
+class OmniglotDNC(GlyphsDNC):
+    """Differentiable neural computer on sequences of Omniglot's drawings."""
+
+    data: Literal["glyphs", "omniglot"] = "omniglot"
+    steps: int = 8000
+
+
+@register("recipe", "glyphs-lstm", paper="Hochreiter et al. 2001")
+@dataclass
+class GlyphsRecurrent(SequentialRecipe):
+    """LSTM or GRU on sequences of glyphs."""
+
+    cell: Literal["lstm", "gru"] = "lstm"
+    """Recurrent cell."""
+    controller: int = 200
+    """Size of the hidden state."""
+    steps: int = 4000
+    lr: float = 1e-3
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return a recurrent learner."""
+        net = self.net()
+        return learners.RecurrentLearner(
+            net, self.ways, cell=self.cell, hidden=self.controller, batch_norm=self.batch_norm
+        )
+
+
+@register("recipe", "omniglot-lstm", paper="Hochreiter et al. 2001")
+@dataclass
+class OmniglotRecurrent(GlyphsRecurrent):
+    """LSTM or GRU on sequences of Omniglot's drawings."""
+
+    data: Literal["glyphs", "omniglot"] = "omniglot"
+    steps: int = 8000
