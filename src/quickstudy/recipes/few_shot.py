@@ -131,6 +131,7 @@ class SequentialRecipe(ImageRecipe):
             validation=Sequential(validation, self.ways, self.presentations, seed=1),
             test=Sequential(test, self.ways, self.presentations, seed=2),
             outer=self.make_outer(),
+            options={"chunk": self.meta_batch},  # time steps are many and small: all sequences at once
         )
 
 
