@@ -98,12 +98,12 @@ class Implementation:
         module: where `build` is, within `benchmarks`; or that function itself.
         options: further arguments of `build`.
         ours: whether it is Quickstudy; the others are rivals.
-        exact: whether it is checked in float64. False where that would mean compiling twice: then only what is timed
-            is checked, in the dtype in which it is timed.
-        tolerance: largest relative error of loss and gradient in the dtype in which it is timed.
+        exact: whether it is checked in float64; False where it is known to round, or another row is the same code.
+        tolerance: largest relative error of the loss, and of the whole gradient, in the dtype in which it is timed.
         checks: 'all'; 'loss' where the gradient is knowingly rounded, as in bf16; 'nothing' where the results are meant
             to differ, which its name must say.
         dtype: of the arithmetic, where it is not the run's.
+        quick: whether it takes part in quick runs, too.
         unless: returns why it sits out a setting, or None.
     """
 
@@ -111,9 +111,10 @@ class Implementation:
     options: Mapping[str, Any] = field(default_factory=dict)
     ours: bool = False
     exact: bool = True
-    tolerance: float = 1e-2
+    tolerance: float = 5e-2
     checks: str = "all"
     dtype: str | None = None
+    quick: bool = True
     unless: Callable[[Setting], str | None] = lambda setting: None
 
     def build(self, problem: Any, context: Context) -> Step:

@@ -59,7 +59,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit status: 1 if implementations disagreed or failed."""
     arguments = parser().parse_args(argv)
-    console = Console() if sys.stdout.isatty() else Console(width=160)
+    console = Console(highlight=False) if sys.stdout.isatty() else Console(width=160)
     if arguments.list:
         list_cases(console)
         return 0
@@ -85,13 +85,13 @@ def main(argv: list[str] | None = None) -> int:
     context = Context(getattr(torch, arguments.dtype), arguments.device, arguments.learn2learn)
     plan = plan_of(arguments)
     for name in arguments.cases or names():
-        run = CaseRun(name, context, plan, arguments.only, say=lambda text: console.print(text, highlight=False))
+        run = CaseRun(name, context, plan, arguments.only, arguments.quick, lambda text: console.print(text))
         for setting in run.case.quick if arguments.quick else run.case.settings:
             try:
                 content["rows"] += run.run(setting)
             except DisagreementError as error:
                 content["errors"].append(f"{name}: {error}")
-                console.print(f"[red]{error}")
+                console.print(str(error), style="red", markup=False)
             content["minutes"] = round((time.perf_counter() - started) / 60, 1)
             save(content, arguments.output)  # after each setting: a long run may be cut short
     show(content, console)

@@ -61,6 +61,13 @@ def errors(found: Values, wanted: Values) -> dict[str, float]:
     return result
 
 
+def merged(values: Values) -> Values:
+    """Return values with all gradients as one vector: in single precision small ones are mostly rounding."""
+    names = sorted(name for name in values if name.startswith("gradient"))
+    found = {name: value for name, value in values.items() if name not in names}
+    return {**found, "gradient": np.concatenate([values[name].ravel() for name in names])} if names else found
+
+
 def agree(
     name: str, found: Values, reference: str, wanted: Values, tolerance: float, only: str = "all"
 ) -> float | None:
@@ -97,17 +104,27 @@ class CaseRun:
         context: dtype and device of what is timed.
         plan: how long to measure.
         only: implementations to run; None for all.
+        quick: leave out those that take long to start.
         say: told what is going on.
     """
 
     def __init__(
-        self, name: str, context: Context, plan: Plan, only: list[str] | None = None, say: Say = lambda text: None
+        self,
+        name: str,
+        context: Context,
+        plan: Plan,
+        only: list[str] | None = None,
+        quick: bool = False,
+        say: Say = lambda text: None,
     ) -> None:
         self.name, self.context, self.plan, self.say = name, context, plan, say
         self.case: Case = load(name)
         self.reference = self.case.reference or next(iter(self.case.implementations))
-        chosen = [each for each in self.case.implementations if only is None or each in only or each == self.reference]
-        self.implementations = {each: self.case.implementations[each] for each in chosen}
+        self.implementations = {
+            each: implementation
+            for each, implementation in self.case.implementations.items()
+            if each == self.reference or (each in only if only is not None else implementation.quick or not quick)
+        }
         self.exact: dict[str, tuple[dict[str, float], float | None]] = {}
 
     def run(self, setting: Setting) -> list[Row]:
@@ -196,6 +213,7 @@ class CaseRun:
         for name in sorted(workers, key=lambda name: name != self.reference):
             with _noted(rows[name]):
                 values, rows[name]["first_seconds"] = workers[name].ask("check")
+                values = merged(values)
                 if wanted is None:
                     wanted, reference = values, name
                 implementation = self.implementations[name]

@@ -82,9 +82,9 @@ def show(content: dict[str, Any], console: Console) -> None:
             table.add_row(*cells(row, rows, rates), style="bold" if row["ours"] else None)
     console.print(table)
     for line in absences(content):
-        console.print(line, highlight=False)
+        console.print(line, markup=False)
     for error in content["errors"]:
-        console.print(f"[red]error: {error}")
+        console.print(f"error: {error}", style="red", markup=False)
 
 
 def heading(environment: dict[str, Any], rates: dict[str, float]) -> str:

@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))  # `pytest` without `python -m` does not look ther
 from benchmarks import page, plot, table  # noqa: E402
 from benchmarks.case import Context, label, load, names  # noqa: E402
 from benchmarks.command import FORMAT, main, read, save  # noqa: E402
-from benchmarks.harness import CaseRun, DisagreementError, Plan, agree, errors, summary  # noqa: E402
+from benchmarks.harness import CaseRun, DisagreementError, Plan, agree, errors, merged, summary  # noqa: E402
 
 PLAN = Plan(repeats=3, round_seconds=0.001, budget=1.0)
 DOUBLE = Context(torch.float64)
@@ -52,6 +52,12 @@ def test_rounding_of_a_zero_gradient_does_not_count_but_a_wrong_one_does():
 def test_disagreement_names_who_and_what(found, message):
     with pytest.raises(DisagreementError, match=message):
         agree("X", found, "Y", values(), 1e-4)
+
+
+def test_in_single_precision_the_whole_gradient_counts():
+    assert merged(values())["gradient"].tolist() == [0.0, 3.0, 4.0]
+    gaps = errors(merged(values(bias=(0.05,))), merged(values()))
+    assert gaps["gradient"] == pytest.approx(0.01, rel=1e-2)
 
 
 def test_agreement_in_loss_alone_where_gradients_are_rounded():

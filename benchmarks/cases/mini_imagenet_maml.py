@@ -21,7 +21,7 @@ CASE = Case(
     implementations={
         **MAML_RIVALS,
         "quickstudy": ours(),
-        "quickstudy compiled": ours(compile=True),
+        "quickstudy compiled": ours(compile=True, quick=False),
         "quickstudy bf16": ours("bfloat16"),
     },
 )
