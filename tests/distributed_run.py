@@ -1,4 +1,4 @@
-"""What `test_distributed.py` has several processes do: python distributed_run.py PART FOLDER, started as by torchrun."""
+"""What `test_distributed.py` has several processes do: distributed_run.py PART FOLDER, started as by torchrun."""
 
 import json
 import math
