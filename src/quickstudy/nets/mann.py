@@ -1,16 +1,18 @@
 """The memory of Santoro et al. 2016, "One-shot Learning with Memory-Augmented Neural Networks", section 3.
 
-A controller LSTM reads the input and what was read last; for each of H heads it gives a key k, a strength and a gate.
-With usage w^u and the H least used slots w^lu (equations 2-8):
+A controller LSTM reads the input and what was read last; for each of H heads it gives a key k, a value v, a strength
+and a gate. With usage w^u and the H least used slots w^lu (equations 2-8):
 
     w^r = softmax(strength * cosine(k, M)),   r = w^r M
     w^w = sigmoid(alpha) w^r_{t-1} + (1 - sigmoid(alpha)) w^lu_{t-1}
-    M_t = erase the least used slots of M_{t-1}, then add w^w k
+    M_t = erase the least used slots of M_{t-1}, then add w^w v
     w^u_t = gamma w^u_{t-1} + w^r + w^w
 
-Departures. Content addressing has the Neural Turing machine's key strength: cosines alone cannot point at one of 128
-slots. A step reads before it writes (the paper leaves the order open): a head that had just written its key would find
-itself. Head j writes to the j-th least used slot, so that its weights sum to one.
+Departures. The paper writes the key itself, made of the controller's output; here, as in the Neural Turing machine,
+what is written is a vector v of its own, and keys have a strength, as cosines alone cannot point at one of 128 slots.
+The heads see the input beside the controller's output: a key for x_t need not pass through the LSTM, which is left to
+hold x_{t-1} until its label comes. A step reads before it writes (the paper leaves the order open): a head that had
+just written its key would find itself. Head j writes to the j-th least used slot, so that its weights sum to one.
 """
 
 from __future__ import annotations
@@ -64,11 +66,11 @@ class MANNCell(nn.Module):
         super().__init__()
         self.slots, self.width, self.heads, self.decay = slots, width, heads, decay
         self.controller = LSTMCell(inputs + heads * width, hidden)
-        self.interface = nn.Linear(hidden, heads * (width + 2))
+        self.interface = nn.Linear(hidden + inputs, heads * (2 * width + 2))
         self.outputs = hidden + heads * width
         with torch.no_grad():
             # Sharp from the start: a strength near one spreads a read over all slots, and nothing is learned of keys.
-            self.interface.bias.view(heads, width + 2)[:, -2] = STRENGTH
+            self.interface.bias.view(heads, 2 * width + 2)[:, -2] = STRENGTH
 
     def start(self, rows: int) -> MANNState:
         """Return an empty memory."""
@@ -85,13 +87,14 @@ class MANNCell(nn.Module):
     def forward(self, inputs: Tensor, state: MANNState) -> tuple[Tensor, MANNState]:
         """Make one step: inputs (B, D) -> the controller's output with what was read (B, outputs), and the state."""
         h, controller = self.controller(torch.cat([inputs, state.reads], -1), state.controller)
-        each = self.interface(h).unflatten(-1, (self.heads, self.width + 2))
-        keys, strengths, gates = torch.tanh(each[..., :-2]), F.softplus(each[..., -2]), torch.sigmoid(each[..., -1:])
+        each = self.interface(torch.cat([h, inputs], -1)).unflatten(-1, (self.heads, 2 * self.width + 2))
+        keys, values = torch.tanh(each[..., :-2]).chunk(2, -1)
+        strengths, gates = F.softplus(each[..., -2]), torch.sigmoid(each[..., -1:])
         read_weights = content_weights(state.memory, keys, strengths)
         reads = (read_weights @ state.memory).flatten(-2)
         least = least_used(state.usage, self.heads)
         write_weights = gates * state.read_weights + (1 - gates) * least
-        memory = state.memory * (1 - least.sum(-2)).unsqueeze(-1) + write_weights.mT @ keys
+        memory = state.memory * (1 - least.sum(-2)).unsqueeze(-1) + write_weights.mT @ values
         usage = self.decay * state.usage + (read_weights + write_weights).sum(-2)
         state = MANNState(memory, usage, read_weights, write_weights, reads, controller)
         return torch.cat([h, reads], -1), state
