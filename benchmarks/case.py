@@ -103,6 +103,7 @@ class Implementation:
         checks: 'all'; 'loss' where the gradient is knowingly rounded, as in bf16; 'nothing' where the results are meant
             to differ, which its name must say.
         dtype: of the arithmetic, where it is not the run's.
+        compiles: whether its first step takes long, whatever was done before.
         quick: whether it takes part in quick runs, too.
         unless: returns why it sits out a setting, or None.
     """
@@ -114,6 +115,7 @@ class Implementation:
     tolerance: float = 5e-2
     checks: str = "all"
     dtype: str | None = None
+    compiles: bool = False
     quick: bool = True
     unless: Callable[[Setting], str | None] = lambda setting: None
 

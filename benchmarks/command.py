@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--list", action="store_true", help="list cases and implementations, and end")
     found.add_argument("--quick", action="store_true", help="few settings and short rounds: under four minutes")
     found.add_argument("--only", action="append", metavar="NAME", help="run only this implementation (repeatable)")
-    found.add_argument("--repeats", type=int, help="rounds of each setting (7; 3 with --quick; fewer for slow steps)")
+    found.add_argument("--repeats", type=int, help="rounds of each setting (5; 3 with --quick; fewer for slow steps)")
     found.add_argument("--threads", type=int, help="cores to use; all by default")
     found.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     found.add_argument("--dtype", default="float32", choices=("float32", "float64"), help="of what is timed")

@@ -37,9 +37,9 @@ class Plan:
         least: ... but at least so many.
     """
 
-    repeats: int = 7
+    repeats: int = 5
     round_seconds: float = 0.3
-    budget: float = 40.0
+    budget: float = 25.0
     least: int = 3
 
 
@@ -227,12 +227,16 @@ class CaseRun:
         for name, worker in workers.items():
             if "error" in rows[name]:
                 with _noted(rows[name]):
-                    rows[name]["first_seconds"] += worker.ask("steps", 1)
                     takes[name] = worker.ask("steps", 1)
-                    counts[name] = max(1, round(self.plan.round_seconds / max(takes[name], 1e-6)))
-                    if counts[name] > 1:  # one step of a fast one says little
+                    rows[name]["first_seconds"] += takes[name]
+                    if self.implementations[name].compiles:
+                        takes[name] = worker.ask("steps", 1)
+                    counts[name] = 1
+                    # One step of a fast implementation says little.
+                    while takes[name] * counts[name] < 4 * self.plan.round_seconds:
+                        counts[name] *= 4
                         takes[name] = worker.ask("steps", counts[name]) / counts[name]
-                        counts[name] = max(1, round(self.plan.round_seconds / takes[name]))
+                    counts[name] = max(1, round(self.plan.round_seconds / takes[name]))
                     worker.ask("forget_peak")
         in_a_round = sum(max(self.plan.round_seconds, takes[name]) for name in takes)
         rounds = max(min(self.plan.repeats, int(self.plan.budget / max(in_a_round, 1e-9))), self.plan.least)

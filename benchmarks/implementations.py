@@ -14,7 +14,7 @@ MAML_RIVALS = {
 }
 """MAML, for any net. The plain loop is what the others are compared with."""
 
-LIMIT = {"JAX jit": Implementation("peers.jax_maml")}
+LIMIT = {"JAX jit": Implementation("peers.jax_maml", compiles=True)}
 """MAML for multilayer perceptrons: what a compiler makes of the whole step."""
 
 PROTO_RIVALS = {"plain PyTorch": Implementation("peers.proto"), "easyfsl": Implementation("peers.easyfsl_proto")}
@@ -32,5 +32,6 @@ def ours(precision: str | None = None, quick: bool = True, **options: Any) -> Im
         exact=not rounded and options.get("via") != "meta_train",
         checks="loss" if rounded else "all",
         dtype=precision,
+        compiles=bool(options.get("compile")),
         quick=quick,
     )

@@ -7,9 +7,9 @@ from benchmarks.peers.problems import MAML, images, seeded
 
 BASE = {"steps": 1, "tasks": 4, "ways": 5, "filters": 32}
 AXES = {
-    "steps": (1, 2, 4, 8, 16, 32),
-    "tasks": (1, 4, 16, 64),
-    "ways": (2, 5, 10, 20, 40),
+    "steps": (1, 2, 4, 8, 16),
+    "tasks": (1, 4, 16, 32),
+    "ways": (2, 5, 10, 20),
     "filters": (8, 16, 32, 64, 128),
 }
 
