@@ -18,16 +18,20 @@ from quickstudy.learners import (
     MAML,
     MANN,
     NP,
+    SNAIL,
     AttentiveNP,
     BaselinePlusPlus,
     CausalInContext,
     ExactGP,
     FineTune,
+    HyperNetwork,
     InContext,
     LogisticRegressionOnFeatures,
     MatchingNet,
+    MetaNet,
     MetaSGD,
     NearestNeighbour,
+    Plastic,
     ProtoMAML,
     ProtoNet,
     RecurrentLearner,
@@ -54,14 +58,22 @@ CLASSIFICATION: dict[str, Build] = {
     "FOMAML": lambda net, n, **o: FOMAML(net(outputs=n), lr=0.1, steps=2, **o),
     "FineTune": lambda net, n, **o: FineTune(net(), classes=7, steps=3, **o),
     "FineTune-all": lambda net, n, **o: FineTune(net(), classes=7, steps=2, adapts="all", optimizer="sgd", **o),
+    "HyperNetwork": lambda net, n, **o: HyperNetwork(net(), n, 8, width=6, **o),
+    "HyperNetwork-low": lambda net, n, **o: HyperNetwork(
+        net(), n, 8, model=qs.nets.mlp(8, (6, 8), n), width=6, rank=1, **o
+    ),
     "IMAML": lambda net, n, **o: IMAML(net(outputs=n), lr=0.1, steps=3, **o),
     "LogisticRegressionOnFeatures": lambda net, n, **o: LogisticRegressionOnFeatures(net(), classes=7, steps=20, **o),
     "MAML": lambda net, n, **o: MAML(net(outputs=n), lr=0.1, steps=2, **o),
     "MANN": lambda net, n, **o: MANN(net(), n, hidden=5, slots=8, width=3, heads=2, **o),
     "MatchingNet": lambda net, n, **o: MatchingNet(net(), **o),
     "MatchingNet-context": lambda net, n, **o: MatchingNet(net(), full_context=True, reads=2, **o),
+    "MetaNet": lambda net, n, **o: MetaNet(net(), n, 8, width=5, hidden=4, **o),
     "MetaSGD": lambda net, n, **o: MetaSGD(net(outputs=n), lr=0.1, steps=1, **o),
     "NearestNeighbour": lambda net, n, **o: NearestNeighbour(),
+    "Plastic": lambda net, n, **o: Plastic(net(), n, 8, **o),
+    "Plastic-neuromodulated": lambda net, n, **o: Plastic(net(), n, 8, rule=qs.nets.Neuromodulated(8, n), **o),
+    "Plastic-oja": lambda net, n, **o: Plastic(net(), n, 8, rule=qs.nets.Oja(), activation="tanh", **o),
     "ProtoMAML": lambda net, n, **o: ProtoMAML(net(), lr=0.05, steps=2, **o),
     "ProtoMAML-first": lambda net, n, **o: ProtoMAML(net(), lr=0.05, steps=2, first_order=True, **o),
     "ProtoNet": lambda net, n, **o: ProtoNet(net(), **o),
@@ -76,6 +88,7 @@ CLASSIFICATION: dict[str, Build] = {
     "CausalInContext": lambda net, n, **o: CausalInContext(net(), n, 8, width=8, depth=2, heads=2, **o),
     "InContext": lambda net, n, **o: InContext(net(), n, 8, width=8, depth=2, heads=2, **o),
     "InContext-random": lambda net, n, **o: InContext(net(), n, 8, width=8, depth=2, heads=2, labels="random", **o),
+    "SNAIL": lambda net, n, **o: SNAIL(net(), n, 8, filters=4, length=9, **o),
     "Siamese": lambda net, n, **o: Siamese(net(), **o),
     "Siamese-triplet": lambda net, n, **o: Siamese(net(), objective="triplet", normalise=False, **o),
 }
@@ -86,7 +99,20 @@ REGRESSION = {
 }
 REGRESSION |= {
     name: CLASSIFICATION[name]
-    for name in ("CausalInContext", "InContext", "DNC", "MANN", "RecurrentLearner", "RecurrentLearner-gru")
+    for name in (
+        "CausalInContext",
+        "DNC",
+        "HyperNetwork",
+        "HyperNetwork-low",
+        "InContext",
+        "MANN",
+        "MetaNet",
+        "Plastic",
+        "Plastic-oja",
+        "RecurrentLearner",
+        "RecurrentLearner-gru",
+        "SNAIL",
+    )
 }
 # Learners of regression alone, which build their own nets.
 REGRESSION |= {

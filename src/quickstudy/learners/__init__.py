@@ -9,7 +9,20 @@ from quickstudy.learners.baselines import (
     Ridge,
 )
 from quickstudy.learners.metric import MatchingNet, ProtoNet, RelationNet, Siamese
-from quickstudy.learners.model import CNP, DNC, MANN, NP, AttentiveNP, CausalInContext, InContext, RecurrentLearner
+from quickstudy.learners.model import (
+    CNP,
+    DNC,
+    MANN,
+    NP,
+    SNAIL,
+    AttentiveNP,
+    CausalInContext,
+    HyperNetwork,
+    InContext,
+    MetaNet,
+    Plastic,
+    RecurrentLearner,
+)
 from quickstudy.learners.optimization import (
     ADML,
     ANIL,
@@ -34,17 +47,21 @@ __all__ = [
     "MAML",
     "MANN",
     "NP",
+    "SNAIL",
     "AttentiveNP",
     "BaselinePlusPlus",
     "CausalInContext",
     "ExactGP",
     "FineTune",
     "GradientLearner",
+    "HyperNetwork",
     "InContext",
     "LogisticRegressionOnFeatures",
     "MatchingNet",
+    "MetaNet",
     "MetaSGD",
     "NearestNeighbour",
+    "Plastic",
     "ProtoMAML",
     "ProtoNet",
     "RecurrentLearner",

@@ -6,6 +6,7 @@ from quickstudy.nets.fcn import fcn
 from quickstudy.nets.mann import MANNCell
 from quickstudy.nets.mlp import mlp
 from quickstudy.nets.ntm import NTMCell
+from quickstudy.nets.plastic import Hebbian, Neuromodulated, Oja
 from quickstudy.nets.recurrent import GRUCell, LSTMCell
 from quickstudy.nets.resnet12 import resnet12
 from quickstudy.nets.transformer import TransformerBlock
@@ -13,9 +14,12 @@ from quickstudy.nets.transformer import TransformerBlock
 __all__ = [
     "DNCCell",
     "GRUCell",
+    "Hebbian",
     "LSTMCell",
     "MANNCell",
     "NTMCell",
+    "Neuromodulated",
+    "Oja",
     "TransformerBlock",
     "conv4",
     "fcn",

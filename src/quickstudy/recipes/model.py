@@ -10,9 +10,10 @@ from typing import Literal
 
 from torch import manual_seed
 
-from quickstudy import learners, outer
+from quickstudy import learners, nets, outer
 from quickstudy.core import Learner
 from quickstudy.datasets.base import ClassData
+from quickstudy.nets.plastic import Rule
 from quickstudy.outer.base import Schedule
 from quickstudy.recipes.base import Plan, Recipe
 from quickstudy.recipes.few_shot import FewShotRecipe
@@ -44,6 +45,108 @@ class GlyphsInContext(FewShotRecipe):
 @dataclass
 class OmniglotInContext(GlyphsInContext):
     """In-context learner on Omniglot."""
+
+    data: Literal["glyphs", "omniglot"] = "omniglot"
+
+
+@register("recipe", "glyphs-hypernetwork", paper="Ha et al. 2016")
+@dataclass
+class GlyphsHyperNetwork(FewShotRecipe):
+    """Hypernetwork learner on glyphs: the support becomes a linear classifier."""
+
+    width: int = 256
+    """Width of the support's reader."""
+    rank: int = 0
+    """Rank of the generated matrices; 0 generates them whole."""
+    lr: float = 1e-3
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return a hypernetwork learner."""
+        return learners.HyperNetwork(
+            self.net(), self.ways, width=self.width, rank=self.rank or None, batch_norm=self.batch_norm
+        )
+
+
+@register("recipe", "omniglot-hypernetwork", paper="Ha et al. 2016")
+@dataclass
+class OmniglotHyperNetwork(GlyphsHyperNetwork):
+    """Hypernetwork learner on Omniglot."""
+
+    data: Literal["glyphs", "omniglot"] = "omniglot"
+
+
+@register("recipe", "glyphs-snail", paper="Mishra et al. 2018")
+@dataclass
+class GlyphsSNAIL(FewShotRecipe):
+    """SNAIL on glyphs."""
+
+    filters: int = 64
+    """Filters of the temporal convolutions (128 in the paper)."""
+    lr: float = 1e-3
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return a SNAIL."""
+        length = self.ways * self.shots + 1
+        return learners.SNAIL(self.net(), self.ways, filters=self.filters, length=length, batch_norm=self.batch_norm)
+
+
+@register("recipe", "omniglot-snail", paper="Mishra et al. 2018")
+@dataclass
+class OmniglotSNAIL(GlyphsSNAIL):
+    """SNAIL on Omniglot."""
+
+    data: Literal["glyphs", "omniglot"] = "omniglot"
+
+
+@register("recipe", "glyphs-metanet", paper="Munkhdalai & Yu 2017")
+@dataclass
+class GlyphsMetaNet(FewShotRecipe):
+    """Meta network on glyphs."""
+
+    width: int = 64
+    """Width of the base learner's hidden layer and of the representation."""
+    lr: float = 1e-3
+    clip: float = 10.0
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return a meta network."""
+        return learners.MetaNet(self.net(), self.ways, width=self.width, batch_norm=self.batch_norm)
+
+
+@register("recipe", "omniglot-metanet", paper="Munkhdalai & Yu 2017")
+@dataclass
+class OmniglotMetaNet(GlyphsMetaNet):
+    """Meta network on Omniglot."""
+
+    data: Literal["glyphs", "omniglot"] = "omniglot"
+
+
+@register("recipe", "glyphs-plastic", paper="Miconi et al. 2018")
+@dataclass
+class GlyphsPlastic(FewShotRecipe):
+    """Plastic network on glyphs, with a Hebbian, Oja's or a neuromodulated rule."""
+
+    rule: Literal["hebbian", "oja", "neuromodulated", "retroactive"] = "hebbian"
+    """How the traces change."""
+    lr: float = 1e-3
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return a plastic network."""
+        net = self.net()
+        size: int = net.features  # type: ignore[assignment]
+        rules: dict[str, Rule] = {
+            "hebbian": nets.Hebbian(),
+            "oja": nets.Oja(),
+            "neuromodulated": nets.Neuromodulated(size, self.ways),
+            "retroactive": nets.Neuromodulated(size, self.ways, retroactive=True),
+        }
+        return learners.Plastic(net, self.ways, rule=rules[self.rule], batch_norm=self.batch_norm)
+
+
+@register("recipe", "omniglot-plastic", paper="Miconi et al. 2018")
+@dataclass
+class OmniglotPlastic(GlyphsPlastic):
+    """Plastic network on Omniglot."""
 
     data: Literal["glyphs", "omniglot"] = "omniglot"
 

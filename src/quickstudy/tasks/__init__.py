@@ -7,6 +7,7 @@ from quickstudy.tasks.gaussian_process import GaussianProcess
 from quickstudy.tasks.linear_regression import LinearRegression
 from quickstudy.tasks.meta_dataset_tasks import MetaDataset
 from quickstudy.tasks.orders import Mixture, by_group
+from quickstudy.tasks.pattern_completion import PatternCompletion
 from quickstudy.tasks.segmentation import Segmentation
 from quickstudy.tasks.sequential import Sequential
 from quickstudy.tasks.supervised import Supervised
@@ -21,6 +22,7 @@ __all__ = [
     "MetaDataset",
     "Mixture",
     "MultiModal",
+    "PatternCompletion",
     "Segmentation",
     "Sequential",
     "Sinusoid",

@@ -21,7 +21,9 @@ def gradients(learner: Learner, losses: TaskLosses, tasks: Task) -> list[torch.T
     return [p.grad.clone() for p in learner.parameters() if p.grad is not None]
 
 
-@pytest.mark.parametrize("name", ["CausalInContext", "InContext", "InContext-random"])
+@pytest.mark.parametrize(
+    "name", ["CausalInContext", "HyperNetwork", "InContext", "InContext-random", "MetaNet", "Plastic", "SNAIL"]
+)
 def test_classification(name: str) -> None:
     learner = CLASSIFICATION[name](mlp, WAYS)
     tasks = batching.stack([classification_task(), classification_task(2 + 1)])

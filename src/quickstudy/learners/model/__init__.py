@@ -3,9 +3,26 @@
 from quickstudy.learners.model.attentive_np import AttentiveNP
 from quickstudy.learners.model.cnp import CNP
 from quickstudy.learners.model.dnc import DNC
+from quickstudy.learners.model.hyper_network import HyperNetwork
 from quickstudy.learners.model.in_context import CausalInContext, InContext
 from quickstudy.learners.model.latent_np import NP
 from quickstudy.learners.model.mann import MANN
+from quickstudy.learners.model.meta_net import MetaNet
+from quickstudy.learners.model.plastic import Plastic
 from quickstudy.learners.model.recurrent import RecurrentLearner
+from quickstudy.learners.model.snail import SNAIL
 
-__all__ = ["CNP", "DNC", "MANN", "NP", "AttentiveNP", "CausalInContext", "InContext", "RecurrentLearner"]
+__all__ = [
+    "CNP",
+    "DNC",
+    "MANN",
+    "NP",
+    "SNAIL",
+    "AttentiveNP",
+    "CausalInContext",
+    "HyperNetwork",
+    "InContext",
+    "MetaNet",
+    "Plastic",
+    "RecurrentLearner",
+]

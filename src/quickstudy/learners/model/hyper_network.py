@@ -1,0 +1,114 @@
+"""Hypernetwork learner: the support, read by one net, becomes the weights of another.
+
+Ha et al. 2016, "HyperNetworks", section 3; Bertinetto et al. 2016, "Learning feed-forward one-shot learners", sections
+2-3:
+
+    s = mean_i h(f(x_i), y_i),   theta = theta_0 + H(s),   prediction = model_theta(f(x))
+
+and with a low rank R each matrix of weights is W = W_0 + A(s) B(s), with A (out, R) and B (R, in), where Bertinetto et
+al. generate the diagonal between two learned projections. Learned across tasks: f, h, H and theta_0. Departures: the
+whole support is read, by a mean, where Bertinetto et al. read one example; the generated part is scaled by the root of
+the fan-in, so that it starts as large as ordinary weights do (Chang et al. 2020).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from quickstudy.core import Examples
+from quickstudy.errors import InputError
+from quickstudy.functional.calls import BatchNormPolicy, Statistics, call
+from quickstudy.learners.model.labelled import LabelledLearner
+from quickstudy.learners.model.neural_process import masked_row_mean, perceptron
+from quickstudy.registry import register
+
+
+class Generated(NamedTuple):
+    """What was learned of one task."""
+
+    weights: dict[str, Tensor]
+    """Parameters of the model, by name"""
+    present: Tensor
+    """(N,)"""
+    statistics: Statistics
+
+
+class Generator(nn.Module):
+    """Linear maps from a summary (width,) to what is added to one parameter: all of it, or two factors of a matrix."""
+
+    def __init__(self, width: int, shape: tuple[int, ...], rank: int | None) -> None:
+        super().__init__()
+        rows, columns = (shape[0], math.prod(shape[1:])) if len(shape) > 1 else (1, shape[0])
+        self.shape, self.rows, self.scale = shape, rows, 1 / math.sqrt(columns if len(shape) > 1 else 1)
+        # Factors are worth their while only where they are smaller than their product.
+        self.rank = rank if rank is not None and rank * (rows + columns) < rows * columns else None
+        if self.rank is None:
+            self.whole = nn.Linear(width, rows * columns)
+        else:
+            self.left, self.right = nn.Linear(width, rows * self.rank), nn.Linear(width, self.rank * columns)
+
+    def forward(self, summary: Tensor) -> Tensor:
+        """Return what is added, in the parameter's shape."""
+        if self.rank is None:
+            whole: Tensor = self.whole(summary)
+            return self.scale * whole.reshape(self.shape)
+        left: Tensor = self.left(summary).reshape(self.rows, self.rank)
+        product: Tensor = left @ self.right(summary).reshape(self.rank, -1)
+        return (self.scale / math.sqrt(self.rank)) * product.reshape(self.shape)
+
+
+@register("learner", family="model", learns="a generator of weights", paper="Ha et al. 2016", tasks="both")
+class HyperNetwork(LabelledLearner):
+    """Generates the weights of a task's model from its support.
+
+    Args:
+        net: embedding module, shared by both nets; None reads flattened inputs.
+        outputs: most ways of a task, or targets a row has.
+        features: size of the embedding; None reads it from `net.features`.
+        model: the task's model, from features (rows, D) to (rows, outputs); None is one linear layer.
+        width: of the support's reader and summary.
+        rank: R of the generated matrices; None generates them whole.
+        batch_norm: 'support' or 'transductive'.
+
+    Raises:
+        InputError: a rank or width that is not positive, or a model that is not made for these features and outputs.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module | None,
+        outputs: int,
+        features: int | None = None,
+        model: nn.Module | None = None,
+        width: int = 128,
+        rank: int | None = None,
+        batch_norm: BatchNormPolicy = "support",
+    ) -> None:
+        super().__init__(net, outputs, features, batch_norm)
+        if width < 1 or (rank is not None and rank < 1):
+            raise InputError(f"{width=} and {rank=} must be positive")
+        self.model = nn.Linear(self.size, outputs) if model is None else model
+        self.reader = perceptron(self.size + outputs, width, width)
+        self.trunk = nn.Sequential(nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+        self.names = [name for name, _ in self.model.named_parameters()]
+        shapes = [tuple(value.shape) for _, value in self.model.named_parameters()]
+        self.generators = nn.ModuleList(Generator(width, shape, rank) for shape in shapes)
+
+    def adapt(self, support: Examples) -> Generated:
+        """Read the support; generate the model's weights."""
+        rows = self.read(support)
+        summary = self.trunk(masked_row_mean(self.reader(torch.cat([rows.features, rows.labels], 1)), rows.real))
+        start = dict(self.model.named_parameters())
+        pairs = zip(self.names, self.generators, strict=True)
+        return Generated({name: start[name] + make(summary) for name, make in pairs}, rows.present, rows.statistics)
+
+    def predict(self, state: Generated, inputs: Any) -> Tensor:
+        """Return (Q, N) logits, or (Q, outputs) for regression."""
+        outputs, _ = call(self.model, self.embed(inputs, state.statistics), state.weights)
+        if outputs.ndim != 2 or outputs.shape[1] != self.outputs:
+            raise InputError(f"the model gives {tuple(outputs.shape[1:])} a row, not {self.outputs} outputs")
+        return self.answer(outputs, state.present)

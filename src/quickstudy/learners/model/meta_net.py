@@ -1,0 +1,165 @@
+"""Meta networks: fast weights made of loss gradients.
+
+Munkhdalai & Yu 2017, "Meta Networks", section 3 and algorithm 1:
+
+    Q* = d(grad_Q L_rep(u_Q(x_i), y_i) for all i)              fast weights of the representation u, of the whole task
+    W*_i = m(grad_W L_task(b_W(x_i), y_i)),  r_i = u_{Q,Q*}(x_i)   memory: fast weights of the base learner b, by key
+    W*(x) = sum_i softmax_i(cosine(u_{Q,Q*}(x), r_i)) W*_i,    p(y | x) = softmax(b_{W,W*(x)}(x))
+
+Slow and fast weights meet by layer augmentation, relu(W h) + relu(W* h); the last layer adds the two without relu.
+Learned across tasks: the slow weights W and Q, and the makers of fast ones: m, a perceptron, and d, an LSTM over the
+support, both of one coordinate at a time. Meta-gradients pass through the gradients.
+
+Departures: an embedding net shared by b and u has slow weights only, so that b has two layers and u one; a gradient g
+enters as (asinh(e^7 g) / 7, g), a smooth form of the paper's (log |g|, sign g); all support rows give Q*, not a sample;
+a learned scale, from 10, multiplies the cosines.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import grad
+
+from quickstudy.core import Examples
+from quickstudy.errors import InputError
+from quickstudy.functional.attention import HIDDEN
+from quickstudy.functional.calls import BatchNormPolicy, Statistics
+from quickstudy.functional.distances import cosine
+from quickstudy.functional.recurrent import lstm_cell
+from quickstudy.learners.model.labelled import LabelledLearner, Rows
+from quickstudy.learners.model.neural_process import perceptron
+from quickstudy.registry import register
+
+Weights = tuple[Tensor, ...]
+"""Matrices and biases of layers in turn, each shared by all rows or with a leading dimension, one for each row."""
+
+
+class Memory(NamedTuple):
+    """What was learned of one task."""
+
+    keys: Tensor
+    """(S, width) representations r_i"""
+    values: Weights
+    """Fast weights W*_i, each (S, ...)"""
+    representation: Weights
+    """Fast weights Q*"""
+    real: Tensor
+    """(S,) False in padding rows"""
+    present: Tensor
+    """(N,)"""
+    statistics: Statistics
+
+
+def augmented(x: Tensor, slow: Weights, fast: Weights | None = None, last_linear: bool = True) -> Tensor:
+    """Return (R, outputs) of layers with slow and fast weights side by side, for x (R, D)."""
+    for i in range(0, len(slow), 2):
+        linear = last_linear and i == len(slow) - 2
+        paths = [slow] if fast is None else [slow, fast]
+        found = [(path[i] @ x.unsqueeze(-1)).squeeze(-1) + path[i + 1] for path in paths]
+        x = sum((each if linear else F.relu(each) for each in found), torch.zeros(()).to(x))
+    return x
+
+
+def preprocessed(gradient: Tensor) -> Tensor:
+    """Return (..., 2) features of gradients (...) of any magnitude."""
+    return torch.stack([torch.asinh(math.exp(7) * gradient) / 7, gradient], -1)
+
+
+@register("learner", family="model", learns="how to make fast weights", paper="Munkhdalai & Yu 2017", tasks="both")
+class MetaNet(LabelledLearner):
+    """A memory of fast weights, one set for each support row, made from its loss gradient.
+
+    Args:
+        net: embedding module; None reads flattened inputs.
+        outputs: most ways of a task, or targets a row has.
+        features: size of the embedding; None reads it from `net.features`.
+        width: of the base learner's hidden layer and of the representation.
+        hidden: width of the nets that make fast weights.
+        batch_norm: 'support' or 'transductive'.
+
+    Raises:
+        InputError: a width is not positive.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module | None,
+        outputs: int,
+        features: int | None = None,
+        width: int = 64,
+        hidden: int = 20,
+        batch_norm: BatchNormPolicy = "support",
+    ) -> None:
+        super().__init__(net, outputs, features, batch_norm)
+        if width < 1 or hidden < 1:
+            raise InputError(f"{width=} and {hidden=} must be positive")
+        self.base = perceptron(self.size, width, outputs)
+        self.representation = nn.Linear(self.size, width)
+        self.representation_head = nn.Linear(width, outputs)
+        self.maker = perceptron(2, hidden, hidden, 1)
+        self.reader = nn.LSTMCell(2, hidden)
+        self.reader_head = nn.Linear(hidden, 1)
+        self.log_scale = nn.Parameter(torch.tensor(10.0).log())
+
+    @property
+    def permutation_invariant(self) -> bool:
+        """The LSTM d reads gradients in order."""
+        return False
+
+    def adapt(self, support: Examples) -> Memory:
+        """Make fast weights of the representation, then a memory of fast weights of the base learner."""
+        rows = self.read(support)
+        base, slow = tuple(self.base.parameters()), tuple(self.representation.parameters())
+        head = tuple(self.representation_head.parameters())
+
+        def embedding_outputs(own: Weights) -> Tensor:
+            return augmented(augmented(rows.features, own, last_linear=False), head)
+
+        gradients = self._row_gradients(embedding_outputs, slow, rows, support)
+        representation = tuple(self._read_gradients(each, rows.real) for each in gradients)
+        gradients = self._row_gradients(lambda own: augmented(rows.features, own), base, rows, support)
+        values = tuple(self.maker(preprocessed(each)).squeeze(-1) for each in gradients)
+        keys = augmented(rows.features, slow, representation, last_linear=False)
+        return Memory(keys, values, representation, rows.real, rows.present, rows.statistics)
+
+    def predict(self, state: Memory, inputs: Any) -> Tensor:
+        """Return (Q, N) logits, or (Q, outputs) for regression."""
+        features = self.embed(inputs, state.statistics)
+        asked = augmented(features, tuple(self.representation.parameters()), state.representation, last_linear=False)
+        scores = self.log_scale.exp() * cosine(asked, state.keys)
+        attention = torch.softmax(torch.where(state.real, scores, HIDDEN), 1)
+        attention = torch.where(state.real, attention, 0.0)
+        fast = tuple(torch.einsum("qs,s...->q...", attention, each) for each in state.values)
+        return self.answer(augmented(features, tuple(self.base.parameters()), fast), state.present)
+
+    def _row_gradients(self, outputs: Any, slow: Weights, rows: Rows, support: Examples) -> Weights:
+        """Return the gradient of each row's own loss with respect to slow weights, each (S, ...)."""
+
+        def total(own: Weights) -> Tensor:
+            found = outputs(own)
+            if support.ways is None:
+                losses = (found - rows.labels).square().mean(1)
+            else:
+                # Outputs for classes that the task lacks get no label, and so only push each other down.
+                losses = -(rows.labels * torch.log_softmax(found, 1)).sum(1)
+            return torch.where(rows.real, losses, 0.0).sum()
+
+        # A copy of the weights for each row makes the gradient of the sum one gradient for each row.
+        copies = tuple(each.expand(len(rows.features), *each.shape) for each in slow)
+        found: Weights = grad(total)(copies)
+        return found
+
+    def _read_gradients(self, gradients: Tensor, real: Tensor) -> Tensor:
+        """Return d's fast weights (...) of gradients (S, ...), read one after the other."""
+        inputs = preprocessed(gradients).flatten(1, -2)
+        cell = self.reader
+        h = c = inputs.new_zeros(inputs.shape[1], cell.hidden_size)
+        for t in range(len(inputs)):
+            new = lstm_cell(inputs[t], (h, c), cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
+            h, c = (torch.where(real[t], after, before) for after, before in zip(new, (h, c), strict=True))
+        return self.reader_head(h).reshape(gradients.shape[1:])  # type: ignore[no-any-return]
