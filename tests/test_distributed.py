@@ -220,7 +220,9 @@ def test_a_share_that_is_not_whole_is_refused(tmp_path: Path, monkeypatch: pytes
         train(tmp_path, 4, steps=3)
     trainer = object.__new__(qs.trainer.Trainer)
     trainer.meta_batch, trainer.ranks, trainer.folder = 3, qs.ranks.Ranks(0, 4), tmp_path
-    with pytest.raises(CheckpointError, match="6 tasks a step, which 4 processes cannot share evenly; go on with 1, 2, 3, 6"):
+    with pytest.raises(
+        CheckpointError, match="6 tasks a step, which 4 processes cannot share evenly; go on with 1, 2, 3, 6"
+    ):
         trainer._take_share({"meta_batch": 3, "ranks": 2})
 
 
