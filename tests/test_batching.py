@@ -137,3 +137,56 @@ def test_compiled_agrees_with_eager(name: str) -> None:
     torch.testing.assert_close(gradients(learner, compiled, batch), gradients(learner, eager, batch))
     assert compiled._compiled is not None
     assert all(module.training for module in learner.modules())
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", sorted(CLASSIFICATION))
+def test_queries_judged_few_at_a_time_give_the_same_gradient(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = CLASSIFICATION[name](mlp, WAYS).double()
+    batch = batching.to_dtype(tasks(), torch.float64)
+    whole = gradients(learner, TaskLosses(query_loss), batch)
+    judged: list[int] = []
+
+    def after(*args: object) -> Tensor:
+        judged.append(1)
+        return query_loss.after(*args)  # type: ignore[attr-defined]
+
+    objective = TaskLosses(query_loss, 5)
+    objective._after = after
+    monkeypatch.setattr(batching, "JUDGED_NUMBERS", 2 * batch.query.inputs[0].numel())
+    torch.testing.assert_close(gradients(learner, objective, batch), whole)
+    # Seven tasks adapt as 3 and 4; their queries are judged as 1 and 2, 2 and 2.
+    assert len(judged) == 4
+
+
+def test_chunks_are_as_equal_as_can_be() -> None:
+    assert [len(part) for part in batching.chunks(torch.arange(16), 15)] == [8, 8]
+
+
+def test_a_gpu_without_memory_halves_its_chunks(caplog: pytest.LogCaptureFixture) -> None:
+    learner = CLASSIFICATION["ProtoNet"](mlp, WAYS)
+    expected = gradients(learner, TaskLosses(query_loss))
+    sizes: list[int] = []
+
+    class Small(TaskLosses):
+        def __call__(self, learner: qs.Learner, tasks: Task, keys: Tensor) -> Tensor:
+            sizes.append(batching.count(tasks))
+            if sizes[-1] > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().__call__(learner, tasks, keys)
+
+    losses = Small(query_loss, 7)
+    torch.testing.assert_close(gradients(learner, losses), expected)
+    assert "going on with 2" in caplog.text
+    sizes.clear()
+    gradients(learner, losses)
+    assert max(sizes) <= 2, "it remembers"
+
+
+def test_one_task_too_large_for_memory_says_so() -> None:
+    class Tiny(TaskLosses):
+        def __call__(self, learner: qs.Learner, tasks: Task, keys: Tensor) -> Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        gradients(CLASSIFICATION["ProtoNet"](mlp, WAYS), Tiny(query_loss))

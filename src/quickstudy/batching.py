@@ -8,6 +8,7 @@ Random numbers come from a key per task, so that they too obey the law.
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -46,10 +47,12 @@ def select(tasks: Any, index: int | slice | Tensor) -> Any:
 
 
 def chunks(tasks: Any, size: int | None) -> Iterator[Any]:
-    """Split a batch into batches of at most `size` tasks."""
+    """Split a batch into batches of at most `size` tasks, as equal as can be."""
     total = count(tasks)
-    for start in range(0, total, size or total):
-        yield select(tasks, slice(start, start + (size or total)))
+    parts = -(-total // (size or total))
+    bounds = [total * i // parts for i in range(parts + 1)]
+    for start, stop in itertools.pairwise(bounds):
+        yield select(tasks, slice(start, stop))
 
 
 def to_dtype(tasks: Any, dtype: torch.dtype) -> Any:
@@ -143,8 +146,10 @@ class TaskLosses:
     """Losses of a batch of tasks, in chunks, compiled as a whole where that works.
 
     Args:
-        objective: loss of one task.
-        chunk_size: tasks at once; None for all.
+        objective: loss of one task. Where it has an attribute `after(learner, state, task, key)`, its value given what
+            `adapt` returned, all tasks of a chunk adapt together, and then few at a time are judged on their queries,
+            which are many more rows: gradients are handed over at the states, and no more is kept than those few need.
+        chunk_size: tasks at once; None chooses (see `size`).
         compile: compile the batched loss with `torch.compile(fullgraph=True)`; where that fails, say so once and go on
             uncompiled (never partly compiled, which is slow without a word).
     """
@@ -152,6 +157,7 @@ class TaskLosses:
     def __init__(self, objective: Objective, chunk_size: int | None = None, compile: bool = False) -> None:
         self.objective = objective
         self.chunk_size = chunk_size
+        self._after: Callable[..., Tensor] | None = getattr(objective, "after", None)
         self._compiled: Callable[..., Tensor] | None = torch.compile(self._losses, fullgraph=True) if compile else None
 
     def _losses(self, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
@@ -169,15 +175,74 @@ class TaskLosses:
         return self._losses(learner, tasks, keys)
 
     def backward(self, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
-        """Add the gradient of the mean loss to the parameters' `.grad`, chunk by chunk; return the (T,) losses."""
-        total = count(tasks)
+        """Add the gradient of the mean loss to the parameters' `.grad`, chunk by chunk; return the (T,) losses.
+
+        Where a GPU has too little memory for a chunk, chunks are halved from then on.
+        """
+        kept = [p.grad for p in learner.parameters()]
+        while True:
+            try:
+                return self._backward(learner, tasks, keys)
+            except torch.OutOfMemoryError:
+                size = self.size(tasks)
+                if size == 1 or any(grad is not None for grad in kept):
+                    raise
+                self.chunk_size = -(-min(size, count(tasks)) // 2)
+                log.warning("not enough memory for %d tasks at once, going on with %d", size, self.chunk_size)
+                for parameter in learner.parameters():
+                    parameter.grad = None
+
+    def size(self, tasks: Task) -> int:
+        """Return how many tasks adapt at once: as asked, or on a CPU as fit its cache and on a GPU all."""
+        return self.chunk_size or _fitting(tasks, tasks.support.inputs, ADAPTING_NUMBERS)
+
+    def _backward(self, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
+        total, size = count(tasks), self.size(tasks)
         losses = []
-        for part, part_keys in zip(chunks(tasks, self.chunk_size), chunks(keys, self.chunk_size), strict=True):
+        for part, part_keys in zip(chunks(tasks, size), chunks(keys, size), strict=True):
+            few = _fitting(part, part.query.inputs, JUDGED_NUMBERS)
+            if self._after is not None and self._compiled is None and few < count(part):
+                losses.append(self._backward_in_two(learner, part, part_keys, few, total))
+                continue
             loss = self(learner, part, part_keys)
             if loss.requires_grad:
                 (loss.sum() / total).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
         return torch.cat(losses)
+
+    def _backward_in_two(self, learner: Learner, tasks: Task, keys: Tensor, few: int, total: int) -> Tensor:
+        assert self._after is not None
+        states, spec = pytree.tree_flatten(adapt(learner, tasks.support, keys if learner.stochastic else None))
+        taught = [i for i, leaf in enumerate(states) if isinstance(leaf, Tensor) and leaf.requires_grad]
+        losses, cotangents = [], []
+        cut = [leaf.detach() if i in taught else leaf for i, leaf in enumerate(states)]
+        for leaves, part, part_keys in zip(chunks(cut, few), chunks(tasks, few), chunks(keys, few), strict=True):
+            asked = [leaves[i].requires_grad_() for i in taught]
+            state = pytree.tree_unflatten(leaves, spec)
+            after = functools.partial(self._after, learner)
+            loss = map_tasks(after, state, part, part_keys)
+            if loss.requires_grad:
+                (loss.sum() / total).backward()
+            losses.append(loss.detach())
+            cotangents.append([torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in asked])
+        if taught:
+            joined = [torch.cat(each) for each in zip(*cotangents, strict=True)]
+            torch.autograd.backward([states[i] for i in taught], joined)
+        return torch.cat(losses)
+
+
+ADAPTING_NUMBERS, JUDGED_NUMBERS = 16_000, 60_000
+"""Numbers in the supports that are adapted to, and in the queries that are judged, at once on a CPU: more is hardly
+faster, and a convolutional net keeps some kilobytes for each (more for a support, through which there are second
+derivatives)."""
+
+
+def _fitting(tasks: Task, inputs: Any, numbers: int) -> int:
+    total = count(tasks)
+    leaves = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
+    if any(leaf.device.type != "cpu" for leaf in leaves):
+        return total
+    return max(1, numbers * total // max(1, sum(leaf.numel() for leaf in leaves)))
 
 
 def _first_line(error: Exception) -> str:

@@ -117,8 +117,6 @@ class Trainer:
             raise InputError(f"{type(self.learner).__name__} has no parameter to meta-train; evaluate it as it is")
         self.parameters = parameters
         self.optimizer = self.outer.optimizer(parameters)
-        if self.chunk is None:
-            self.chunk = chunk_size(self.tasks)
         self.losses = TaskLosses(self.objective, self.chunk, self.compile)
         self.writer: Any = None
         if self.folder is not None:

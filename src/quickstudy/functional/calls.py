@@ -210,7 +210,6 @@ class _Corrections(TorchFunctionMode):
             shift = shift + bias
         return input * scale.reshape(shape) + shift.reshape(shape)
 
-
     def _conv_norm_pool(self, x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
         # A maximum commutes with what never decreases: pool first, and norm a quarter of the numbers. Where the
         # norm's scale is negative the sign moves into the convolution. The convolution's bias cancels with the mean.
@@ -226,13 +225,14 @@ class _Corrections(TorchFunctionMode):
         self.used.append((mean * sign + bias, var))
         scale = norm.weight * sign * torch.rsqrt(var + norm.eps)
         shift = norm.bias - mean * scale
-        return maps.max_pool2d(maps_, 2) * scale.reshape(1, -1, 1, 1) + shift.reshape(1, -1, 1, 1)
+        pooled: Tensor = maps.max_pool2d(maps_, 2)
+        return pooled * scale.reshape(1, -1, 1, 1) + shift.reshape(1, -1, 1, 1)
 
 
 def conv_norm_pool(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
     """Return 2x2 max-pooled, batch-normed convolutions of x (S, C, H, W); inside `call`, faster than one by one."""
     if has_torch_function((x,)):
-        return handle_torch_function(conv_norm_pool, (x,), x, conv, norm)  # type: ignore[no-any-return]
+        return handle_torch_function(conv_norm_pool, (x,), x, conv, norm)
     return F.max_pool2d(norm(conv(x)), 2)
 
 

@@ -11,7 +11,8 @@ derivatives (called `output`, `input` and `weight` below) are each other's deriv
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,10 @@ LAST = torch.channels_last
 def suits(*tensors: Tensor) -> bool:
     """Return whether these operators should run: on a CPU, and not inside torch.compile, which fuses its own."""
     return not torch.compiler.is_compiling() and all(t.device.type == "cpu" and t.is_floating_point() for t in tensors)
+
+
+def _apply(function: type[torch.autograd.Function], *args: Any) -> Any:
+    return function.apply(*args)  # type: ignore[no-untyped-call]
 
 
 def _merged(x: Tensor, dim: int | None, tasks: int) -> Tensor:
@@ -37,12 +42,20 @@ def _stacked(w: Tensor, dim: int | None, tasks: int) -> Tensor:
     return w.flatten(0, 1)
 
 
+def _unflatten(x: Tensor, dim: int, tasks: int) -> Tensor:
+    return x.reshape(*x.shape[:dim], tasks, -1, *x.shape[dim + 1 :])
+
+
 def _split(x: Tensor, tasks: int) -> Tensor:
     """Return (S, T, C, H, W), a view."""
-    return x.unflatten(1, (tasks, -1))
+    return _unflatten(x, 1, tasks)
 
 
-class _Shape(NamedTuple):
+# Not tuples: functorch would take them apart, number by number, at every call.
+
+
+@dataclass(frozen=True)
+class _Shape:
     """What a convolution needs besides its tensors."""
 
     size: tuple[int, int]
@@ -53,13 +66,15 @@ class _Shape(NamedTuple):
     groups: int
 
     def times(self, tasks: int) -> _Shape:
-        return self._replace(groups=self.groups * tasks)
+        return replace(self, groups=self.groups * tasks)
 
     def outputs(self) -> tuple[int, int]:
         """Return the height and width of y."""
         height, width = (
             (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-            for size, kernel, stride, padding, dilation in zip(*self[:5], strict=True)
+            for size, kernel, stride, padding, dilation in zip(
+                self.size, self.kernel, self.stride, self.padding, self.dilation, strict=True
+            )
         )
         return height, width
 
@@ -95,8 +110,8 @@ class _Output(_Bilinear):
     def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
         x, w = ctx.saved_tensors
         return (
-            _Input.apply(g, w, ctx.shape) if ctx.needs_input_grad[0] else None,
-            _Weight.apply(g, x, ctx.shape) if ctx.needs_input_grad[1] else None,
+            _apply(_Input, g, w, ctx.shape) if ctx.needs_input_grad[0] else None,
+            _apply(_Weight, g, x, ctx.shape) if ctx.needs_input_grad[1] else None,
             None,
             g.sum((0, 2, 3)) if ctx.needs_input_grad[3] else None,
         )
@@ -108,10 +123,10 @@ class _Output(_Bilinear):
         tasks = info.batch_size
         if dims[0] is not None and dims[1] is None and dims[3] is None:
             # One net for all tasks: their rows are just more rows.
-            y = _Output.apply(x.movedim(dims[0], 0).flatten(0, 1), w, shape, bias)
-            return y.unflatten(0, (tasks, -1)), 0
+            y = _apply(_Output, x.movedim(dims[0], 0).flatten(0, 1), w, shape, bias)
+            return _unflatten(y, 0, tasks), 0
         w, bias = _stacked(w, dims[1], tasks), None if bias is None else _stacked(bias, dims[3], tasks)
-        return _split(_Output.apply(_merged(x, dims[0], tasks), w, shape.times(tasks), bias), tasks), 1
+        return _split(_apply(_Output, _merged(x, dims[0], tasks), w, shape.times(tasks), bias), tasks), 1
 
 
 class _Input(_Bilinear):
@@ -126,8 +141,8 @@ class _Input(_Bilinear):
     def backward(ctx: Any, v: Tensor) -> tuple[Any, ...]:
         g, w = ctx.saved_tensors
         return (
-            _Output.apply(v, w, ctx.shape, None) if ctx.needs_input_grad[0] else None,
-            _Weight.apply(g, v, ctx.shape) if ctx.needs_input_grad[1] else None,
+            _apply(_Output, v, w, ctx.shape, None) if ctx.needs_input_grad[0] else None,
+            _apply(_Weight, g, v, ctx.shape) if ctx.needs_input_grad[1] else None,
             None,
         )
 
@@ -135,10 +150,10 @@ class _Input(_Bilinear):
     def vmap(info: Any, dims: tuple[int | None, ...], g: Tensor, w: Tensor, shape: _Shape) -> tuple[Tensor, int]:
         tasks = info.batch_size
         if dims[0] is not None and dims[1] is None:
-            x = _Input.apply(g.movedim(dims[0], 0).flatten(0, 1), w, shape)
-            return x.unflatten(0, (tasks, -1)), 0
+            x = _apply(_Input, g.movedim(dims[0], 0).flatten(0, 1), w, shape)
+            return _unflatten(x, 0, tasks), 0
         w = _stacked(w, dims[1], tasks)
-        return _split(_Input.apply(_merged(g, dims[0], tasks), w, shape.times(tasks)), tasks), 1
+        return _split(_apply(_Input, _merged(g, dims[0], tasks), w, shape.times(tasks)), tasks), 1
 
 
 class _Weight(_Bilinear):
@@ -153,25 +168,25 @@ class _Weight(_Bilinear):
     def backward(ctx: Any, u: Tensor) -> tuple[Any, ...]:
         g, x = ctx.saved_tensors
         return (
-            _Output.apply(x, u, ctx.shape, None) if ctx.needs_input_grad[0] else None,
-            _Input.apply(g, u, ctx.shape) if ctx.needs_input_grad[1] else None,
+            _apply(_Output, x, u, ctx.shape, None) if ctx.needs_input_grad[0] else None,
+            _apply(_Input, g, u, ctx.shape) if ctx.needs_input_grad[1] else None,
             None,
         )
 
     @staticmethod
     def vmap(info: Any, dims: tuple[int | None, ...], g: Tensor, x: Tensor, shape: _Shape) -> tuple[Tensor, int]:
         tasks = info.batch_size
-        w = _Weight.apply(_merged(g, dims[0], tasks), _merged(x, dims[1], tasks), shape.times(tasks))
-        return w.unflatten(0, (tasks, -1)), 0
+        w = _apply(_Weight, _merged(g, dims[0], tasks), _merged(x, dims[1], tasks), shape.times(tasks))
+        return _unflatten(w, 0, tasks), 0
 
 
 def conv2d(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: int | tuple[int, int] = 1,
-    padding: int | tuple[int, int] | str = 0,
-    dilation: int | tuple[int, int] = 1,
+    stride: int | tuple[int, ...] = 1,
+    padding: int | tuple[int, ...] | str = 0,
+    dilation: int | tuple[int, ...] = 1,
     groups: int = 1,
 ) -> Tensor:
     """As `torch.nn.functional.conv2d`."""
@@ -182,14 +197,15 @@ def conv2d(
     shape = _Shape((height, width), kernel, _pair(stride), _pair(padding), _pair(dilation), groups)
     if input.shape[1] != weight.shape[1] * groups or min(shape.outputs()) < 1:
         return F.conv2d(input, weight, bias, stride, padding, dilation, groups)  # which says what is wrong
-    return _Output.apply(input, weight, shape, bias)  # type: ignore[no-any-return, no-untyped-call]
+    return _apply(_Output, input, weight, shape, bias)  # type: ignore[no-any-return]
 
 
 def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 
-class _Windows(NamedTuple):
+@dataclass(frozen=True)
+class _Windows:
     """What max-pooling needs besides its map."""
 
     size: tuple[int, int]
@@ -199,6 +215,10 @@ class _Windows(NamedTuple):
     dilation: tuple[int, int]
     ceil: bool
 
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        return self.kernel, self.stride, self.padding, self.dilation, self.ceil
+
 
 class _MaxPool(torch.autograd.Function):
     """x (S, C, H, W) -> maxima (S, C, h, w) and where they were in H x W."""
@@ -206,7 +226,7 @@ class _MaxPool(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, windows: _Windows) -> tuple[Tensor, Tensor]:
         x = x.contiguous(memory_format=LAST)
-        return torch.ops.aten.max_pool2d_with_indices(x, *windows[1:])  # type: ignore[no-any-return]
+        return torch.ops.aten.max_pool2d_with_indices(x, *windows.arguments)  # type: ignore[no-any-return]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -216,11 +236,11 @@ class _MaxPool(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor, _: Any) -> tuple[Any, ...]:
-        return _Scatter.apply(g, *ctx.saved_tensors, ctx.windows), None
+        return _apply(_Scatter, g, *ctx.saved_tensors, ctx.windows), None
 
     @staticmethod
     def vmap(info: Any, dims: tuple[int | None, ...], x: Tensor, windows: _Windows) -> tuple[Any, tuple[int, int]]:
-        maxima, where = _MaxPool.apply(_merged(x, dims[0], info.batch_size), windows)
+        maxima, where = _apply(_MaxPool, _merged(x, dims[0], info.batch_size), windows)
         return (_split(maxima, info.batch_size), _split(where, info.batch_size)), (1, 1)
 
 
@@ -231,7 +251,7 @@ class _Scatter(torch.autograd.Function):
     def forward(g: Tensor, where: Tensor, windows: _Windows) -> Tensor:
         x = _empty(g, *g.shape[:2], *windows.size)
         g = g.contiguous(memory_format=LAST)
-        return torch.ops.aten.max_pool2d_with_indices_backward(g, x, *windows[1:], where)  # type: ignore[no-any-return]
+        return torch.ops.aten.max_pool2d_with_indices_backward(g, x, *windows.arguments, where)  # type: ignore[no-any-return]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -240,14 +260,14 @@ class _Scatter(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, v: Tensor) -> tuple[Any, ...]:
-        return _Gather.apply(v, *ctx.saved_tensors, ctx.windows), None, None
+        return _apply(_Gather, v, *ctx.saved_tensors, ctx.windows), None, None
 
     @staticmethod
     def vmap(
         info: Any, dims: tuple[int | None, ...], g: Tensor, where: Tensor, windows: _Windows
     ) -> tuple[Tensor, int]:
         tasks = info.batch_size
-        out = _Scatter.apply(_merged(g, dims[0], tasks), _merged(where, dims[1], tasks), windows)
+        out = _apply(_Scatter, _merged(g, dims[0], tasks), _merged(where, dims[1], tasks), windows)
         return _split(out, tasks), 1
 
 
@@ -257,7 +277,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(v: Tensor, where: Tensor, windows: _Windows) -> Tensor:
         rows, places = (t.permute(0, 2, 3, 1).contiguous().flatten(1, 2) for t in (v, where))
-        return rows.gather(1, places).unflatten(1, where.shape[2:]).permute(0, 3, 1, 2)
+        return rows.gather(1, places).reshape(len(v), *where.shape[2:], -1).permute(0, 3, 1, 2)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -266,14 +286,14 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
-        return _Scatter.apply(g, *ctx.saved_tensors, ctx.windows), None, None
+        return _apply(_Scatter, g, *ctx.saved_tensors, ctx.windows), None, None
 
     @staticmethod
     def vmap(
         info: Any, dims: tuple[int | None, ...], v: Tensor, where: Tensor, windows: _Windows
     ) -> tuple[Tensor, int]:
         tasks = info.batch_size
-        out = _Gather.apply(_merged(v, dims[0], tasks), _merged(where, dims[1], tasks), windows)
+        out = _apply(_Gather, _merged(v, dims[0], tasks), _merged(where, dims[1], tasks), windows)
         return _split(out, tasks), 1
 
 
@@ -281,17 +301,17 @@ def max_pool2d(
     input: Tensor,
     kernel_size: int | tuple[int, int],
     stride: int | tuple[int, int] | None = None,
-    padding: int | tuple[int, int] = 0,
-    dilation: int | tuple[int, int] = 1,
+    padding: int | tuple[int, ...] = 0,
+    dilation: int | tuple[int, ...] = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
     """As `torch.nn.functional.max_pool2d`."""
     if not suits(input) or input.ndim != 4 or return_indices:
-        return F.max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+        return F.max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)  # type: ignore[call-overload]
     kernel, height, width = _pair(kernel_size), *input.shape[2:]
     pairs = (kernel, _pair(stride) if stride else kernel, _pair(padding), _pair(dilation))
-    return _MaxPool.apply(input, _Windows((height, width), *pairs, ceil_mode))[0]  # type: ignore[no-untyped-call]
+    return _apply(_MaxPool, input, _Windows((height, width), *pairs, ceil_mode))[0]
 
 
 class _Moments(torch.autograd.Function):
@@ -316,8 +336,8 @@ class _Moments(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, dims: tuple[int | None, ...], x: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
-        mean, var = _Moments.apply(_merged(x, dims[0], info.batch_size))
-        return (mean.unflatten(0, (info.batch_size, -1)), var.unflatten(0, (info.batch_size, -1))), (0, 0)
+        mean, var = _apply(_Moments, _merged(x, dims[0], info.batch_size))
+        return (_unflatten(mean, 0, info.batch_size), _unflatten(var, 0, info.batch_size)), (0, 0)
 
 
 def moments(input: Tensor) -> tuple[Tensor, Tensor]:
@@ -325,4 +345,4 @@ def moments(input: Tensor) -> tuple[Tensor, Tensor]:
     if not suits(input) or input.ndim != 4:
         var, mean = torch.var_mean(input, (0, *range(2, input.ndim)), correction=0)
         return mean, var
-    return _Moments.apply(input)  # type: ignore[no-any-return, no-untyped-call]
+    return _apply(_Moments, input)  # type: ignore[no-any-return]

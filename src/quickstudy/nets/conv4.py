@@ -72,6 +72,7 @@ class Conv4(nn.Module):
                 f"{tuple(x.shape)}; resize them, or build conv4(channels=..., size=...) to match"
             )
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            assert isinstance(conv, nn.Conv2d)
             # ReLU after pooling gives the same numbers for a quarter of the work.
             if self.halve != "pool" or i >= self.halvings:
                 x = norm(conv(x))

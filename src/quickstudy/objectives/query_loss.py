@@ -5,11 +5,19 @@ from __future__ import annotations
 from torch import Tensor
 
 from quickstudy.batching import adapt_one
-from quickstudy.core import Learner, Task
+from quickstudy.core import Learner, State, Task
 from quickstudy.registry import register
 
 
 @register("objective", why="performance after adaptation")
 def query_loss(learner: Learner, task: Task, key: Tensor) -> Tensor:
     """Return the learner's loss on the query after adapting to the support."""
-    return learner.loss(adapt_one(learner, task.support, key), task.query)
+    return after(learner, adapt_one(learner, task.support, key), task, key)
+
+
+def after(learner: Learner, state: State, task: Task, key: Tensor) -> Tensor:
+    """Return the loss of a state that adapting to the support gave."""
+    return learner.loss(state, task.query)
+
+
+query_loss.after = after  # type: ignore[attr-defined]

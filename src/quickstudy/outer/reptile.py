@@ -56,7 +56,7 @@ class Reptile(Outer):
         values = []
         with torch.no_grad():
             for part, part_keys in zip(
-                batching.chunks(tasks, losses.chunk_size), batching.chunks(keys, losses.chunk_size), strict=True
+                batching.chunks(tasks, losses.size(tasks)), batching.chunks(keys, losses.size(tasks)), strict=True
             ):
                 states = batching.adapt(learner, part.support, part_keys)
                 if not hasattr(states, "theta"):

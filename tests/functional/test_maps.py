@@ -1,0 +1,155 @@
+"""Maps with channels last: equal to PyTorch's operators, one by one, in derivatives of the second order, too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import grad, vmap
+
+from quickstudy.functional import maps
+from quickstudy.functional.calls import call, conv_norm_pool
+
+Maps = Callable[..., Tensor]
+
+CONVOLUTIONS = [
+    {"padding": 1},
+    {"stride": 2, "padding": 1},
+    {"dilation": 2, "padding": (1, 2)},
+    {"stride": (2, 1)},
+    {"groups": 2},
+]
+POOLS = [
+    {"kernel_size": 2},
+    {"kernel_size": 3, "stride": 2, "padding": 1},
+    {"kernel_size": 2, "ceil_mode": True},
+    {"kernel_size": (2, 3), "stride": 1, "dilation": (2, 1)},
+]
+
+
+def meta_gradient(function: Maps, theta: Tensor, x: Tensor, per_task: bool) -> Tensor:
+    """Return the gradient of a loss after one gradient step, summed over tasks: second derivatives of `function`."""
+
+    def loss(theta: Tensor, x: Tensor) -> Tensor:
+        inner = grad(lambda t: function(x, t).pow(3).sum())(theta)
+        return function(x.flip(0), theta - 0.1 * inner).pow(2).sum()
+
+    theta = theta.clone().requires_grad_()
+    if per_task:
+        total = vmap(loss, in_dims=(None, 0))(theta, x).sum()
+    else:
+        total = torch.stack([loss(theta, each) for each in x]).sum()
+    return torch.autograd.grad(total, theta)[0]
+
+
+@pytest.mark.parametrize("options", CONVOLUTIONS, ids=str)
+def test_convolutions_equal_torch(options: dict[str, object], float64: None) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(3, 2, 4, 7, 6)
+    weight = torch.randn(6, 4 // int(str(options.get("groups", 1))), 3, 3)
+    bias = torch.randn(6)
+
+    def reference(x: Tensor, w: Tensor) -> Tensor:
+        return F.conv2d(x, w, bias, **options)
+
+    def ours(x: Tensor, w: Tensor) -> Tensor:
+        return maps.conv2d(x, w, bias, **options)
+
+    torch.testing.assert_close(ours(x[0], weight), reference(x[0], weight))
+    expected = meta_gradient(reference, weight, x, per_task=False)
+    torch.testing.assert_close(meta_gradient(ours, weight, x, per_task=False), expected)
+    torch.testing.assert_close(meta_gradient(ours, weight, x, per_task=True), expected)
+
+
+def test_a_convolution_of_one_map_with_kernels_of_many_tasks(float64: None) -> None:
+    x, weights, biases = torch.randn(2, 3, 5, 5), torch.randn(4, 6, 3, 3, 3), torch.randn(4, 6)
+    together = vmap(lambda w, b: maps.conv2d(x, w, b))(weights, biases)
+    torch.testing.assert_close(together, torch.stack([F.conv2d(x, w, b) for w, b in zip(weights, biases, strict=True)]))
+
+
+@pytest.mark.parametrize("options", POOLS, ids=str)
+def test_pooling_equals_torch(options: dict[str, object], float64: None) -> None:
+    torch.manual_seed(0)
+    x, scale = torch.randn(3, 2, 4, 7, 6), torch.randn(4, 1, 1)
+
+    def reference(x: Tensor, t: Tensor) -> Tensor:
+        return F.max_pool2d((x * t).sin(), **options)
+
+    def ours(x: Tensor, t: Tensor) -> Tensor:
+        return maps.max_pool2d((x * t).sin(), **options)
+
+    expected = meta_gradient(reference, scale, x, per_task=False)
+    torch.testing.assert_close(meta_gradient(ours, scale, x, per_task=False), expected)
+    torch.testing.assert_close(meta_gradient(ours, scale, x, per_task=True), expected)
+
+
+def test_moments_equal_torch(float64: None) -> None:
+    torch.manual_seed(0)
+    x, scale = torch.randn(3, 2, 4, 7, 6), torch.randn(4, 1, 1)
+
+    def reference(x: Tensor, t: Tensor) -> Tensor:
+        var, mean = torch.var_mean((x * t).sin(), (0, 2, 3), correction=0)
+        return torch.cat([mean, var.sqrt()])
+
+    def ours(x: Tensor, t: Tensor) -> Tensor:
+        mean, var = maps.moments((x * t).sin())
+        return torch.cat([mean, var.sqrt()])
+
+    torch.testing.assert_close(ours(x[0], scale), reference(x[0], scale))
+    expected = meta_gradient(reference, scale, x, per_task=False)
+    torch.testing.assert_close(meta_gradient(ours, scale, x, per_task=False), expected)
+    torch.testing.assert_close(meta_gradient(ours, scale, x, per_task=True), expected)
+
+
+def test_moments_of_large_means_keep_their_digits() -> None:
+    x = 1000 + torch.randn(50, 3, 8, 8)
+    _, var = maps.moments(x)
+    torch.testing.assert_close(var, x.double().var((0, 2, 3), correction=0).float(), rtol=1e-3, atol=0)
+
+
+class Block(nn.Module):
+    """Convolution, batch norm and pooling, together or one after the other."""
+
+    def __init__(self, together: bool) -> None:
+        super().__init__()
+        self.conv, self.norm, self.together = nn.Conv2d(2, 5, 3, padding=1), nn.BatchNorm2d(5), together
+        with torch.no_grad():
+            self.norm.weight.copy_(torch.tensor([1.0, -0.5, 2.0, -1.5, 0.3]))
+            self.norm.bias.normal_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.together:
+            return conv_norm_pool(x, self.conv, self.norm)
+        return F.max_pool2d(self.norm(self.conv(x)), 2)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_block_pooled_before_its_norm_is_the_same(masked: bool, float64: None) -> None:
+    torch.manual_seed(0)
+    fused, plain = Block(True), Block(False)
+    plain.load_state_dict(fused.state_dict())
+    x, query = torch.randn(4, 2, 6, 6), torch.randn(3, 2, 6, 6)
+    mask = torch.tensor([True, True, False, True]) if masked else None
+    results = []
+    for net in (fused, plain):
+        output, statistics = call(net, x, mask=mask)
+        held, _ = call(net, query, given=statistics)
+        gradients = torch.autograd.grad((output.square().sum() + held.pow(3).sum()), list(net.parameters()))
+        results.append((output, statistics, held, gradients))
+    torch.testing.assert_close(*results)
+
+
+def test_a_block_outside_a_call_is_ordinary(float64: None) -> None:
+    net = Block(True)
+    x = torch.randn(4, 2, 6, 6)
+    torch.testing.assert_close(net(x), F.max_pool2d(net.norm(net.conv(x)), 2))
+
+
+def test_maps_of_a_wrong_shape_get_torchs_error() -> None:
+    with pytest.raises(RuntimeError, match="channels"):
+        maps.conv2d(torch.randn(1, 2, 5, 5), torch.randn(4, 3, 3, 3))
+    with pytest.raises(RuntimeError, match=r"[Kk]ernel size"):
+        maps.conv2d(torch.randn(1, 3, 2, 2), torch.randn(4, 3, 3, 3))
