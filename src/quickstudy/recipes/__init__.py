@@ -1,6 +1,16 @@
 """Recipes: one typed configuration for each published result or example (`quickstudy list recipes`)."""
 
-from quickstudy.recipes import baselines, gaussian_process, memory, metric, model, optimization, sinusoid
+from quickstudy.recipes import (
+    algorithmic,
+    baselines,
+    gaussian_process,
+    memory,
+    metric,
+    model,
+    optimization,
+    sinusoid,
+    streams,
+)
 from quickstudy.recipes.base import Plan, Recipe, of_run
 from quickstudy.registry import TABLES
 
@@ -11,6 +21,7 @@ for _name, _entry in TABLES["recipe"].items():
 __all__ = [
     "Plan",
     "Recipe",
+    "algorithmic",
     "baselines",
     "gaussian_process",
     "memory",
@@ -19,4 +30,5 @@ __all__ = [
     "of_run",
     "optimization",
     "sinusoid",
+    "streams",
 ]

@@ -29,7 +29,7 @@ from quickstudy.core import Examples
 from quickstudy.errors import InputError
 from quickstudy.functional.attention import HIDDEN
 from quickstudy.functional.calls import BatchNormPolicy, Statistics
-from quickstudy.functional.distances import cosine
+from quickstudy.functional.distances import cosine, unit
 from quickstudy.functional.recurrent import lstm_cell
 from quickstudy.learners.model.labelled import LabelledLearner, Rows
 from quickstudy.learners.model.neural_process import perceptron
@@ -114,28 +114,50 @@ class MetaNet(LabelledLearner):
     def adapt(self, support: Examples) -> Memory:
         """Make fast weights of the representation, then a memory of fast weights of the base learner."""
         rows = self.read(support)
-        base, slow = tuple(self.base.parameters()), tuple(self.representation.parameters())
-        head = tuple(self.representation_head.parameters())
-
-        def embedding_outputs(own: Weights) -> Tensor:
-            return augmented(augmented(rows.features, own, last_linear=False), head)
-
-        gradients = self._row_gradients(embedding_outputs, slow, rows, support)
-        representation = tuple(self._read_gradients(each, rows.real) for each in gradients)
-        gradients = self._row_gradients(lambda own: augmented(rows.features, own), base, rows, support)
-        values = tuple(self.maker(preprocessed(each)).squeeze(-1) for each in gradients)
-        keys = augmented(rows.features, slow, representation, last_linear=False)
-        return Memory(keys, values, representation, rows.real, rows.present, rows.statistics)
+        representation, values = self._fast_weights(rows, support)
+        last = tuple(each[-1] for each in representation)
+        keys = augmented(rows.features, tuple(self.representation.parameters()), last, last_linear=False)
+        return Memory(keys, values, last, rows.real, rows.present, rows.statistics)
 
     def predict(self, state: Memory, inputs: Any) -> Tensor:
         """Return (Q, N) logits, or (Q, outputs) for regression."""
         features = self.embed(inputs, state.statistics)
         asked = augmented(features, tuple(self.representation.parameters()), state.representation, last_linear=False)
-        scores = self.log_scale.exp() * cosine(asked, state.keys)
-        attention = torch.softmax(torch.where(state.real, scores, HIDDEN), 1)
-        attention = torch.where(state.real, attention, 0.0)
-        fast = tuple(torch.einsum("qs,s...->q...", attention, each) for each in state.values)
-        return self.answer(augmented(features, tuple(self.base.parameters()), fast), state.present)
+        outputs = self._recall(features, cosine(asked, state.keys), state.values, state.real)
+        return self.answer(outputs, state.present)
+
+    def stream(self, sequence: Examples) -> Tensor:
+        """Return (L, N) predictions, that for row t from the rows before it (see `batching.stream`)."""
+        rows = self.read(sequence)
+        representation, values = self._fast_weights(rows, sequence)
+        # Every row is represented anew as Q* changes: (L, L, width), by the rows seen and the row represented.
+        matrix, bias = (each[:-1] for each in representation)
+        fast = torch.einsum("tod,id->tio", matrix, rows.features) + bias.unsqueeze(1)
+        keys = unit(F.relu(self.representation(rows.features)) + F.relu(fast))
+        similarity = torch.einsum("tio,to->ti", keys, keys.diagonal(dim1=0, dim2=1).mT)
+        before = rows.real.expand(len(rows.real), -1).tril(-1)
+        outputs = self._recall(rows.features, similarity, values, before)
+        return self.answer(outputs, self.seen_before(sequence))
+
+    def _recall(self, features: Tensor, similarity: Tensor, values: Weights, visible: Tensor) -> Tensor:
+        """Return outputs for features (R, D) with the fast weights recalled by similarity (R, S)."""
+        scores = torch.where(visible, self.log_scale.exp() * similarity, HIDDEN)
+        attention = torch.where(visible, torch.softmax(scores, 1), 0.0)
+        fast = tuple(torch.einsum("qs,s...->q...", attention, each) for each in values)
+        return augmented(features, tuple(self.base.parameters()), fast)
+
+    def _fast_weights(self, rows: Rows, support: Examples) -> tuple[Weights, Weights]:
+        """Return Q* before each row and after the last, each (S + 1, ...), and W* of each row, each (S, ...)."""
+        base, slow = tuple(self.base.parameters()), tuple(self.representation.parameters())
+        head = tuple(self.representation_head.parameters())
+
+        def represented(own: Weights) -> Tensor:
+            return augmented(augmented(rows.features, own, last_linear=False), head)
+
+        gradients = self._row_gradients(represented, slow, rows, support)
+        representation = tuple(self._read_gradients(each, rows.real) for each in gradients)
+        gradients = self._row_gradients(lambda own: augmented(rows.features, own), base, rows, support)
+        return representation, tuple(self.maker(preprocessed(each)).squeeze(-1) for each in gradients)
 
     def _row_gradients(self, outputs: Any, slow: Weights, rows: Rows, support: Examples) -> Weights:
         """Return the gradient of each row's own loss with respect to slow weights, each (S, ...)."""
@@ -155,11 +177,14 @@ class MetaNet(LabelledLearner):
         return found
 
     def _read_gradients(self, gradients: Tensor, real: Tensor) -> Tensor:
-        """Return d's fast weights (...) of gradients (S, ...), read one after the other."""
+        """Return d's fast weights (S + 1, ...) before each and after the last of gradients (S, ...)."""
         inputs = preprocessed(gradients).flatten(1, -2)
         cell = self.reader
         h = c = inputs.new_zeros(inputs.shape[1], cell.hidden_size)
+        states = [h]
         for t in range(len(inputs)):
             new = lstm_cell(inputs[t], (h, c), cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
             h, c = (torch.where(real[t], after, before) for after, before in zip(new, (h, c), strict=True))
-        return self.reader_head(h).reshape(gradients.shape[1:])  # type: ignore[no-any-return]
+            states.append(h)
+        weights: Tensor = self.reader_head(torch.stack(states))
+        return weights.reshape(len(states), *gradients.shape[1:])

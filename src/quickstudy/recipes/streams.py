@@ -1,0 +1,111 @@
+"""Recipes of model-based learners on streams of drawings (Santoro et al. 2016), beside those of `memory.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from quickstudy import learners
+from quickstudy.core import Learner
+from quickstudy.datasets.base import ClassData
+from quickstudy.recipes.few_shot import SequentialRecipe
+from quickstudy.registry import register
+
+
+@register("recipe", "glyphs-stream-snail", paper="Mishra et al. 2018")
+@dataclass
+class GlyphsStreamSNAIL(SequentialRecipe):
+    """SNAIL on streams of glyphs."""
+
+    filters: int = 32
+    """Filters of the temporal convolutions (128 in the paper)."""
+    steps: int = 4000
+    lr: float = 1e-3
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return a SNAIL."""
+        length = self.ways * self.presentations
+        return learners.SNAIL(self.net(), self.ways, filters=self.filters, length=length, batch_norm=self.batch_norm)
+
+
+@register("recipe", "omniglot-stream-snail", paper="Mishra et al. 2018")
+@dataclass
+class OmniglotStreamSNAIL(GlyphsStreamSNAIL):
+    """SNAIL on streams of Omniglot's drawings."""
+
+    data: Literal["glyphs", "omniglot"] = "omniglot"
+    steps: int = 8000
+
+
+@register("recipe", "glyphs-stream-metanet", paper="Munkhdalai & Yu 2017")
+@dataclass
+class GlyphsStreamMetaNet(SequentialRecipe):
+    """Meta network on streams of glyphs."""
+
+    width: int = 32
+    """Width of the base learner's hidden layer and of the representation."""
+    steps: int = 4000
+    lr: float = 1e-3
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return a meta network."""
+        return learners.MetaNet(self.net(), self.ways, width=self.width, batch_norm=self.batch_norm)
+
+
+@register("recipe", "omniglot-stream-metanet", paper="Munkhdalai & Yu 2017")
+@dataclass
+class OmniglotStreamMetaNet(GlyphsStreamMetaNet):
+    """Meta network on streams of Omniglot's drawings."""
+
+    data: Literal["glyphs", "omniglot"] = "omniglot"
+    steps: int = 8000
+
+
+@register("recipe", "glyphs-stream-plastic", paper="Miconi et al. 2018")
+@dataclass
+class GlyphsStreamPlastic(SequentialRecipe):
+    """Plastic network on streams of glyphs."""
+
+    steps: int = 4000
+    lr: float = 1e-3
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return a plastic network."""
+        return learners.Plastic(self.net(), self.ways, batch_norm=self.batch_norm)
+
+
+@register("recipe", "omniglot-stream-plastic", paper="Miconi et al. 2018")
+@dataclass
+class OmniglotStreamPlastic(GlyphsStreamPlastic):
+    """Plastic network on streams of Omniglot's drawings."""
+
+    data: Literal["glyphs", "omniglot"] = "omniglot"
+    steps: int = 8000
+
+
+@register("recipe", "glyphs-stream-incontext", paper="Kirsch et al. 2022")
+@dataclass
+class GlyphsStreamInContext(SequentialRecipe):
+    """Causal in-context learner on streams of glyphs."""
+
+    width: int = 128
+    """Numbers of a token."""
+    depth: int = 3
+    """Layers."""
+    steps: int = 4000
+    lr: float = 1e-3
+
+    def make_learner(self, train: ClassData) -> Learner:
+        """Return a causal in-context learner."""
+        return learners.CausalInContext(
+            self.net(), self.ways, width=self.width, depth=self.depth, batch_norm=self.batch_norm
+        )
+
+
+@register("recipe", "omniglot-stream-incontext", paper="Kirsch et al. 2022")
+@dataclass
+class OmniglotStreamInContext(GlyphsStreamInContext):
+    """Causal in-context learner on streams of Omniglot's drawings."""
+
+    data: Literal["glyphs", "omniglot"] = "omniglot"
+    steps: int = 8000
