@@ -39,6 +39,7 @@ from quickstudy.learners import (
     Reptile,
     Ridge,
     Siamese,
+    Transducer,
 )
 
 WAYS, FEATURES = 3, 4
@@ -121,6 +122,9 @@ REGRESSION |= {
     "ExactGP": lambda net, n, **o: ExactGP(length_scales=(0.5, 1.5)),
     "NP": lambda net, n, **o: NP(outputs=n, width=6, samples=3),
     "Ridge": lambda net, n, **o: Ridge(),
+    "Transducer": lambda net, n, **o: Transducer(qs.nets.NTMCell(1, 5, 6, 3, 2, 2), n),
+    "Transducer-dnc": lambda net, n, **o: Transducer(qs.nets.DNCCell(1, 5, 6, 3), n),
+    "Transducer-gru": lambda net, n, **o: Transducer(qs.nets.GRUCell(1, 5), n),
 }
 
 

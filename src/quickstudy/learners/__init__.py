@@ -22,6 +22,7 @@ from quickstudy.learners.model import (
     MetaNet,
     Plastic,
     RecurrentLearner,
+    Transducer,
 )
 from quickstudy.learners.optimization import (
     ADML,
@@ -69,4 +70,5 @@ __all__ = [
     "Reptile",
     "Ridge",
     "Siamese",
+    "Transducer",
 ]

@@ -8,7 +8,8 @@ written right after or right before the slots they read last (temporal links L):
     w^w = g^w (g^a a + (1 - g^a) c^w),   M <- M (1 - w^w e^T) + w^w v^T
     w^r = pi_1 L^T w^r_{t-1} + pi_2 c^r + pi_3 L w^r_{t-1},   r = M^T w^r
 
-The equations of u, a and L stand in `functional.addressing`.
+The equations of u, a and L stand in `functional.addressing`. Departures: the heads see the input beside the
+controller's output, so that a key for x_t need not pass through the LSTM; keys of reading are sharp from the start.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.functional.addressing import allocation, content_weights, linked, used
-from quickstudy.nets.recurrent import LSTMCell
+from quickstudy.nets.recurrent import STRENGTH, LSTMCell
 from quickstudy.registry import register
 
 
@@ -61,9 +62,11 @@ class DNCCell(nn.Module):
         self.slots, self.width, self.read_heads = slots, width, read_heads
         self.controller = LSTMCell(inputs + read_heads * width, hidden)
         # Of a read head: key, strength, free gate, three modes. Of the write head: key, erase, value, strength, gates.
-        self.reading = nn.Linear(hidden, read_heads * (width + 5))
-        self.writing = nn.Linear(hidden, 3 * width + 3)
+        self.reading = nn.Linear(hidden + inputs, read_heads * (width + 5))
+        self.writing = nn.Linear(hidden + inputs, 3 * width + 3)
         self.outputs = hidden + read_heads * width
+        with torch.no_grad():
+            self.reading.bias.view(read_heads, width + 5)[:, width] = STRENGTH
 
     def start(self, rows: int) -> DNCState:
         """Return an empty memory."""
@@ -82,9 +85,10 @@ class DNCCell(nn.Module):
     def forward(self, inputs: Tensor, state: DNCState) -> tuple[Tensor, DNCState]:
         """Make one step: inputs (B, D) -> the controller's output with what was read (B, outputs), and the state."""
         h, controller = self.controller(torch.cat([inputs, state.reads], -1), state.controller)
-        each = self.reading(h).unflatten(-1, (self.read_heads, -1))
+        seen = torch.cat([h, inputs], -1)
+        each = self.reading(seen).unflatten(-1, (self.read_heads, -1))
         keys, strengths, free, modes = each.split([self.width, 1, 1, 3], -1)
-        key, erase, value, rest = self.writing(h).split([self.width, self.width, self.width, 3], -1)
+        key, erase, value, rest = self.writing(seen).split([self.width, self.width, self.width, 3], -1)
         strength, allocation_gate, write_gate = rest.split(1, -1)
 
         usage = used(state.usage, state.write_weights, state.read_weights, torch.sigmoid(free).squeeze(-1))

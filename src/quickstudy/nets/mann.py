@@ -3,16 +3,17 @@
 A controller LSTM reads the input and what was read last; for each of H heads it gives a key k, a value v, a strength
 and a gate. With usage w^u and the H least used slots w^lu (equations 2-8):
 
-    w^r = softmax(strength * cosine(k, M)),   r = w^r M
+    w^r = softmax(strength * cosine(tanh(k), M)),   r = w^r M
     w^w = sigmoid(alpha) w^r_{t-1} + (1 - sigmoid(alpha)) w^lu_{t-1}
-    M_t = erase the least used slots of M_{t-1}, then add w^w v
+    M_t = erase the least used slots of M_{t-1}, then add w^w tanh(k_{t-1} + v)
     w^u_t = gamma w^u_{t-1} + w^r + w^w
 
-Departures. The paper writes the key itself, made of the controller's output; here, as in the Neural Turing machine,
-what is written is a vector v of its own, and keys have a strength, as cosines alone cannot point at one of 128 slots.
-The heads see the input beside the controller's output: a key for x_t need not pass through the LSTM, which is left to
-hold x_{t-1} until its label comes. A step reads before it writes (the paper leaves the order open): a head that had
-just written its key would find itself. Head j writes to the j-th least used slot, so that its weights sum to one.
+Departures. The paper writes the key of the same step, from which the controller must have learned to recall the row
+before; as the label that comes now belongs to the row before, here that row's key is written, with a value added. The
+heads see the input beside the controller's output, so that a key is one of the row from the start. Keys have the Neural
+Turing machine's strength, as cosines alone cannot point at one of 128 slots. A step reads before it writes (the paper
+leaves the order open): a head that had just written its key would find itself. Head j writes to the j-th least used
+slot, so that its weights sum to one.
 """
 
 from __future__ import annotations
@@ -24,11 +25,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.functional.addressing import content_weights, least_used
-from quickstudy.nets.recurrent import LSTMCell
+from quickstudy.nets.recurrent import STRENGTH, LSTMCell
 from quickstudy.registry import register
-
-STRENGTH = 10.0
-"""Key strength before training."""
 
 
 class MANNState(NamedTuple):
@@ -42,6 +40,8 @@ class MANNState(NamedTuple):
     """(B, H, M)"""
     write_weights: Tensor
     """(B, H, M)"""
+    keys: Tensor
+    """(B, H, W) of this step, to be written in the next"""
     reads: Tensor
     """(B, H * W) what was read last"""
     controller: tuple[Tensor, Tensor]
@@ -69,7 +69,6 @@ class MANNCell(nn.Module):
         self.interface = nn.Linear(hidden + inputs, heads * (2 * width + 2))
         self.outputs = hidden + heads * width
         with torch.no_grad():
-            # Sharp from the start: a strength near one spreads a read over all slots, and nothing is learned of keys.
             self.interface.bias.view(heads, 2 * width + 2)[:, -2] = STRENGTH
 
     def start(self, rows: int) -> MANNState:
@@ -80,6 +79,7 @@ class MANNCell(nn.Module):
             usage=like.new_zeros(rows, self.slots),
             read_weights=like.new_zeros(rows, self.heads, self.slots),
             write_weights=like.new_zeros(rows, self.heads, self.slots),
+            keys=like.new_zeros(rows, self.heads, self.width),
             reads=like.new_zeros(rows, self.heads * self.width),
             controller=self.controller.start(rows),
         )
@@ -88,13 +88,13 @@ class MANNCell(nn.Module):
         """Make one step: inputs (B, D) -> the controller's output with what was read (B, outputs), and the state."""
         h, controller = self.controller(torch.cat([inputs, state.reads], -1), state.controller)
         each = self.interface(torch.cat([h, inputs], -1)).unflatten(-1, (self.heads, 2 * self.width + 2))
-        keys, values = torch.tanh(each[..., :-2]).chunk(2, -1)
+        keys, values = each[..., :-2].chunk(2, -1)
         strengths, gates = F.softplus(each[..., -2]), torch.sigmoid(each[..., -1:])
-        read_weights = content_weights(state.memory, keys, strengths)
+        read_weights = content_weights(state.memory, torch.tanh(keys), strengths)
         reads = (read_weights @ state.memory).flatten(-2)
         least = least_used(state.usage, self.heads)
         write_weights = gates * state.read_weights + (1 - gates) * least
-        memory = state.memory * (1 - least.sum(-2)).unsqueeze(-1) + write_weights.mT @ values
+        memory = state.memory * (1 - least.sum(-2)).unsqueeze(-1) + write_weights.mT @ torch.tanh(state.keys + values)
         usage = self.decay * state.usage + (read_weights + write_weights).sum(-2)
-        state = MANNState(memory, usage, read_weights, write_weights, reads, controller)
+        state = MANNState(memory, usage, read_weights, write_weights, keys, reads, controller)
         return torch.cat([h, reads], -1), state

@@ -16,6 +16,8 @@ from quickstudy.functional import recurrent
 from quickstudy.registry import register
 
 State = Any
+STRENGTH = 10.0
+"""Strength of a memory's keys before training: one near 1 spreads a read over all slots, and no key is learned."""
 
 
 @runtime_checkable

@@ -1,5 +1,6 @@
 """Task distributions: FROM WHERE tasks come."""
 
+from quickstudy.tasks.algorithmic import AssociativeRecall, Copy
 from quickstudy.tasks.base import Bank, TaskDistribution
 from quickstudy.tasks.few_shot import FewShot
 from quickstudy.tasks.functions import FunctionTasks, Linear, MultiModal, Sinusoid
@@ -13,7 +14,9 @@ from quickstudy.tasks.sequential import Sequential
 from quickstudy.tasks.supervised import Supervised
 
 __all__ = [
+    "AssociativeRecall",
     "Bank",
+    "Copy",
     "FewShot",
     "FunctionTasks",
     "GaussianProcess",

@@ -11,6 +11,7 @@ from quickstudy.learners.model.meta_net import MetaNet
 from quickstudy.learners.model.plastic import Plastic
 from quickstudy.learners.model.recurrent import RecurrentLearner
 from quickstudy.learners.model.snail import SNAIL
+from quickstudy.learners.model.transducer import Transducer
 
 __all__ = [
     "CNP",
@@ -25,4 +26,5 @@ __all__ = [
     "MetaNet",
     "Plastic",
     "RecurrentLearner",
+    "Transducer",
 ]

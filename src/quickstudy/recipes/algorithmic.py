@@ -1,0 +1,114 @@
+"""Recipes of algorithms learned by memories (Graves et al. 2014, sections 4.1 and 4.3): copying, associative recall.
+
+The test tasks are longer than any in training: copies twice as long, lists of twice as many items.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import manual_seed, nn
+
+from quickstudy import learners, nets, outer
+from quickstudy.outer.base import Schedule
+from quickstudy.recipes.base import Plan, Recipe
+from quickstudy.registry import register
+from quickstudy.tasks.algorithmic import AssociativeRecall, Copy
+
+
+@dataclass
+class AlgorithmRecipe(Recipe):
+    """A cell that reads a sequence and writes another."""
+
+    controller: int = 100
+    """Width of the controller."""
+    slots: int = 128
+    """Memory slots."""
+    width: int = 20
+    """Numbers of a slot."""
+    lr: float = 1e-3
+    """Outer learning rate (Adam)."""
+    clip: float = 10.0
+    """Largest norm of the meta-gradient."""
+    schedule: Schedule = "cosine"
+    """Of the outer learning rate."""
+    steps: int = 3000
+    meta_batch: int = 16
+
+    def cell(self, inputs: int) -> nn.Module:
+        """Return the cell."""
+        return nets.NTMCell(inputs, self.controller, self.slots, self.width)
+
+    def tasks(self, seed: int, longer: bool = False) -> Copy | AssociativeRecall:
+        """Return the tasks, or those of the test."""
+        raise NotImplementedError
+
+    def plan(self) -> Plan:
+        """Return the objects that these options describe."""
+        manual_seed(self.seed)
+        train = self.tasks(self.seed)
+        inputs = train.batch(0, 1).support.inputs.shape[-1]
+        return Plan(
+            learner=learners.Transducer(self.cell(inputs), train.bits, ways=2),
+            train=train,
+            validation=self.tasks(1),
+            test=self.tasks(2, longer=True),
+            outer=outer.Gradient(lr=self.lr, clip=self.clip or None, schedule=self.schedule),
+            options={"chunk": self.meta_batch},
+        )
+
+
+@register("recipe", "copy-ntm", paper="Graves et al. 2014")
+@dataclass
+class CopyNTM(AlgorithmRecipe):
+    """Neural Turing machine that learns to copy, tested at twice the trained length."""
+
+    length: int = 20
+    """Longest sequence in training."""
+    bits: int = 8
+    """Bits of a row."""
+
+    def tasks(self, seed: int, longer: bool = False) -> Copy:
+        """Return copies."""
+        return Copy(2 * self.length if longer else (1, self.length), self.bits, seed)
+
+
+@register("recipe", "copy-dnc", paper="Graves et al. 2016")
+@dataclass
+class CopyDNC(CopyNTM):
+    """Differentiable neural computer that learns to copy, tested at twice the trained length."""
+
+    slots: int = 48
+
+    def cell(self, inputs: int) -> nn.Module:
+        """Return the cell."""
+        return nets.DNCCell(inputs, self.controller, self.slots, self.width, read_heads=1)
+
+
+@register("recipe", "recall-ntm", paper="Graves et al. 2014")
+@dataclass
+class RecallNTM(AlgorithmRecipe):
+    """Neural Turing machine that learns associative recall, tested with twice as many items."""
+
+    items: int = 6
+    """Most items of a list in training."""
+    rows: int = 3
+    """Rows of an item."""
+    bits: int = 6
+    """Bits of a row."""
+
+    def tasks(self, seed: int, longer: bool = False) -> AssociativeRecall:
+        """Return lists."""
+        return AssociativeRecall(2 * self.items if longer else (2, self.items), self.rows, self.bits, seed)
+
+
+@register("recipe", "recall-dnc", paper="Graves et al. 2016")
+@dataclass
+class RecallDNC(RecallNTM):
+    """Differentiable neural computer that learns associative recall, tested with twice as many items."""
+
+    slots: int = 64
+
+    def cell(self, inputs: int) -> nn.Module:
+        """Return the cell."""
+        return nets.DNCCell(inputs, self.controller, self.slots, self.width, read_heads=1)
