@@ -66,7 +66,7 @@ def test_masked_rows_are_no_part_of_the_statistics() -> None:
 def test_statistics_of_no_row_are_finite() -> None:
     mean, var = batch_statistics(torch.randn(3, 2), torch.zeros(3, dtype=torch.bool))
     assert torch.equal(mean, torch.zeros(2))
-    assert torch.equal(var, torch.zeros(2))
+    assert torch.equal(var, torch.ones(2))
 
 
 def test_instance_norm_ignores_running_averages() -> None:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import grad, vmap
 
-from quickstudy.functional import maps
+from quickstudy.functional import convolution, pooling
 from quickstudy.functional.calls import call, conv_norm_pool
 
 Maps = Callable[..., Tensor]
@@ -56,7 +56,7 @@ def test_convolutions_equal_torch(options: dict[str, object], float64: None) -> 
         return F.conv2d(x, w, bias, **options)
 
     def ours(x: Tensor, w: Tensor) -> Tensor:
-        return maps.conv2d(x, w, bias, **options)
+        return convolution.conv2d(x, w, bias, **options)
 
     torch.testing.assert_close(ours(x[0], weight), reference(x[0], weight))
     expected = meta_gradient(reference, weight, x, per_task=False)
@@ -66,7 +66,7 @@ def test_convolutions_equal_torch(options: dict[str, object], float64: None) -> 
 
 def test_a_convolution_of_one_map_with_kernels_of_many_tasks(float64: None) -> None:
     x, weights, biases = torch.randn(2, 3, 5, 5), torch.randn(4, 6, 3, 3, 3), torch.randn(4, 6)
-    together = vmap(lambda w, b: maps.conv2d(x, w, b))(weights, biases)
+    together = vmap(lambda w, b: convolution.conv2d(x, w, b))(weights, biases)
     torch.testing.assert_close(together, torch.stack([F.conv2d(x, w, b) for w, b in zip(weights, biases, strict=True)]))
 
 
@@ -79,7 +79,7 @@ def test_pooling_equals_torch(options: dict[str, object], float64: None) -> None
         return F.max_pool2d((x * t).sin(), **options)
 
     def ours(x: Tensor, t: Tensor) -> Tensor:
-        return maps.max_pool2d((x * t).sin(), **options)
+        return pooling.max_pool2d((x * t).sin(), **options)
 
     expected = meta_gradient(reference, scale, x, per_task=False)
     torch.testing.assert_close(meta_gradient(ours, scale, x, per_task=False), expected)
@@ -95,7 +95,7 @@ def test_moments_equal_torch(float64: None) -> None:
         return torch.cat([mean, var.sqrt()])
 
     def ours(x: Tensor, t: Tensor) -> Tensor:
-        mean, var = maps.moments((x * t).sin())
+        mean, var = pooling.moments((x * t).sin())
         return torch.cat([mean, var.sqrt()])
 
     torch.testing.assert_close(ours(x[0], scale), reference(x[0], scale))
@@ -106,7 +106,7 @@ def test_moments_equal_torch(float64: None) -> None:
 
 def test_moments_of_large_means_keep_their_digits() -> None:
     x = 1000 + torch.randn(50, 3, 8, 8)
-    _, var = maps.moments(x)
+    _, var = pooling.moments(x)
     torch.testing.assert_close(var, x.double().var((0, 2, 3), correction=0).float(), rtol=1e-3, atol=0)
 
 
@@ -150,6 +150,6 @@ def test_a_block_outside_a_call_is_ordinary(float64: None) -> None:
 
 def test_maps_of_a_wrong_shape_get_torchs_error() -> None:
     with pytest.raises(RuntimeError, match="channels"):
-        maps.conv2d(torch.randn(1, 2, 5, 5), torch.randn(4, 3, 3, 3))
+        convolution.conv2d(torch.randn(1, 2, 5, 5), torch.randn(4, 3, 3, 3))
     with pytest.raises(RuntimeError, match=r"[Kk]ernel size"):
-        maps.conv2d(torch.randn(1, 3, 2, 2), torch.randn(4, 3, 3, 3))
+        convolution.conv2d(torch.randn(1, 3, 2, 2), torch.randn(4, 3, 3, 3))

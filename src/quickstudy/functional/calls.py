@@ -16,8 +16,9 @@ when a net is adapted in an inner loop and mapped over tasks:
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -30,7 +31,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode, handle_torch_function, has_torch_function
 
 from quickstudy.errors import InputError, QuickstudyError, UnsupportedLayerError
-from quickstudy.functional import maps, recurrent
+from quickstudy.functional import convolution, pooling, recurrent
+from quickstudy.functional.blocks import conv_maxima_moments
 
 BatchNormPolicy = Literal["support", "transductive"]
 """Where batch norm's statistics come from when queries are predicted: from the support rows (each query alone then
@@ -45,6 +47,35 @@ BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 def uses_batch_statistics(net: nn.Module) -> bool:
     """Return whether a net has batch norm layers, so that a batch norm policy matters."""
     return any(isinstance(module, BATCH_NORMS) for module in net.modules())
+
+
+@contextlib.contextmanager
+def products_in(dtype: torch.dtype | None) -> Iterator[None]:
+    """Let nets multiply matrices and convolve in a dtype such as torch.bfloat16, and do all else as they are.
+
+    What `torch.autocast` is for, which does not work inside `torch.func.grad`. Parameters and their updates, norms,
+    statistics and losses keep their precision.
+    """
+    global _products
+    before, _products = _products, dtype
+    try:
+        yield
+    finally:
+        _products = before
+
+
+_products: torch.dtype | None = None
+_PRODUCTS = {F.linear, torch.matmul, torch.bmm, torch.conv1d, torch.conv2d, torch.conv3d}
+
+
+def _in_products(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    dtypes = [leaf.dtype for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+
+    def lower(leaf: Tensor) -> Tensor:
+        return leaf.to(_products) if leaf.is_floating_point() else leaf
+
+    args, kwargs = pytree.tree_map_only(Tensor, lower, (args, kwargs))
+    return func(*args, **kwargs).to(dtypes[0])
 
 
 def call(
@@ -181,6 +212,10 @@ class _Corrections(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if _products is not None and func in _PRODUCTS:
+            if func is torch.conv2d:
+                return convolution.conv2d(*args, **kwargs, products=_products)
+            return _in_products(func, args, kwargs)
         if func is F.batch_norm:
             return self._batch_norm(*args, **kwargs)
         if func is conv_norm_pool:
@@ -213,20 +248,25 @@ class _Corrections(TorchFunctionMode):
     def _conv_norm_pool(self, x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
         # A maximum commutes with what never decreases: pool first, and norm a quarter of the numbers. Where the
         # norm's scale is negative the sign moves into the convolution. The convolution's bias cancels with the mean.
-        sign = torch.where(norm.weight.detach() < 0, -1.0, 1.0).to(x.dtype)
+        sign = torch.where(norm.weight.detach() < 0, -1.0, 1.0).to(norm.weight.dtype)
         bias = torch.zeros_like(sign) if conv.bias is None else conv.bias
         kernel = conv.weight * sign.reshape(-1, 1, 1, 1)
-        maps_ = maps.conv2d(x, kernel, None, conv.stride, conv.padding, conv.dilation, conv.groups)
-        if self.given is None:
-            mean, var = batch_statistics(maps_, self.mask)
-        else:
+        maxima, mean, var = self._maxima_and_moments(x, kernel, conv)
+        if self.given is not None:
             mean, var = self.given[len(self.used)]
             mean = (mean - bias) * sign
         self.used.append((mean * sign + bias, var))
         scale = norm.weight * sign * torch.rsqrt(var + norm.eps)
         shift = norm.bias - mean * scale
-        pooled: Tensor = maps.max_pool2d(maps_, 2)
-        return pooled * scale.reshape(1, -1, 1, 1) + shift.reshape(1, -1, 1, 1)
+        return maxima * scale.reshape(1, -1, 1, 1) + shift.reshape(1, -1, 1, 1)
+
+    def _maxima_and_moments(self, x: Tensor, kernel: Tensor, conv: nn.Conv2d) -> tuple[Tensor, Tensor, Tensor]:
+        args = (conv.stride, conv.padding, conv.dilation, conv.groups)
+        shape = convolution.shape_of(x, kernel, *args, _products)
+        if shape is not None and self.mask is None:
+            return conv_maxima_moments(x, kernel, shape, pooling.Windows(shape.outputs(), (2, 2), (2, 2)))
+        y = convolution.conv2d(x, kernel, None, *args, products=_products)
+        return pooling.max_pool2d(y, 2), *batch_statistics(y, self.mask)
 
 
 def conv_norm_pool(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
@@ -240,7 +280,7 @@ def batch_statistics(input: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor
     """Return the mean and biased variance, each (C,), of input (S, C, ...) over the rows where mask (S,) is True."""
     dims = (0, *range(2, input.ndim))
     if mask is None or len(mask) != len(input):
-        return maps.moments(input)
+        return pooling.moments(input)
     weights = mask.to(input.dtype).reshape(-1, *(1,) * (input.ndim - 1))
     count = weights.sum().clamp_min(1) * math.prod(input.shape[2:])
     mean = (input * weights).sum(dims, keepdim=True) / count
@@ -356,9 +396,9 @@ def _scaled_dot_product(*args: Any, **kwargs: Any) -> Any:
 
 
 _REPLACEMENTS: dict[Callable[..., Any], Callable[..., Any]] = {
-    torch.conv2d: maps.conv2d,
-    F.max_pool2d: maps.max_pool2d,
-    torch.max_pool2d: maps.max_pool2d,
+    torch.conv2d: convolution.conv2d,
+    F.max_pool2d: pooling.max_pool2d,
+    torch.max_pool2d: pooling.max_pool2d,
     F.layer_norm: _layer_norm,
     F.group_norm: _group_norm,
     F.instance_norm: _instance_norm,
