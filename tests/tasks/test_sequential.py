@@ -98,19 +98,19 @@ def test_comparison_and_drawing_of_the_curve(blobs):
     assert "proto" in drawing
 
 
-@pytest.mark.parametrize("name", ["mann", "lstm"])
+@pytest.mark.parametrize("name", ["mann", "dnc"])
 def test_a_memory_learns_to_name_classes_after_one_presentation(name):
-    """Two classes of two far points each: whoever binds labels to inputs is right from the second presentation on."""
-    inputs = torch.eye(8).repeat_interleave(4, 0)
-    labels = torch.arange(8).repeat_interleave(4)
-    data = qs.datasets.ClassData(inputs, labels, tuple("abcdefgh"))
+    """Eight unlike points, two a sequence: whoever binds labels to inputs is right from the second presentation on."""
+    data = qs.datasets.ClassData(
+        torch.eye(8).repeat_interleave(4, 0), torch.arange(8).repeat_interleave(4), tuple("abcdefgh")
+    )
     tasks = qs.tasks.Sequential(data, ways=2, presentations=3)
     if name == "mann":
         learner = qs.learners.MANN(None, 2, 8, hidden=20, slots=8, width=8, heads=2)
     else:
-        learner = qs.learners.RecurrentLearner(None, 2, 8, hidden=32)
+        learner = qs.learners.DNC(None, 2, 8, hidden=20, slots=8, width=8, read_heads=1)
     before = qs.evaluate(learner, tasks, 100).accuracy
-    qs.meta_train(learner, tasks, qs.outer.Gradient(lr=1e-2, clip=5.0), steps=150, progress=False, seed=0)
+    qs.meta_train(learner, tasks, qs.outer.Gradient(lr=1e-2, clip=5.0), steps=250, progress=False, seed=0)
     report = qs.evaluate(learner, tasks, 100)
     assert before < 0.8
-    assert report.accuracy > 0.95
+    assert report.accuracy > 0.97
