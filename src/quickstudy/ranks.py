@@ -125,4 +125,5 @@ ALONE = Ranks()
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    # gloo's messages go on with advice.
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]
