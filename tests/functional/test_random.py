@@ -141,3 +141,15 @@ def test_same_on_every_device() -> None:
     assert torch.equal(random.uniform(keys.cuda(), 5).cpu(), random.uniform(keys, 5))
     assert torch.equal(random.choose(keys.cuda(), 9, 4).cpu(), random.choose(keys, 9, 4))
     assert torch.equal(random.permutation(keys.cuda(), 9).cpu(), random.permutation(keys, 9))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("shape", [(8,), (3, 8), (2, 3, 5)])
+def test_compiled_draws_are_the_same(shape: tuple[int, ...]) -> None:
+    keys = random.fold_in(random.key(0), torch.arange(4))
+
+    def draw(keys: torch.Tensor) -> torch.Tensor:
+        return vmap(lambda key: random.bits(key, *shape))(keys)
+
+    assert torch.equal(torch.compile(draw, fullgraph=True)(keys), draw(keys))

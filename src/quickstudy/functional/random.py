@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as int64
+_COUNTS = 2**62 - 1
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
@@ -40,7 +41,9 @@ def fold_in(keys: Tensor, data: Tensor | int) -> Tensor:
 def bits(keys: Tensor, *shape: int) -> Tensor:
     """Return (*keys.shape, *shape) random int64."""
     count = math.prod(shape)
-    counter = (torch.arange(1, count + 1, device=keys.device) * _GOLDEN).reshape(shape)
+    # The mask changes nothing, but without it torch.compile takes the product for an index, folds the constants of a
+    # shape of two dimensions beyond 64 bits, and silently gives other numbers.
+    counter = ((torch.arange(1, count + 1, device=keys.device) & _COUNTS) * _GOLDEN).reshape(shape)
     return _mix(keys.reshape(keys.shape + (1,) * len(shape)) + counter)
 
 
