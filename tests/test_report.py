@@ -183,3 +183,16 @@ def test_the_gap_is_between_training_and_new_classes(runs):
     assert gap == pytest.approx(found.seen.mean - found.report.mean)
     assert interval > 0
     assert found.seen.tasks["classes"] == len(run.plan.train.classes)
+
+
+def test_a_page_shades_the_uncertainty_of_a_neural_process(tmp_path):
+    options = ["--steps", "2", "--width", "16", "--no-compile", "--device", "cpu", "--run-dir", str(tmp_path)]
+    assert main(["train", "gp-cnp", *options]) == 0
+    path = report.write_report(tmp_path, tasks=4)
+    check_page(path)
+    text = path.read_text()
+    assert "two standard deviations" in text
+    assert "Log-likelihood of a query" in text
+    found = assess(open_run(tmp_path), 4)
+    assert f"{found.report.mean:.3f}" in text
+    assert found.report.metric == "log_likelihood"
