@@ -152,7 +152,7 @@ class Learner(nn.Module):
 
     @property
     def batch_norm(self) -> str:
-        """Batch normalisation policy, named in every result: 'support', 'transductive' or 'none'."""
+        """Batch normalisation policy, named in every result: 'support', 'transductive', 'frozen' or 'none'."""
         return "none"
 
 

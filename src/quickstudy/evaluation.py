@@ -16,6 +16,7 @@ from torch import Tensor
 from quickstudy import batching
 from quickstudy.core import Examples, Learner, Output, Resumable, Task
 from quickstudy.errors import InputError, unknown_name
+from quickstudy.features import embedded_once
 from quickstudy.functional import random
 from quickstudy.functional.classes import answerable, presentation
 from quickstudy.functional.predictive import Predictive, check_targets, point
@@ -180,9 +181,13 @@ def evaluate(
     try:
         # Gradients inside learners are taken by torch.func, which turns recording on for itself alone.
         with torch.no_grad():
+            solver, drawn = embedded_once(learner, bank, torch.arange(own.start, min(own.stop, tasks)))
+            if drawn is not bank:
+                size = chunk or chunk_size(drawn)
+                own = range(own.start, own.stop, size)
             for start in own:
-                indices = torch.arange(start, min(start + size, tasks))
-                batch = bank.draw(indices) if dtype is None else batching.to_dtype(bank.draw(indices), dtype)
+                indices = torch.arange(start, min(start + size, own.stop, tasks))
+                batch = drawn.draw(indices) if dtype is None else batching.to_dtype(drawn.draw(indices), dtype)
                 keys, query = _keys(indices, seed, where), batch.query
                 if bank.sequential:
                     few = None if batching.streams(learner) else max(1, size // batching.PREFIXES)
@@ -191,7 +196,7 @@ def evaluate(
                         presentations.append(_by_presentation(outputs, query))
                     query = batching.map_tasks(answerable, query)
                 else:
-                    outputs, curve = _outputs(learner, batch, keys, steps, measure)
+                    outputs, curve = _outputs(solver, batch, keys, steps, measure)
                     curves.append(curve)
                 scores.append(_score(outputs, query, measure))
                 if measure == "accuracy":
@@ -199,7 +204,7 @@ def evaluate(
                     confidences.append(confidence)
                     rights.append(right)
                 if progress is not None:
-                    progress(min(start + size, tasks) - own.start, min(own.stop, tasks) - own.start)
+                    progress(min(start + size, own.stop, tasks) - own.start, min(own.stop, tasks) - own.start)
     finally:
         for module, training in modes:
             module.training = training

@@ -9,6 +9,7 @@ BATCH_NORM = {
     "support": "Batch statistics come from each task's support, so every query is predicted by itself.",
     "transductive": "Transductive: batch statistics come from the queries themselves, which therefore see each other; "
     "such figures are not comparable with those of methods that predict each query by itself.",
+    "frozen": "Batch statistics are the running averages of the pretrained net: every query is predicted by itself.",
     "none": "The net has no batch normalisation: every query is predicted by itself.",
 }
 

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import grad, vmap
 
+from quickstudy.errors import InputError
 from quickstudy.functional import convolution, pooling
-from quickstudy.functional.calls import call, conv_norm_pool
+from quickstudy.functional.calls import call, conv_norm_pool, products_in
 
 Maps = Callable[..., Tensor]
 
@@ -153,3 +154,37 @@ def test_maps_of_a_wrong_shape_get_torchs_error() -> None:
         convolution.conv2d(torch.randn(1, 2, 5, 5), torch.randn(4, 3, 3, 3))
     with pytest.raises(RuntimeError, match=r"[Kk]ernel size"):
         convolution.conv2d(torch.randn(1, 3, 2, 2), torch.randn(4, 3, 3, 3))
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_frozen_norms_use_their_running_averages(together: bool, float64: None) -> None:
+    torch.manual_seed(0)
+    net = Block(together)
+    net(torch.randn(20, 2, 6, 6))
+    averages = net.norm.running_mean.clone()  # type: ignore[union-attr]
+    x = torch.randn(3, 2, 6, 6)
+    output, _ = call(net, x, given="frozen")
+    assert torch.equal(net.norm.running_mean, averages), "never written"  # type: ignore[arg-type]
+    torch.testing.assert_close(output, net.eval()(x))
+
+
+def test_frozen_norms_need_running_averages() -> None:
+    net = nn.BatchNorm1d(3, track_running_stats=False)
+    with pytest.raises(InputError, match="needs running averages"):
+        call(net, torch.randn(4, 3), given="frozen")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_products_in_fewer_bits(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    net, x = nn.Sequential(Block(True), nn.Flatten(), nn.Linear(45, 4)), torch.randn(6, 2, 6, 6)
+    exact, _ = call(net, x)
+    with products_in(dtype):
+        rounded, _ = call(net, x)
+        gradient = torch.autograd.grad(rounded.square().sum(), net.parameters(), allow_unused=True)
+    assert rounded.dtype == torch.float32
+    assert all(g is None or g.dtype == torch.float32 for g in gradient)
+    gap = float((rounded - exact).detach().abs().max())
+    assert (gap == 0) if dtype == torch.float32 else (0 < gap < 0.1)
+    again, _ = call(net, x)
+    assert torch.equal(again, exact), "only inside"

@@ -19,7 +19,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -30,18 +30,40 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode, handle_torch_function, has_torch_function
 
-from quickstudy.errors import InputError, QuickstudyError, UnsupportedLayerError
+from quickstudy.errors import InputError, QuickstudyError, UnsupportedLayerError, unknown_name
 from quickstudy.functional import convolution, pooling, recurrent
 from quickstudy.functional.blocks import conv_maxima_moments
 
-BatchNormPolicy = Literal["support", "transductive"]
+BatchNormPolicy = Literal["support", "transductive", "frozen"]
 """Where batch norm's statistics come from when queries are predicted: from the support rows (each query alone then
-decides its own prediction), or from the query rows themselves (transductive: queries see each other)."""
+decides its own prediction), from the query rows themselves (transductive: queries see each other), or, for support and
+queries alike, from the running averages that a pretrained net brought along (frozen: they never change)."""
 
 Statistics = tuple[tuple[Tensor, Tensor], ...]
 """(mean, variance), each (channels,), of every batch norm call in the order in which the net made them."""
 
+Given = Statistics | Literal["frozen"] | None
+"""Batch statistics to use: those of an earlier call, the net's running averages, or None for those of the rows."""
+
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
+
+
+def check_policy(policy: BatchNormPolicy) -> None:
+    """Raise InputError if a batch norm policy is unknown."""
+    if policy not in get_args(BatchNormPolicy):
+        raise unknown_name("batch norm policy", policy, get_args(BatchNormPolicy))
+
+
+def given_by(policy: str, statistics: Statistics | None = None) -> Given:
+    """Return what `call` is given under a policy: for queries with the support's statistics, for the support without.
+
+    Args:
+        policy: a `BatchNormPolicy`, or 'none' for a net without batch norm.
+        statistics: what a call on the support returned.
+    """
+    if policy == "frozen":
+        return "frozen"
+    return statistics if policy == "support" else None
 
 
 def uses_batch_statistics(net: nn.Module) -> bool:
@@ -82,7 +104,7 @@ def call(
     net: nn.Module,
     inputs: Any,
     params: dict[str, Tensor] | None = None,
-    given: Statistics | None = None,
+    given: Given = None,
     mask: Tensor | None = None,
     extra: tuple[Any, ...] = (),
 ) -> tuple[Any, Statistics]:
@@ -92,7 +114,7 @@ def call(
         net: any module. Its parameters are used where `params` has none of that name.
         inputs: a tensor, a tuple (positional arguments) or a dict (keyword arguments) of tensors, rows first.
         params: adapted parameters by name.
-        given: batch statistics to use; None takes them from these rows.
+        given: batch statistics to use; None takes them from these rows, 'frozen' the layers' running averages.
         mask: (S,) rows that count in batch statistics.
         extra: further positional arguments.
 
@@ -202,7 +224,7 @@ def _raise_naming_inputs(net: nn.Module, inputs: Any, error: Exception) -> None:
 class _Corrections(TorchFunctionMode):
     """Replaces the operators named at the head of this file. `used` collects batch statistics."""
 
-    def __init__(self, given: Statistics | None, mask: Tensor | None) -> None:
+    def __init__(self, given: Given, mask: Tensor | None) -> None:
         super().__init__()
         self.given = given
         self.mask = mask
@@ -234,7 +256,10 @@ class _Corrections(TorchFunctionMode):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor:
-        mean, var = batch_statistics(input, self.mask) if self.given is None else self.given[len(self.used)]
+        if self.given is None:
+            mean, var = batch_statistics(input, self.mask)
+        else:
+            mean, var = self._given(running_mean, running_var)
         self.used.append((mean, var))
         shape = (1, -1) + (1,) * (input.ndim - 2)
         scale = torch.rsqrt(var + eps)
@@ -253,12 +278,23 @@ class _Corrections(TorchFunctionMode):
         kernel = conv.weight * sign.reshape(-1, 1, 1, 1)
         maxima, mean, var = self._maxima_and_moments(x, kernel, conv)
         if self.given is not None:
-            mean, var = self.given[len(self.used)]
+            mean, var = self._given(norm.running_mean, norm.running_var)
             mean = (mean - bias) * sign
         self.used.append((mean * sign + bias, var))
         scale = norm.weight * sign * torch.rsqrt(var + norm.eps)
         shift = norm.bias - mean * scale
         return maxima * scale.reshape(1, -1, 1, 1) + shift.reshape(1, -1, 1, 1)
+
+    def _given(self, mean: Tensor | None, var: Tensor | None) -> tuple[Tensor, Tensor]:
+        assert self.given is not None
+        if isinstance(self.given, tuple):
+            return self.given[len(self.used)]
+        if mean is None or var is None:
+            raise InputError(
+                "batch norm policy 'frozen' needs running averages, and this net's batch norm keeps none "
+                "(track_running_stats=False); use batch_norm='support', or a net trained with running averages"
+            )
+        return mean, var
 
     def _maxima_and_moments(self, x: Tensor, kernel: Tensor, conv: nn.Conv2d) -> tuple[Tensor, Tensor, Tensor]:
         args = (conv.stride, conv.padding, conv.dilation, conv.groups)

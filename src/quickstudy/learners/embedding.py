@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import Any, Self
 
 from torch import Tensor, nn
 
 from quickstudy.core import Examples, Learner
-from quickstudy.errors import InputError, unknown_name
-from quickstudy.functional.calls import BatchNormPolicy, Statistics, call, uses_batch_statistics
+from quickstudy.errors import InputError
+from quickstudy.functional.calls import (
+    BatchNormPolicy,
+    Statistics,
+    call,
+    check_policy,
+    given_by,
+    uses_batch_statistics,
+)
 
 
 class EmbeddingLearner(Learner):
@@ -16,8 +24,8 @@ class EmbeddingLearner(Learner):
 
     Args:
         net: a module that returns features, one row an input.
-        batch_norm: 'support' (queries are normalised with the support's batch statistics) or 'transductive' (with
-            their own).
+        batch_norm: 'support' (queries are normalised with the support's batch statistics), 'transductive' (with
+            their own) or 'frozen' (all rows with the running averages of a pretrained net).
     """
 
     flat = True
@@ -25,8 +33,7 @@ class EmbeddingLearner(Learner):
 
     def __init__(self, net: nn.Module, batch_norm: BatchNormPolicy = "support") -> None:
         super().__init__()
-        if batch_norm not in ("support", "transductive"):
-            raise unknown_name("batch norm policy", batch_norm, ("support", "transductive"))
+        check_policy(batch_norm)
         self.net = net
         self.policy: BatchNormPolicy = batch_norm
 
@@ -35,9 +42,15 @@ class EmbeddingLearner(Learner):
         """The policy, if the net has batch norm at all."""
         return self.policy if uses_batch_statistics(self) else "none"
 
+    def on_features(self) -> Self:
+        """Return this learner for rows that its net has embedded already; parameters are shared."""
+        learner = copy.copy(self)
+        learner._modules = {**self._modules, "net": nn.Identity()}
+        return learner
+
     def embed_support(self, support: Examples) -> tuple[Tensor, Statistics]:
         """Return features (S, D) and the batch statistics of the support."""
-        features, statistics = call(self.net, support.inputs, mask=support.mask)
+        features, statistics = call(self.net, support.inputs, given=given_by(self.batch_norm), mask=support.mask)
         if self.flat and features.ndim != 2:
             raise InputError(
                 f"the net must return features (rows, D), not {tuple(features.shape)}; flatten them "
@@ -47,5 +60,5 @@ class EmbeddingLearner(Learner):
 
     def embed(self, inputs: Any, statistics: Statistics) -> Tensor:
         """Return features (Q, D) of queries."""
-        features, _ = call(self.net, inputs, given=statistics if self.batch_norm == "support" else None)
+        features, _ = call(self.net, inputs, given=given_by(self.batch_norm, statistics))
         return features  # type: ignore[no-any-return]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -181,7 +182,11 @@ class FewShot(DataTasks):
     def _examples(self, rows: Tensor, part: int, padded: bool) -> Examples:
         tasks, shots, n = rows.shape
         labels = torch.arange(n, device=rows.device).expand(tasks, shots, n).reshape(tasks, -1)
-        return examples(self.data, rows.reshape(tasks, -1), labels, n, padded, self.augment, part)
+        return examples(self, rows.reshape(tasks, -1), labels, n, padded, self.augment, part)
+
+    def embedded(self, plan: Plan, embed: Callable[[Tensor], Tensor]) -> tuple[Self, Plan] | None:
+        """Return these tasks with features as inputs (see `DataTasks`)."""
+        return None if self.augment is not None else self._embedded(plan, ("support", "query"), embed)
 
     def to(self, device: torch.device | str) -> Self:
         """Move the data and the tables to a device."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -12,7 +13,10 @@ from quickstudy.core import Examples
 from quickstudy.datasets.base import ClassData
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.tasks.base import TaskDistribution
+from quickstudy.tasks.base import Plan, TaskDistribution
+
+ROWS_AT_ONCE = 64
+"""Rows that are embedded at once: a convolutional net's maps of them stay in a CPU's cache."""
 
 Augment = Callable[[Tensor, Tensor], Tensor]
 """(inputs (T, S, ...), keys (T,)) -> inputs."""
@@ -34,11 +38,44 @@ class DataTasks(TaskDistribution):
         if not isinstance(data, ClassData):
             raise InputError(f"data must be ClassData, not {type(data).__name__}; make it with datasets.arrays(X, y)")
         self.data, self.name = data, data.name
+        self._features: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Self:
         """Move the data to a device."""
         self.data = self.data.to(device)
         return super().to(device)
+
+    @property
+    def inputs(self) -> Tensor:
+        """(M, ...) what rows are taken from: the data, or features of them."""
+        return self.data.inputs if self._features is None else self._features
+
+    def embedded(self, plan: Plan, embed: Callable[[Tensor], Tensor]) -> tuple[Self, Plan] | None:
+        """Return these tasks, and a plan of them, with every row replaced by its features, each embedded once.
+
+        Args:
+            plan: the tasks that are wanted.
+            embed: (rows, ...) -> (rows, ...).
+
+        Returns:
+            None where it would not pay or not be the same: rows are augmented, or hardly any comes twice.
+        """
+        return None
+
+    def _embedded(
+        self, plan: Plan, names: tuple[str, ...], embed: Callable[[Tensor], Tensor]
+    ) -> tuple[Self, Plan] | None:
+        wanted = torch.cat([plan[name].flatten() for name in names])
+        wanted = wanted[wanted >= 0]
+        places = torch.full((len(self.data) + 1,), -1, device=wanted.device)
+        rows = torch.unique(wanted)
+        if 2 * len(rows) > len(wanted):
+            return None
+        places[rows] = torch.arange(len(rows), device=rows.device)
+        tasks = copy.copy(self)
+        tasks._features = torch.cat([embed(as_floats(self.data.inputs[part])) for part in rows.split(ROWS_AT_ONCE)])
+        # Padding is row -1, the last place.
+        return tasks, {**plan, **{name: places[plan[name]] for name in names}}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -60,8 +97,17 @@ def as_floats(inputs: Tensor) -> Tensor:
     return inputs.to(torch.get_default_dtype()) / 255 if inputs.dtype == torch.uint8 else inputs
 
 
+class Rows(Protocol):
+    """What has rows."""
+
+    @property
+    def inputs(self) -> Tensor:
+        """(M, ...)."""
+        ...
+
+
 def examples(
-    data: ClassData,
+    data: Rows,
     rows: Tensor,
     labels: Tensor,
     ways: int,

@@ -19,7 +19,7 @@ from torch.func import grad
 
 from quickstudy.core import Examples, masked_mean
 from quickstudy.errors import InputError, unknown_name
-from quickstudy.functional.calls import BatchNormPolicy, Statistics, call
+from quickstudy.functional.calls import BatchNormPolicy, Given, Statistics, call, given_by
 from quickstudy.functional.classes import class_means, mask_absent, present, ways_of
 from quickstudy.functional.distances import unit
 from quickstudy.learners.baselines.pretrained import PretrainedLearner
@@ -89,9 +89,10 @@ class FineTune(PretrainedLearner):
             if self.adapts == "all":
                 theta.update({f"net.{k}": v for k, v in self.net.named_parameters() if v.requires_grad})
             state, is_present = self.rule.start(theta), present(support)
+            given = given_by(self.batch_norm)
 
             def loss(theta: dict[str, Tensor]) -> Tensor:
-                rows = features if self.adapts == "head" else self._body(theta, support.inputs, None, support.mask)[0]
+                rows = features if self.adapts == "head" else self._body(theta, support.inputs, given, support.mask)[0]
                 logits = mask_absent(self.logits(theta, rows), is_present)
                 decay = torch.stack([value.square().sum() for value in theta.values()]).sum()
                 losses = F.cross_entropy(logits, support.labels, reduction="none")
@@ -100,12 +101,12 @@ class FineTune(PretrainedLearner):
             for _ in range(self.steps):
                 theta, state = self.rule.update(grad(loss)(theta), state, theta)
             if self.adapts == "all":
-                _, statistics = self._body(theta, support.inputs, None, support.mask)
+                _, statistics = self._body(theta, support.inputs, given, support.mask)
         return Tuned(theta, is_present, statistics)
 
     def predict(self, state: Tuned, inputs: Any) -> Tensor:
         """Return (Q, N) logits."""
-        given = state.statistics if self.batch_norm == "support" else None
+        given = given_by(self.batch_norm, state.statistics)
         features, _ = self._body(state.theta, inputs, given, None)
         return mask_absent(self.logits(state.theta, features), state.present)
 
@@ -122,7 +123,7 @@ class FineTune(PretrainedLearner):
         return F.linear(features, theta["head.weight"], theta["head.bias"])
 
     def _body(
-        self, theta: dict[str, Tensor], inputs: Any, given: Statistics | None, mask: Tensor | None
+        self, theta: dict[str, Tensor], inputs: Any, given: Given, mask: Tensor | None
     ) -> tuple[Tensor, Statistics]:
         return call(self.net, inputs, {k[4:]: v for k, v in theta.items() if k.startswith("net.")}, given, mask)
 

@@ -9,8 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.core import Examples, Learner
-from quickstudy.errors import InputError, unknown_name
-from quickstudy.functional.calls import BatchNormPolicy, Statistics, call, uses_batch_statistics
+from quickstudy.errors import InputError
+from quickstudy.functional.calls import (
+    BatchNormPolicy,
+    Statistics,
+    call,
+    check_policy,
+    given_by,
+    uses_batch_statistics,
+)
 from quickstudy.functional.distances import unit
 
 
@@ -36,7 +43,8 @@ class PretrainedLearner(Learner):
         net: a module that returns features (rows, D), D being `net.features`.
         classes: number of meta-training classes C of the pretraining head.
         cosine: the pretraining head compares directions rather than taking inner products.
-        batch_norm: 'support' or 'transductive', in tasks. In pretraining each batch has its own statistics.
+        batch_norm: 'support', 'transductive' or 'frozen', in tasks. In pretraining each batch has its own
+            statistics, unless they are frozen.
     """
 
     default_objective: ClassVar[str] = "pretraining"
@@ -50,8 +58,7 @@ class PretrainedLearner(Learner):
             raise InputError("the net needs an integer attribute `features`, the size of what it returns")
         if classes < 1:
             raise InputError(f"classes must be at least 1, not {classes}")
-        if batch_norm not in ("support", "transductive"):
-            raise unknown_name("batch norm policy", batch_norm, ("support", "transductive"))
+        check_policy(batch_norm)
         self.net = net
         self.policy: BatchNormPolicy = batch_norm
         self.pretraining_head: nn.Module = CosineHead(size, classes) if cosine else nn.Linear(size, classes)
@@ -68,15 +75,16 @@ class PretrainedLearner(Learner):
 
     def classify(self, examples: Examples) -> Tensor:
         """Return (S, C) logits over all meta-training classes."""
-        features, _ = call(self.net, examples.inputs, mask=examples.mask)
+        frozen = given_by(self.batch_norm)
+        features, _ = call(self.net, examples.inputs, given=frozen, mask=examples.mask)
         logits, _ = call(self.pretraining_head, features)
         return logits  # type: ignore[no-any-return]
 
     def embed_support(self, support: Examples) -> tuple[Tensor, Statistics]:
         """Return features (S, D) and batch statistics of the support."""
-        return call(self.net, support.inputs, mask=support.mask)
+        return call(self.net, support.inputs, given=given_by(self.batch_norm), mask=support.mask)
 
     def embed(self, inputs: Any, statistics: Statistics) -> Tensor:
         """Return features (Q, D) of queries."""
-        features, _ = call(self.net, inputs, given=statistics if self.batch_norm == "support" else None)
+        features, _ = call(self.net, inputs, given=given_by(self.batch_norm, statistics))
         return features  # type: ignore[no-any-return]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples, masked_mean
 from quickstudy.errors import InputError
-from quickstudy.functional.calls import BatchNormPolicy, Statistics, call, uses_batch_statistics
+from quickstudy.functional.calls import BatchNormPolicy, Statistics, call, given_by, uses_batch_statistics
 from quickstudy.functional.classes import class_means, mask_absent, one_hot, present
 from quickstudy.learners.embedding import EmbeddingLearner
 from quickstudy.nets.conv4 import Norm, norm_layer
@@ -104,7 +104,7 @@ class RelationNet(EmbeddingLearner):
     def predict(self, state: Relations, inputs: Any) -> Tensor:
         """Return (Q, N) scores before the sigmoid."""
         features = self.embed(inputs, state.statistics)
-        given = state.pair_statistics if self.batch_norm == "support" else None
+        given = given_by(self.batch_norm, state.pair_statistics)
         scores, _ = call(self.relation, self._pairs(features, state.means), given=given)
         return mask_absent(scores.reshape(len(features), len(state.means)), state.present)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples
 from quickstudy.errors import InputError
-from quickstudy.functional.calls import Statistics, call
+from quickstudy.functional.calls import Given, Statistics, call
 from quickstudy.functional.classes import class_means, ways_of
 
 Theta = dict[str, Tensor]
@@ -24,12 +24,12 @@ class Adapted(nn.Module):
         super().__init__()
         self.net = net
 
-    def initial(self, support: Examples) -> Theta:
+    def initial(self, support: Examples, given: Given = None) -> Theta:
         """Return theta_0 for a task."""
         raise NotImplementedError
 
     def apply(  # type: ignore[override]
-        self, theta: Theta, inputs: Any, given: Statistics | None = None, mask: Tensor | None = None
+        self, theta: Theta, inputs: Any, given: Given = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Statistics]:
         """Return outputs of the net with theta, and the batch statistics used (see `functional.calls.call`)."""
         return call(self.net, inputs, theta, given, mask)
@@ -45,7 +45,7 @@ class AllParameters(Adapted):
             raise InputError("no parameter of the net requires a gradient, so there is nothing to adapt; unfreeze some")
         return names
 
-    def initial(self, support: Examples) -> Theta:
+    def initial(self, support: Examples, given: Given = None) -> Theta:
         """Return the learned initialisation."""
         named = dict(self.net.named_parameters())
         return {name: named[name] for name in self.names()}
@@ -91,13 +91,13 @@ class ContextVector(Adapted):
             )
         self.size = size
 
-    def initial(self, support: Examples) -> Theta:
+    def initial(self, support: Examples, given: Given = None) -> Theta:
         """Return zeros (C,)."""
         like = next(self.net.parameters())
         return {"context": torch.zeros(self.size, dtype=like.dtype, device=like.device)}
 
     def apply(  # type: ignore[override]
-        self, theta: Theta, inputs: Any, given: Statistics | None = None, mask: Tensor | None = None
+        self, theta: Theta, inputs: Any, given: Given = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Statistics]:
         """Run the net with the context."""
         return call(self.net, inputs, None, given, mask, extra=(theta["context"],))
@@ -110,17 +110,17 @@ class PrototypeHead(AllParameters):
     any number of ways, and the outer gradient flows through the prototypes.
     """
 
-    def initial(self, support: Examples) -> Theta:
+    def initial(self, support: Examples, given: Given = None) -> Theta:
         """Return the net's parameters and the head's."""
-        theta = super().initial(support)
-        features, _ = call(self.net, support.inputs, theta, mask=support.mask)
+        theta = super().initial(support, given)
+        features, _ = call(self.net, support.inputs, theta, given, support.mask)
         if features.ndim != 2:
             raise InputError(f"the net must return features (rows, D), not {tuple(features.shape)}")
         means = class_means(features, support)
         return {**theta, ".weight": 2 * means, ".bias": -means.square().sum(-1)}
 
     def apply(  # type: ignore[override]
-        self, theta: Theta, inputs: Any, given: Statistics | None = None, mask: Tensor | None = None
+        self, theta: Theta, inputs: Any, given: Given = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Statistics]:
         """Return logits of the linear head."""
         body = {name: value for name, value in theta.items() if not name.startswith(".")}

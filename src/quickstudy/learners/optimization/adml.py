@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from quickstudy.core import Examples, prediction_loss
 from quickstudy.errors import InputError
 from quickstudy.functional.adversarial import fgsm
-from quickstudy.functional.calls import BatchNormPolicy
+from quickstudy.functional.calls import BatchNormPolicy, given_by
 from quickstudy.learners.optimization.inner_loop import InnerState
 from quickstudy.learners.optimization.maml import MAML
 from quickstudy.registry import register
@@ -65,7 +65,8 @@ class ADML(MAML):
         """Return the rows moved against the initialisation."""
         if not isinstance(examples.inputs, Tensor):
             raise InputError("ADML perturbs one tensor of inputs; this task's inputs are a pytree")
-        theta = {name: value.detach() for name, value in self.adapted.initial(examples).items()}
+        initial = self.adapted.initial(examples, given_by(self.batch_norm))
+        theta = {name: value.detach() for name, value in initial.items()}
 
         def loss(inputs: Tensor) -> Tensor:
             return self.inner_loss(theta, Examples(inputs, examples.labels, examples.mask, examples.ways, check=False))
