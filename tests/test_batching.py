@@ -123,6 +123,27 @@ def test_falls_back_with_a_message(caplog: pytest.LogCaptureFixture) -> None:
     assert "going on uncompiled" in caplog.records[0].message
 
 
+class _Uncompilable(torch.autograd.Function):
+    """Stands in for a compiled loss whose backward pass cannot be compiled."""
+
+    @staticmethod
+    def forward(ctx: object, losses: Tensor) -> Tensor:
+        return losses.clone()
+
+    @staticmethod
+    def backward(ctx: object, *gradients: Tensor) -> Tensor:
+        raise torch._dynamo.exc.TorchDynamoException("no backward")
+
+
+def test_falls_back_where_the_backward_pass_cannot_be_compiled(caplog: pytest.LogCaptureFixture) -> None:
+    learner = ProtoNet(mlp())
+    expected = gradients(learner, TaskLosses(query_loss))
+    losses = TaskLosses(query_loss)
+    losses._compiled = lambda *args: _Uncompilable.apply(losses._losses(*args))
+    torch.testing.assert_close(gradients(learner, losses), expected)
+    assert "no backward" in caplog.text
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 @pytest.mark.parametrize("name", ["MAML", "ProtoNet", "batch norm"])

@@ -142,6 +142,9 @@ Objective = Callable[[Learner, Task, Tensor], Tensor]
 """(learner, task, key) -> scalar loss of one task."""
 
 
+_COMPILING = (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError)
+
+
 class TaskLosses:
     """Losses of a batch of tasks, in chunks, compiled as a whole where that works.
 
@@ -169,9 +172,8 @@ class TaskLosses:
         if self._compiled is not None:
             try:
                 return self._compiled(learner, tasks, keys)
-            except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError) as error:
-                log.warning("cannot compile this learner as a whole, going on uncompiled: %s", _first_line(error))
-                self._compiled = None
+            except _COMPILING as error:
+                self._uncompiled(error)
         return self._losses(learner, tasks, keys)
 
     def backward(self, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
@@ -204,11 +206,27 @@ class TaskLosses:
             if self._after is not None and self._compiled is None and few < count(part):
                 losses.append(self._backward_in_two(learner, part, part_keys, few, total))
                 continue
-            loss = self(learner, part, part_keys)
-            if loss.requires_grad:
-                (loss.sum() / total).backward()  # type: ignore[no-untyped-call]
-            losses.append(loss.detach())
+            losses.append(self._backward_whole(learner, part, part_keys, total))
         return torch.cat(losses)
+
+    def _backward_whole(self, learner: Learner, tasks: Task, keys: Tensor, total: int) -> Tensor:
+        loss = self(learner, tasks, keys)
+        if loss.requires_grad:
+            try:
+                (loss.sum() / total).backward()  # type: ignore[no-untyped-call]
+            except _COMPILING as error:
+                # The backward pass is compiled when it is first needed, before it has added anything.
+                if not self._uncompiled(error):
+                    raise
+                return self._backward_whole(learner, tasks, keys, total)
+        return loss.detach()
+
+    def _uncompiled(self, error: Exception) -> bool:
+        if self._compiled is None:
+            return False
+        log.warning("cannot compile this learner as a whole, going on uncompiled: %s", _first_line(error))
+        self._compiled = None
+        return True
 
     def _backward_in_two(self, learner: Learner, tasks: Task, keys: Tensor, few: int, total: int) -> Tensor:
         assert self._after is not None

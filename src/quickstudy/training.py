@@ -25,7 +25,7 @@ from quickstudy.trainer import Run, Trainer
 
 __all__ = ["Run", "check_disjoint", "join", "meta_train"]
 
-PRECISIONS = ("32-true", "64-true", "bf16-true")
+PRECISIONS = ("32-true", "64-true", "bf16-true", "bf16-mixed")
 
 
 def meta_train(
@@ -46,7 +46,7 @@ def meta_train(
     device: str = "auto",
     precision: str = "32-true",
     chunk: int | None = None,
-    compile: bool = False,
+    compile: bool | None = None,
     resume: bool = True,
     progress: bool = True,
     tensorboard: bool = False,
@@ -73,9 +73,12 @@ def meta_train(
         seed: of everything that training draws besides tasks. Torch's own generator, from which a net's dropout draws,
             is set from (seed, step, process) before each step.
         device: 'auto' (CUDA where there is one, else the CPU), 'cpu', 'cuda', ... (Lightning Fabric's accelerators).
-        precision: '32-true', '64-true' or 'bf16-true'. Autocast does not work inside `torch.func.grad`.
+        precision: '32-true', '64-true', 'bf16-true' or 'bf16-mixed' (nets multiply and convolve in bfloat16;
+            parameters, inner and outer updates, norms and losses keep 32 bits).
         chunk: tasks at once; None chooses.
-        compile: compile the batched loss as a whole with torch.compile.
+        compile: compile the batched loss as a whole with torch.compile, which takes 10 to 60 s once and is kept in
+            PyTorch's cache on disk. None does so for long runs of small nets on a CPU with a C++ compiler, where it
+            pays several times over (see `trainer.worth_compiling`).
         resume: go on with an interrupted run in run_dir; False starts anew.
         progress: show progress on standard error.
         tensorboard: also write TensorBoard events (needs the extra 'tensorboard').
@@ -126,7 +129,9 @@ def meta_train(
         patience=patience,
         log_every=log_every,
         seed=seed,
-        fabric=_fabric(device, precision),
+        # Autocast does not work inside torch.func.grad: nets are called in mixed precision by `functional.calls`.
+        fabric=_fabric(device, "32-true" if precision == "bf16-mixed" else precision),
+        products=torch.bfloat16 if precision == "bf16-mixed" else None,
         chunk=chunk,
         compile=compile,
         tensorboard=tensorboard,

@@ -64,7 +64,7 @@ class Recipe:
     device: str = "auto"
     """'auto', 'cpu', 'cuda', ..."""
     precision: str = "32-true"
-    """'32-true', '64-true' or 'bf16-true'."""
+    """'32-true', '64-true', 'bf16-true' or 'bf16-mixed'."""
     compile: bool = False
     """Compile the batched loss as a whole."""
     tensorboard: bool = False
