@@ -41,7 +41,7 @@ class Launch:
 
 def launch() -> Launch:
     """Return what torchrun, else srun, set in the environment."""
-    if "WORLD_SIZE" in os.environ:  # torchrun, which may itself have been started by srun
+    if "WORLD_SIZE" in os.environ or "RANK" in os.environ:  # torchrun, which may itself have been started by srun
         size, local = _number("WORLD_SIZE"), _number("LOCAL_WORLD_SIZE")
         return Launch(_number("RANK", 0), size, max(1, size // local), local)
     size = _number("SLURM_NTASKS")
