@@ -1,9 +1,9 @@
 """The evidence lower bound of learners with a latent variable for each task (Garnelo et al. 2018, equation 9).
 
-    loss = -1/n E_{z ~ q(z | support and query)} [sum_i log p(y_i | x_i, z)] + 1/n KL(q(z | both) || q(z | support))
+    loss = -1/Q (E_{z ~ q(z | support and query)} [sum_i log p(y_i | x_i, z)] - KL(q(z | both) || q(z | support)))
 
-over all n rows of support and query, with one draw of z (Kingma & Welling 2014: through a key, so that the gradient
-passes). The posterior of the targets is the teacher of the support's.
+over the Q query rows, with one draw of z (Kingma & Welling 2014: through a key, so that the gradient passes). What z is
+given the query too is the teacher of what it is given the support.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 import torch.utils._pytree as pytree
 from torch import Tensor
 
-from quickstudy.core import Examples, Learner, State, Task, prediction_loss
+from quickstudy.core import Examples, Learner, State, Task
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.predictive import Gaussian, kl_divergence
@@ -38,9 +38,9 @@ class Latent(Protocol):
         ...
 
 
-@register("objective", why="a bound of the likelihood of support and query")
+@register("objective", why="a bound of the likelihood of the query")
 def elbo(learner: Learner, task: Task, key: Tensor) -> Tensor:
-    """Return minus the evidence lower bound a row.
+    """Return minus the evidence lower bound a query row.
 
     Raises:
         InputError: the learner has no latent variable.
@@ -51,20 +51,19 @@ def elbo(learner: Learner, task: Task, key: Tensor) -> Tensor:
     posterior, prior = learner.latent(both), learner.latent(task.support)
     noise = random.normal(key, 1, *posterior.mean.shape, dtype=posterior.mean.dtype)
     state = learner.given(task.support, posterior.mean + posterior.std * noise)
-    rows = len(both.labels) if both.mask is None else both.mask.sum()
-    return prediction_loss(learner.predict(state, both.inputs), both) + kl_divergence(posterior, prior) / rows
+    rows = len(task.query.labels) if task.query.mask is None else task.query.mask.sum()
+    # Of the query alone: attention could copy the support's targets, noise and all, and be sure of them.
+    return learner.loss(state, task.query) + kl_divergence(posterior, prior) / rows
 
 
 def _joined(support: Examples, query: Examples) -> Examples:
     inputs = pytree.tree_map(lambda a, b: torch.cat([a, b]), support.inputs, query.inputs)
     masks = None
     if support.mask is not None or query.mask is not None:
-        masks = torch.cat(
-            [
-                torch.ones_like(each.labels[:, 0] if each.labels.ndim > 1 else each.labels, dtype=torch.bool)
-                if each.mask is None
-                else each.mask
-                for each in (support, query)
-            ]
-        )
+        masks = torch.cat([_mask(support), _mask(query)])
     return Examples(inputs, torch.cat([support.labels, query.labels]), masks, support.ways, check=False)
+
+
+def _mask(rows: Examples) -> Tensor:
+    every = torch.ones(len(rows.labels), dtype=torch.bool, device=rows.labels.device)
+    return every if rows.mask is None else rows.mask

@@ -4,11 +4,12 @@ Kim et al. 2019, "Attentive Neural Processes", section 3:
 
     r*(x) = multi-head attention of query a(x) over keys a(x_i) and values r_i = h(x_i, y_i)
     z ~ q(z | s),   (mean, std)(x) = g(x, r*(x), z)
-    ELBO = E_q(z | all rows) [sum log p(y | x, r*, z)] - KL(q(z | all rows) || q(z | support))
+    ELBO = E_q(z | both) [sum over the query of log p(y | x, r*, z)] - KL(q(z | both) || q(z | support))
 
 Learned across tasks: all of these maps. A query attends to the support points that matter to it, so that predictions
 pass through them, where a mean over all (CNP, NP) underfits. Departures: no self-attention among the support in either
-path; least standard deviation 0.01, not 0.1; the ELBO's state attends to the support only.
+path; least standard deviation 0.01, not 0.1; the likelihood is of the query alone, where the paper's targets include
+the support, whose noise attention would copy.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Garnelo et al. 2018, "Neural Processes", equations 7-9:
 
     s = mean_i h(x_i, y_i),   z ~ q(z | s) = N(mu(s), sigma(s)),   (mean, std)(x) = g(x, z)
-    ELBO = E_q(z | all rows) [sum log p(y | x, z)] - KL(q(z | all rows) || q(z | support))
+    ELBO = E_q(z | both) [sum over the query of log p(y | x, z)] - KL(q(z | both) || q(z | support))
 
 Learned across tasks: h, mu, sigma and g. The one z of a task makes its predictions agree with each other: each draw is
 a whole function. `predict` gives the mixture over `samples` draws. Departure: least standard deviation 0.01, not 0.1.
