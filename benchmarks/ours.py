@@ -81,7 +81,7 @@ class Parts(TorchStep):
         self.tasks = to_dtype(batched(problem.episodes), context.dtype)
         self.keys = random.fold_in(random.key(0), torch.arange(len(problem.episodes))).to(context.device)
         self.outer = qs.outer.Gradient(lr=1e-3)
-        self.optimizer = self.outer.optimizer(self.learner.parameters())
+        self.optimizer = self.outer.optimizer(self.learner.named_parameters())
         self.losses = TaskLosses(query_loss, chunk_size(Fixed(self.tasks, len(problem.episodes))), compile)
 
     def backward(self) -> Tensor:

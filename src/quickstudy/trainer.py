@@ -134,7 +134,9 @@ class Trainer:
         if not parameters:
             raise InputError(f"{type(self.learner).__name__} has no parameter to meta-train; evaluate it as it is")
         self.parameters = parameters
-        self.optimizer = self.outer.optimizer(parameters)
+        self.optimizer = self.outer.optimizer(
+            (name, p) for name, p in self.learner.named_parameters() if p.requires_grad
+        )
         if self.compile is None:
             self.compile = worth_compiling(self.learner, self.fabric.device, self.steps)
         self.losses = TaskLosses(self.objective, self.chunk, self.compile)
@@ -301,7 +303,7 @@ class Trainer:
         if self.outer.clip is not None and grads:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.outer.clip, norm)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.outer.rate(self.step, self.steps)
+            group["lr"] = self.outer.rate(self.step, self.steps) * group["factor"]
         self.optimizer.step()
         self.step += 1
         return float(loss)

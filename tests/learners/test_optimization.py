@@ -326,7 +326,7 @@ def test_reptile_outer_rule_by_plain_loop(optimizer: str) -> None:
         for name, value in own.named_parameters()
     }
     keys = random.fold_in(random.key(0), torch.arange(5))
-    step = outer.optimizer(learner.parameters())
+    step = outer.optimizer(learner.named_parameters())
     losses = outer.estimate(batching.TaskLosses(qs.objectives.query_loss, 2), learner, batching.stack(tasks), keys)
     step.step()
     assert losses.shape == (5,)
@@ -448,7 +448,7 @@ def test_unused_parameters_do_no_harm() -> None:
     learner = MAML(net, lr=LR, steps=2)
     task = batching.stack([classification() for _ in range(3)])
     batching.TaskLosses(qs.objectives.query_loss).backward(learner, task, torch.zeros(3).long())
-    outer = qs.outer.Gradient().optimizer(learner.parameters())
+    outer = qs.outer.Gradient().optimizer(learner.named_parameters())
     before = net.unused.weight.detach().clone()
     outer.step()
     assert torch.equal(net.unused.weight, before)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -34,9 +34,10 @@ class Outer:
         momentum: for 'sgd'.
         schedule: 'constant', 'cosine' or 'linear' (to zero at the end), or 'halving' (every `halve_every` steps).
         halve_every: outer steps, for 'halving'.
+        factors: of the rate, for parameters whose name begins so: {'net.': 0.1} lets an embedding learn slowly.
 
     Raises:
-        InputError: a rate that is not positive, or an unknown name.
+        InputError: a rate or factor that is not positive, or an unknown name.
     """
 
     config: dict[str, Any]
@@ -50,6 +51,7 @@ class Outer:
         momentum: float = 0.0,
         schedule: Schedule = "constant",
         halve_every: int = 2000,
+        factors: Mapping[str, float] | None = None,
     ) -> None:
         if not lr > 0:
             raise InputError(f"outer lr must be positive, not {lr}")
@@ -59,15 +61,32 @@ class Outer:
             raise unknown_name("schedule", schedule, SCHEDULES)
         if clip is not None and not clip > 0:
             raise InputError(f"clip must be positive or None, not {clip}")
+        for prefix, factor in (factors or {}).items():
+            if not factor > 0:
+                raise InputError(f"the factor of '{prefix}' must be positive, not {factor}; freeze with requires_grad_")
+        self.factors = dict(factors or {})
         self.lr, self.name, self.clip, self.weight_decay = lr, optimizer, clip, weight_decay
         self.momentum, self.schedule, self.halve_every = momentum, schedule, halve_every
 
-    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """Return the torch optimiser of the learner's parameters."""
+    def optimizer(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
+        """Return the torch optimiser of the learner's named parameters; a group's 'factor' multiplies its rate.
+
+        Raises:
+            InputError: no parameter's name begins as one of `factors` says.
+        """
+        groups: dict[float, list[nn.Parameter]] = {}
+        unused = set(self.factors)
+        for name, parameter in parameters:
+            prefix = next((prefix for prefix in self.factors if name.startswith(prefix)), None)
+            unused.discard(prefix or "")
+            groups.setdefault(1.0 if prefix is None else self.factors[prefix], []).append(parameter)
+        if unused:
+            raise InputError(f"no parameter's name begins with '{min(unused)}'; see learner.named_parameters()")
         options: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
         if self.name == "sgd":
             options["momentum"] = self.momentum
-        return OPTIMIZERS[self.name](list(parameters), **options)
+        named = [{"params": group, "factor": factor} for factor, group in groups.items()]
+        return OPTIMIZERS[self.name](named, **options)
 
     def rate(self, step: int, steps: int) -> float:
         """Return the learning rate at a step, a pure function, so that a resumed run goes on as it was."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor
 
 from quickstudy.batching import TaskLosses
@@ -28,8 +30,9 @@ class Gradient(Outer):
         momentum: float = 0.0,
         schedule: Schedule = "constant",
         halve_every: int = 2000,
+        factors: Mapping[str, float] | None = None,
     ) -> None:
-        super().__init__(lr, optimizer, clip, weight_decay, momentum, schedule, halve_every)
+        super().__init__(lr, optimizer, clip, weight_decay, momentum, schedule, halve_every, factors)
 
     def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
         """Back-propagate the mean loss."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -29,6 +31,7 @@ class Reptile(Outer):
         momentum: for 'sgd'.
         schedule: of the step.
         halve_every: for the schedule 'halving'.
+        factors: of the step, for parameters whose name begins so.
     """
 
     def __init__(
@@ -40,8 +43,9 @@ class Reptile(Outer):
         momentum: float = 0.0,
         schedule: Schedule = "linear",
         halve_every: int = 2000,
+        factors: Mapping[str, float] | None = None,
     ) -> None:
-        super().__init__(lr, optimizer, clip, weight_decay, momentum, schedule, halve_every)
+        super().__init__(lr, optimizer, clip, weight_decay, momentum, schedule, halve_every, factors)
 
     def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
         """Set each adapted parameter's gradient to the mean of theta - theta'_i."""
