@@ -7,6 +7,8 @@ from torch import nn
 import quickstudy as qs
 from quickstudy.errors import InputError
 from quickstudy.functional.calls import call, uses_batch_statistics
+from quickstudy.registry import build as rebuild
+from quickstudy.registry import describe
 
 
 def count(net: nn.Module) -> int:
@@ -129,3 +131,17 @@ def test_conv4_without_batch_norm_is_mapped_over_tasks(norm: str, grad: bool) ->
         found = torch.func.vmap(lambda rows: call(net, rows)[0])(images)
         expected = torch.stack([call(net, rows)[0] for rows in images])
     torch.testing.assert_close(found, expected)
+
+
+def test_standardised_features_start_centred_and_are_learned_from_there() -> None:
+    images = torch.rand(40, 1, 16, 16)
+    net = qs.nets.Standardised(qs.nets.conv4(1, 8, norm="group", size=16)).fit(images)
+    features = call(net, images)[0]
+    torch.testing.assert_close(features.mean(0), torch.zeros(net.features), atol=1e-5, rtol=0)
+    assert float(features.std().detach()) == pytest.approx(1, abs=0.05)
+    assert {"shift", "scale"} < {name for name, _ in net.named_parameters()}
+    again = rebuild(describe(net))
+    again.load_state_dict(net.state_dict())
+    torch.testing.assert_close(call(again, images)[0], features)
+    with pytest.raises(InputError, match="features"):
+        qs.nets.Standardised(nn.Flatten())

@@ -9,6 +9,7 @@ from quickstudy.nets.ntm import NTMCell
 from quickstudy.nets.plastic import Hebbian, Neuromodulated, Oja
 from quickstudy.nets.recurrent import GRUCell, LSTMCell
 from quickstudy.nets.resnet12 import resnet12
+from quickstudy.nets.standardised import Standardised
 from quickstudy.nets.transformer import TransformerBlock
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "NTMCell",
     "Neuromodulated",
     "Oja",
+    "Standardised",
     "TransformerBlock",
     "conv4",
     "fcn",
