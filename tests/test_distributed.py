@@ -73,7 +73,7 @@ def start(part: str, folder: Path, launcher: Any) -> list[subprocess.Popen[str]]
 def end(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
     """Return the exit codes and standard errors."""
     try:
-        texts = [process.communicate(timeout=120)[1] for process in processes]
+        texts = [process.communicate(timeout=300)[1] for process in processes]
     finally:
         for process in processes:
             process.kill()
@@ -205,7 +205,7 @@ def test_torchrun(tmp_path: Path) -> None:
     while not last.exists() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     assert errors.count("Interrupted; saved to") == 1, errors
     assert ckpt.load_checkpoint(last)["step"] >= 5
 
