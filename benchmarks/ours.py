@@ -19,18 +19,18 @@ from benchmarks.case import Context, Pump, Step, TorchStep, gradients
 from benchmarks.peers.problems import MAML, Episodes, Proto
 from quickstudy.batching import TaskLosses, to_dtype
 from quickstudy.core import Examples, Learner, Task
-from quickstudy.evaluation import chunk_size
 from quickstudy.functional import random
+from quickstudy.functional.calls import products_in
 from quickstudy.objectives.query_loss import query_loss
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.tasks.base import Plan, TaskDistribution
 from quickstudy.trainer import keep_pages
 
-Precision = Literal["32-true", "64-true", "bf16-true"]
+Precision = Literal["32-true", "64-true", "bf16-mixed"]
 PRECISIONS: dict[torch.dtype, Precision] = {
     torch.float32: "32-true",
     torch.float64: "64-true",
-    torch.bfloat16: "bf16-true",
+    torch.bfloat16: "bf16-mixed",
 }
 
 
@@ -76,16 +76,20 @@ class Parts(TorchStep):
 
     def __init__(self, problem: MAML | Proto, context: Context, compile: bool) -> None:
         keep_pages()
-        self.learner = learner_of(problem).to(context.device, context.dtype)
+        # As 'bf16-mixed': parameters and their updates keep 32 bits.
+        self.products = torch.bfloat16 if context.dtype == torch.bfloat16 else None
+        dtype = torch.float32 if self.products else context.dtype
+        self.learner = learner_of(problem).to(context.device, dtype)
         super().__init__(self.learner, prefix_of(problem))
-        self.tasks = to_dtype(batched(problem.episodes), context.dtype)
+        self.tasks = to_dtype(batched(problem.episodes), dtype)
         self.keys = random.fold_in(random.key(0), torch.arange(len(problem.episodes))).to(context.device)
         self.outer = qs.outer.Gradient(lr=1e-3)
         self.optimizer = self.outer.optimizer(self.learner.named_parameters())
-        self.losses = TaskLosses(query_loss, chunk_size(Fixed(self.tasks, len(problem.episodes))), compile)
+        self.losses = TaskLosses(query_loss, compile=compile)
 
     def backward(self) -> Tensor:
-        return self.outer.estimate(self.losses, self.learner, self.tasks, self.keys).mean()
+        with products_in(self.products):
+            return self.outer.estimate(self.losses, self.learner, self.tasks, self.keys).mean()
 
 
 class Ended(Exception):  # noqa: N818 - no error: the benchmark is done with this loop

@@ -23,9 +23,11 @@ def tasks(count: int = 7) -> Task:
     return batching.stack(_variants(classification_task(), count))  # type: ignore[no-any-return]
 
 
-def gradients(learner: qs.Learner, losses: TaskLosses, batch: Task | None = None) -> tuple[Tensor, list[Tensor]]:
+def gradients(
+    learner: qs.Learner, losses: TaskLosses, batch: Task | None = None, keys: Tensor = KEYS
+) -> tuple[Tensor, list[Tensor]]:
     learner.zero_grad()
-    values = losses.backward(learner, tasks() if batch is None else batch, KEYS)
+    values = losses.backward(learner, tasks() if batch is None else batch, keys)
     return values, [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in learner.parameters()]
 
 
@@ -102,16 +104,12 @@ def test_to_dtype_leaves_integers_and_masks() -> None:
     assert batch.support.ways == 3
 
 
-class Prints(nn.Linear):
-    """A net that no compiler takes as a whole."""
+def test_falls_back_with_a_message(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> None:
+        raise RuntimeError("no compiler here")
 
-    def forward(self, x: Tensor) -> Tensor:
-        torch._dynamo.graph_break()
-        return super().forward(x)
-
-
-def test_falls_back_with_a_message(caplog: pytest.LogCaptureFixture) -> None:
-    learner = ProtoNet(Prints(4, 5))
+    monkeypatch.setattr(torch._inductor, "compile", refuse)
+    learner = ProtoNet(mlp())
     losses = TaskLosses(query_loss, compile=True)
     with caplog.at_level(logging.WARNING):
         found = gradients(learner, losses)
@@ -120,28 +118,47 @@ def test_falls_back_with_a_message(caplog: pytest.LogCaptureFixture) -> None:
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(again, expected)
     assert [record.message for record in caplog.records].count(caplog.records[0].message) == 1
+    assert "no compiler here" in caplog.records[0].message
     assert "going on uncompiled" in caplog.records[0].message
 
 
-class _Uncompilable(torch.autograd.Function):
-    """Stands in for a compiled loss whose backward pass cannot be compiled."""
-
-    @staticmethod
-    def forward(ctx: object, losses: Tensor) -> Tensor:
-        return losses.clone()
-
-    @staticmethod
-    def backward(ctx: object, *gradients: Tensor) -> Tensor:
-        raise torch._dynamo.exc.TorchDynamoException("no backward")
+@pytest.fixture
+def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records whole graphs, but runs them without a compiler: as right, and fast to make."""
+    monkeypatch.setattr(torch._inductor, "compile", lambda graph, tensors: graph)
 
 
-def test_falls_back_where_the_backward_pass_cannot_be_compiled(caplog: pytest.LogCaptureFixture) -> None:
-    learner = ProtoNet(mlp())
-    expected = gradients(learner, TaskLosses(query_loss))
-    losses = TaskLosses(query_loss)
-    losses._compiled = lambda *args: _Uncompilable.apply(losses._losses(*args))
-    torch.testing.assert_close(gradients(learner, losses), expected)
-    assert "no backward" in caplog.text
+@pytest.mark.usefixtures("interpreted", "float64")
+@pytest.mark.parametrize("name", sorted(CLASSIFICATION))
+def test_a_recorded_gradient_is_the_gradient(name: str) -> None:
+    learner = CLASSIFICATION[name](mlp, WAYS).double()
+    batch = batching.to_dtype(tasks(2), torch.float64)
+    losses = TaskLosses(query_loss, compile=True)
+    expected = gradients(learner, TaskLosses(query_loss), batch, KEYS[:2])
+    torch.testing.assert_close(gradients(learner, losses, batch, KEYS[:2]), expected)
+    assert losses._compiled is not None
+    with torch.no_grad():
+        for parameter in learner.parameters():
+            parameter.mul_(1.1)
+    other = batching.select(batching.to_dtype(tasks(4), torch.float64), slice(2, 4))
+    expected = gradients(learner, TaskLosses(query_loss), other, KEYS[2:4])
+    torch.testing.assert_close(gradients(learner, losses, other, KEYS[2:4]), expected)
+
+
+@pytest.mark.usefixtures("interpreted", "float64")
+def test_a_recording_is_of_one_setting() -> None:
+    learner = MAML(mlp(WAYS), lr=0.1, steps=1).double()
+    batch = batching.to_dtype(tasks(), torch.float64)
+    losses = TaskLosses(query_loss, compile=True)
+    gradients(learner, losses, batch)
+    assert losses._compiled is not None
+    for change in (lambda: setattr(learner, "steps", 2), lambda: next(learner.parameters()).requires_grad_(False)):
+        change()
+        expected = gradients(learner, TaskLosses(query_loss), batch)
+        torch.testing.assert_close(gradients(learner, losses, batch), expected)
+    assert len(losses._compiled._made) == 3
+    gradients(learner, losses, batch)
+    assert len(losses._compiled._made) == 3
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ import torch.utils._pytree as pytree
 from torch import Tensor
 from torch.func import vmap
 
+from quickstudy.compiling import CompiledGradient
 from quickstudy.core import Examples, Learner, Output, State, Streaming, Task
 from quickstudy.errors import InputError
 
@@ -142,9 +143,6 @@ Objective = Callable[[Learner, Task, Tensor], Tensor]
 """(learner, task, key) -> scalar loss of one task."""
 
 
-_COMPILING = (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError)
-
-
 class TaskLosses:
     """Losses of a batch of tasks, in chunks, compiled as a whole where that works.
 
@@ -153,7 +151,7 @@ class TaskLosses:
             `adapt` returned, all tasks of a chunk adapt together, and then few at a time are judged on their queries,
             which are many more rows: gradients are handed over at the states, and no more is kept than those few need.
         chunk_size: tasks at once; None chooses (see `size`).
-        compile: compile the batched loss with `torch.compile(fullgraph=True)`; where that fails, say so once and go on
+        compile: compile losses and gradient as a whole (see `compiling`); where that fails, say so once and go on
             uncompiled (never partly compiled, which is slow without a word).
     """
 
@@ -161,20 +159,12 @@ class TaskLosses:
         self.objective = objective
         self.chunk_size = chunk_size
         self._after: Callable[..., Tensor] | None = getattr(objective, "after", None)
-        self._compiled: Callable[..., Tensor] | None = torch.compile(self._losses, fullgraph=True) if compile else None
-
-    def _losses(self, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
-        losses: Tensor = vmap(lambda task, key: self.objective(learner, task, key), randomness="different")(tasks, keys)
-        return losses
+        self._compiled = CompiledGradient(self.__call__) if compile else None
 
     def __call__(self, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
         """Return (T,) losses of one chunk of tasks."""
-        if self._compiled is not None:
-            try:
-                return self._compiled(learner, tasks, keys)
-            except _COMPILING as error:
-                self._uncompiled(error)
-        return self._losses(learner, tasks, keys)
+        losses: Tensor = vmap(lambda task, key: self.objective(learner, task, key), randomness="different")(tasks, keys)
+        return losses
 
     def backward(self, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
         """Add the gradient of the mean loss to the parameters' `.grad`, chunk by chunk; return the (T,) losses.
@@ -210,23 +200,22 @@ class TaskLosses:
         return torch.cat(losses)
 
     def _backward_whole(self, learner: Learner, tasks: Task, keys: Tensor, total: int) -> Tensor:
+        if self._compiled is not None:
+            try:
+                losses, gradients = self._compiled(learner, tasks, keys)
+            except Exception as error:  # recording runs all of the learner, and may fail in as many ways
+                log.warning("cannot compile this learner as a whole, going on uncompiled: %s", _first_line(error))
+                self._compiled = None
+            else:
+                for parameter, gradient in zip(learner.parameters(), gradients, strict=True):
+                    if gradient is not None:
+                        gradient = gradient.div_(total)
+                        parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+                return losses
         loss = self(learner, tasks, keys)
         if loss.requires_grad:
-            try:
-                (loss.sum() / total).backward()  # type: ignore[no-untyped-call]
-            except _COMPILING as error:
-                # The backward pass is compiled when it is first needed, before it has added anything.
-                if not self._uncompiled(error):
-                    raise
-                return self._backward_whole(learner, tasks, keys, total)
+            (loss.sum() / total).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
-
-    def _uncompiled(self, error: Exception) -> bool:
-        if self._compiled is None:
-            return False
-        log.warning("cannot compile this learner as a whole, going on uncompiled: %s", _first_line(error))
-        self._compiled = None
-        return True
 
     def _backward_in_two(self, learner: Learner, tasks: Task, keys: Tensor, few: int, total: int) -> Tensor:
         assert self._after is not None

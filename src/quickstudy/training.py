@@ -76,7 +76,7 @@ def meta_train(
         precision: '32-true', '64-true', 'bf16-true' or 'bf16-mixed' (nets multiply and convolve in bfloat16;
             parameters, inner and outer updates, norms and losses keep 32 bits).
         chunk: tasks at once; None chooses.
-        compile: compile the batched loss as a whole with torch.compile, which takes 10 to 60 s once and is kept in
+        compile: compile losses and meta-gradient as a whole, which takes 5 to 60 s once and is kept in
             PyTorch's cache on disk. None does so for long runs of small nets on a CPU with a C++ compiler, where it
             pays several times over (see `trainer.worth_compiling`).
         resume: go on with an interrupted run in run_dir; False starts anew.

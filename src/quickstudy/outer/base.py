@@ -82,7 +82,8 @@ class Outer:
             groups.setdefault(1.0 if prefix is None else self.factors[prefix], []).append(parameter)
         if unused:
             raise InputError(f"no parameter's name begins with '{min(unused)}'; see learner.named_parameters()")
-        options: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
+        # Fused: one call for all parameters, a third of the time for small nets.
+        options: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": True}
         if self.name == "sgd":
             options["momentum"] = self.momentum
         named = [{"params": group, "factor": factor} for factor, group in groups.items()]

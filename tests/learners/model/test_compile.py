@@ -21,9 +21,7 @@ def gradients(learner: Learner, losses: TaskLosses, tasks: Task) -> list[torch.T
     return [p.grad.clone() for p in learner.parameters() if p.grad is not None]
 
 
-@pytest.mark.parametrize(
-    "name", ["CausalInContext", "HyperNetwork", "InContext", "InContext-random", "MetaNet", "Plastic", "SNAIL"]
-)
+@pytest.mark.parametrize("name", ["InContext-random", "MetaNet", "SNAIL"])
 def test_classification(name: str) -> None:
     learner = CLASSIFICATION[name](mlp, WAYS)
     tasks = batching.stack([classification_task(), classification_task(2 + 1)])
@@ -32,10 +30,9 @@ def test_classification(name: str) -> None:
     assert compiled._compiled is not None
 
 
-@pytest.mark.parametrize("name", ["AttentiveNP", "CNP", "NP"])
+@pytest.mark.parametrize("name", ["AttentiveNP"])
 def test_neural_processes(name: str) -> None:
-    objective = query_loss if name == "CNP" else elbo
     learner, tasks = REGRESSION[name](mlp, 1), qs.tasks.Sinusoid(shots=(2, 6), queries=4).batch(0, 2)
-    compiled = TaskLosses(objective, compile=True)
-    torch.testing.assert_close(gradients(learner, compiled, tasks), gradients(learner, TaskLosses(objective), tasks))
+    compiled = TaskLosses(elbo, compile=True)
+    torch.testing.assert_close(gradients(learner, compiled, tasks), gradients(learner, TaskLosses(elbo), tasks))
     assert compiled._compiled is not None

@@ -1,0 +1,106 @@
+"""A whole meta-gradient as one compiled function: losses, inner loops and outer gradient, without autograd between.
+
+The batched loss and its gradient are recorded once as a flat graph of tensor operations (`make_fx`: transforms, modules
+and Python are gone), which TorchInductor compiles. Its results are kept in PyTorch's cache on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.utils._pytree as pytree
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from quickstudy.core import Learner
+
+Losses = Callable[[Learner, Any, Tensor], Tensor]
+"""(learner, batched tasks, keys) -> (T,) losses."""
+Compiled = tuple[Callable[..., Any], list[int]]
+
+
+class CompiledGradient:
+    """Losses of a batch of tasks and the gradient of their sum, compiled for each shape and setting that comes.
+
+    Args:
+        losses: what is recorded.
+    """
+
+    def __init__(self, losses: Losses) -> None:
+        self._losses = losses
+        self._made: dict[Any, Compiled] = {}
+
+    def __call__(self, learner: Learner, tasks: Any, keys: Tensor) -> tuple[Tensor, list[Tensor | None]]:
+        """Return (T,) losses, and the gradient of their sum for each of the learner's parameters, or None.
+
+        Raises:
+            Exception: whatever recording or compiling could not do.
+        """
+        named = [*learner.named_parameters(), *learner.named_buffers()]
+        leaves, spec = pytree.tree_flatten((tasks, keys))
+        tensors = [*(value.detach() for _, value in named), *leaves]
+        # All that the recorded operations depend on, besides the numbers in tensors.
+        setting = (
+            spec,
+            tuple((t.shape, t.stride(), t.dtype, t.device) for t in tensors),
+            tuple(value.requires_grad for _, value in named),
+            _settings(learner),
+        )
+        if setting not in self._made:
+            self._made[setting] = self._make(learner, named, spec, tensors)
+        function, taught = self._made[setting]
+        with torch.no_grad():
+            losses, *found = function(*tensors)
+        gradients: list[Tensor | None] = [None] * sum(1 for _ in learner.parameters())
+        for place, gradient in zip(taught, found, strict=True):
+            gradients[place] = gradient
+        return losses, gradients
+
+    def _make(
+        self, learner: Learner, named: list[tuple[str, Tensor]], spec: pytree.TreeSpec, tensors: list[Tensor]
+    ) -> Compiled:
+        module, count = _Losses(learner, self._losses), len(named)
+        taught: list[int] = []
+
+        def whole(*flat: Tensor) -> tuple[Tensor, ...]:
+            own = [
+                value.detach().requires_grad_(old.requires_grad)
+                for value, (_, old) in zip(flat[:count], named, strict=True)
+            ]
+            arguments = pytree.tree_unflatten(list(flat[count:]), spec)
+            values = {f"learner.{name}": value for value, (name, _) in zip(own, named, strict=True)}
+            losses = functional_call(module, values, arguments)
+            asked = [place for place, value in enumerate(own) if value.requires_grad] if losses.requires_grad else []
+            found = torch.autograd.grad(losses.sum(), [own[i] for i in asked], allow_unused=True) if asked else ()
+            taught[:] = [place for place, gradient in zip(asked, found, strict=True) if gradient is not None]
+            return losses.detach(), *(gradient for gradient in found if gradient is not None)
+
+        with torch.enable_grad():
+            graph = make_fx(whole, tracing_mode="fake")(*tensors)
+        graph.graph.eliminate_dead_code()
+        graph.recompile()
+        with torch.no_grad():
+            return torch._inductor.compile(graph, [*tensors]), list(taught)
+
+
+class _Losses(nn.Module):
+    """Makes a learner's parameters those of a module that can be called with others in their place."""
+
+    def __init__(self, learner: Learner, losses: Losses) -> None:
+        super().__init__()
+        self.learner, self.losses = learner, losses
+
+    def forward(self, tasks: Any, keys: Tensor) -> Tensor:
+        return self.losses(self.learner, tasks, keys)
+
+
+def _settings(learner: nn.Module) -> tuple[Any, ...]:
+    """Return what else decides what a learner does: numbers and words of its modules, the identity of other things."""
+    return tuple(
+        value if isinstance(value, (bool, int, float, str)) else id(value)
+        for module in learner.modules()
+        for value in vars(module).values()
+    )
