@@ -145,3 +145,25 @@ def test_standardised_features_start_centred_and_are_learned_from_there() -> Non
     torch.testing.assert_close(call(again, images)[0], features)
     with pytest.raises(InputError, match="features"):
         qs.nets.Standardised(nn.Flatten())
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "none"])
+@pytest.mark.parametrize("grad", [True, False])
+def test_conv4_is_mapped_over_beginnings_within_tasks(norm: str, grad: bool) -> None:
+    net = qs.nets.conv4(1, 8, norm=norm, size=16).double()
+    images, masks = torch.rand(2, 4, 1, 16, 16).double(), torch.ones(4, 4).tril().bool()
+
+    def one(rows: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return call(net, rows, mask=mask)[0]  # type: ignore[no-any-return]
+
+    with torch.set_grad_enabled(grad):
+        found = torch.func.vmap(lambda rows: torch.func.vmap(lambda mask: one(rows, mask))(masks))(images)
+        expected = torch.stack([torch.stack([one(rows, mask) for mask in masks]) for rows in images])
+    torch.testing.assert_close(found, expected)
+    if grad:
+        weights = [p for p in net.parameters() if p.requires_grad]
+        a, b = (torch.autograd.grad(each.square().sum(), weights, allow_unused=True) for each in (found, expected))
+        for x, y in zip(a, b, strict=True):
+            assert (x is None) == (y is None)
+            if x is not None:
+                torch.testing.assert_close(x, y)

@@ -338,8 +338,13 @@ def _layer_norm(
 def _group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
-    # Under vmap it refuses what is laid out with channels last, as our convolutions may leave it.
-    return F.group_norm(input.contiguous(), num_groups, weight, bias, eps)
+    # Under vmap torch's refuses what is laid out with channels last, as our convolutions may leave it.
+    groups = input.reshape(len(input), num_groups, -1)
+    output = F.layer_norm(groups, groups.shape[2:], eps=eps).reshape(input.shape)
+    shape = (1, -1) + (1,) * (input.ndim - 2)
+    if weight is not None:
+        output = output * weight.reshape(shape)
+    return output if bias is None else output + bias.reshape(shape)
 
 
 def _instance_norm(

@@ -22,6 +22,9 @@ def suits(*tensors: Tensor) -> bool:
 
 def laid(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Return a map with its channels last, in a dtype if one is given."""
+    if torch._C._functorch.is_batchedtensor(x):
+        # Inside another vmap (tasks of tasks, or beginnings of a stream), which lays out what it merges itself.
+        return x.to(dtype or x.dtype)
     return x.to(dtype=dtype or x.dtype, memory_format=LAST)
 
 
