@@ -51,6 +51,9 @@ def chunks(tasks: Any, size: int | None) -> Iterator[Any]:
     """Split a batch into batches of at most `size` tasks, as equal as can be."""
     total = count(tasks)
     parts = -(-total // (size or total))
+    if parts == 1:
+        yield tasks
+        return
     bounds = [total * i // parts for i in range(parts + 1)]
     for start, stop in itertools.pairwise(bounds):
         yield select(tasks, slice(start, stop))
@@ -171,6 +174,8 @@ class TaskLosses:
 
         Where a GPU has too little memory for a chunk, chunks are halved from then on.
         """
+        if keys.device.type in ROOMY:
+            return self._backward(learner, tasks, keys)
         kept = [p.grad for p in learner.parameters()]
         while True:
             try:
@@ -202,15 +207,13 @@ class TaskLosses:
     def _backward_whole(self, learner: Learner, tasks: Task, keys: Tensor, total: int) -> Tensor:
         if self._compiled is not None:
             try:
-                losses, gradients = self._compiled(learner, tasks, keys)
+                losses, gradients = self._compiled(learner, tasks, keys, total)
             except Exception as error:  # recording runs all of the learner, and may fail in as many ways
                 log.warning("cannot compile this learner as a whole, going on uncompiled: %s", _first_line(error))
                 self._compiled = None
             else:
-                for parameter, gradient in zip(learner.parameters(), gradients, strict=True):
-                    if gradient is not None:
-                        gradient = gradient.div_(total)
-                        parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+                for parameter, gradient in gradients:
+                    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
                 return losses
         loss = self(learner, tasks, keys)
         if loss.requires_grad:
@@ -238,6 +241,8 @@ class TaskLosses:
         return torch.cat(losses)
 
 
+ROOMY = ("cpu",)
+"""Devices that do not tell of a lack of memory by an error that one could go on after."""
 ADAPTING_NUMBERS, JUDGED_NUMBERS = 16_000, 60_000
 """Numbers in the supports that are adapted to, and in the queries that are judged, at once on a CPU: more is hardly
 faster, and a convolutional net keeps some kilobytes for each (more for a support, through which there are second

@@ -33,34 +33,43 @@ class CompiledGradient:
         self._losses = losses
         self._made: dict[Any, Compiled] = {}
 
-    def __call__(self, learner: Learner, tasks: Any, keys: Tensor) -> tuple[Tensor, list[Tensor | None]]:
-        """Return (T,) losses, and the gradient of their sum for each of the learner's parameters, or None.
+    def __call__(
+        self, learner: Learner, tasks: Any, keys: Tensor, total: int = 1
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Return (T,) losses, and each parameter that they depend on with the gradient of their sum / total.
 
         Raises:
             Exception: whatever recording or compiling could not do.
         """
-        named = [*learner.named_parameters(), *learner.named_buffers()]
+        modules = list(learner.modules())
+        # Names are for recording alone, and to collect them takes long.
+        own: list[Tensor] = [*{id(t): t for m in modules for t in m._parameters.values() if t is not None}.values()]
+        own += {id(t): t for m in modules for t in m._buffers.values() if t is not None}.values()
         leaves, spec = pytree.tree_flatten((tasks, keys))
-        tensors = [*(value.detach() for _, value in named), *leaves]
+        tensors = [*(tensor.detach() for tensor in own), *leaves]
         # All that the recorded operations depend on, besides the numbers in tensors.
         setting = (
+            total,
             spec,
             tuple((t.shape, t.stride(), t.dtype, t.device) for t in tensors),
-            tuple(value.requires_grad for _, value in named),
-            _settings(learner),
+            tuple(tensor.requires_grad for tensor in own),
+            _settings(modules),
         )
         if setting not in self._made:
-            self._made[setting] = self._make(learner, named, spec, tensors)
+            named = [*learner.named_parameters(), *learner.named_buffers()]
+            self._made[setting] = self._make(learner, named, spec, tensors, total)
         function, taught = self._made[setting]
         with torch.no_grad():
             losses, *found = function(*tensors)
-        gradients: list[Tensor | None] = [None] * sum(1 for _ in learner.parameters())
-        for place, gradient in zip(taught, found, strict=True):
-            gradients[place] = gradient
-        return losses, gradients
+        return losses, list(zip((own[place] for place in taught), found, strict=True))
 
     def _make(
-        self, learner: Learner, named: list[tuple[str, Tensor]], spec: pytree.TreeSpec, tensors: list[Tensor]
+        self,
+        learner: Learner,
+        named: list[tuple[str, Tensor]],
+        spec: pytree.TreeSpec,
+        tensors: list[Tensor],
+        total: int,
     ) -> Compiled:
         module, count = _Losses(learner, self._losses), len(named)
         taught: list[int] = []
@@ -74,7 +83,9 @@ class CompiledGradient:
             values = {f"learner.{name}": value for value, (name, _) in zip(own, named, strict=True)}
             losses = functional_call(module, values, arguments)
             asked = [place for place, value in enumerate(own) if value.requires_grad] if losses.requires_grad else []
-            found = torch.autograd.grad(losses.sum(), [own[i] for i in asked], allow_unused=True) if asked else ()
+            found = (
+                torch.autograd.grad(losses.sum() / total, [own[i] for i in asked], allow_unused=True) if asked else ()
+            )
             taught[:] = [place for place, gradient in zip(asked, found, strict=True) if gradient is not None]
             return losses.detach(), *(gradient for gradient in found if gradient is not None)
 
@@ -97,10 +108,10 @@ class _Losses(nn.Module):
         return self.losses(self.learner, tasks, keys)
 
 
-def _settings(learner: nn.Module) -> tuple[Any, ...]:
-    """Return what else decides what a learner does: numbers and words of its modules, the identity of other things."""
+def _settings(modules: list[nn.Module]) -> tuple[Any, ...]:
+    """Return what else decides what modules do: their numbers and words, the identity of other things."""
     return tuple(
         value if isinstance(value, (bool, int, float, str)) else id(value)
-        for module in learner.modules()
+        for module in modules
         for value in vars(module).values()
     )
