@@ -23,7 +23,7 @@ from quickstudy.learners import ExactGP
 from quickstudy.plots import COLOURS, GREY
 from quickstudy.tasks import GaussianProcess
 
-SHOTS = (2, 4, 7, 10, 15, 20, 30, 50)
+SHOTS = (3, 5, 7, 10, 15, 20, 30, 50)
 """Numbers of support points."""
 SHOWN = 7
 """Support points in the pictures of single tasks."""
@@ -61,7 +61,7 @@ def main() -> None:
     """Write docs/images/neural-processes.png and neural-processes-gap.png; print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", help="run folders, such as runs/gp-cnp runs/gp-np runs/gp-anp")
-    parser.add_argument("--tasks", type=int, default=1000, help="test tasks for each number of support points")
+    parser.add_argument("--tasks", type=int, default=300, help="test tasks for each number of support points")
     parser.add_argument("--output", type=Path, default=FOLDER, help="folder of the pictures")
     options = parser.parse_args()
     learners = {type(each).__name__: each.eval() for each in map(qs.load, options.runs)}

@@ -7,8 +7,9 @@ Ha et al. 2016, "HyperNetworks", section 3; Bertinetto et al. 2016, "Learning fe
 
 and with a low rank R each matrix of weights is W = W_0 + A(s) B(s), with A (out, R) and B (R, in), where Bertinetto et
 al. generate the diagonal between two learned projections. Learned across tasks: f, h, H and theta_0. Departures: the
-whole support is read, by a mean, where Bertinetto et al. read one example; the generated part is scaled by the root of
-the fan-in, so that it starts as large as ordinary weights do (Chang et al. 2020).
+whole support is read, by a mean, where Bertinetto et al. read one example; the weights of output k come from s and
+s_k = outputs mean_i y_ik h(f(x_i), y_i), through one map for all k, since classes are interchangeable; the generated
+part is scaled by the root of the fan-in, so that it starts as large as ordinary weights do (Chang et al. 2020).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from quickstudy.errors import InputError
 from quickstudy.functional.calls import BatchNormPolicy, Statistics, call
 from quickstudy.learners.model.labelled import LabelledLearner
 from quickstudy.learners.model.neural_process import masked_row_mean, perceptron
+from quickstudy.learners.optimization.adapted import last_layer
 from quickstudy.registry import register
 
 
@@ -38,26 +40,32 @@ class Generated(NamedTuple):
 
 
 class Generator(nn.Module):
-    """Linear maps from a summary (width,) to what is added to one parameter: all of it, or two factors of a matrix."""
+    """Maps a summary to what is added to one parameter: all of it, or two factors of a matrix.
 
-    def __init__(self, width: int, shape: tuple[int, ...], rank: int | None) -> None:
+    Args:
+        width: of the summaries.
+        shape: of the parameter.
+        rank: of a matrix; None, or one too large to save anything, makes it whole.
+        by_row: row k comes from the summary of output k rather than from that of the support.
+    """
+
+    def __init__(self, width: int, shape: tuple[int, ...], rank: int | None, by_row: bool) -> None:
         super().__init__()
-        rows, columns = (shape[0], math.prod(shape[1:])) if len(shape) > 1 else (1, shape[0])
-        self.shape, self.rows, self.scale = shape, rows, 1 / math.sqrt(columns if len(shape) > 1 else 1)
-        # Factors are worth their while only where they are smaller than their product.
+        rows, columns = shape[0], math.prod(shape[1:])
+        self.shape, self.by_row = shape, by_row
+        self.scale = 1 / math.sqrt(columns)
         self.rank = rank if rank is not None and rank * (rows + columns) < rows * columns else None
-        if self.rank is None:
-            self.whole = nn.Linear(width, rows * columns)
-        else:
-            self.left, self.right = nn.Linear(width, rows * self.rank), nn.Linear(width, self.rank * columns)
+        made = columns if self.rank is None else self.rank
+        self.left = nn.Linear(width, made if by_row else rows * made)
+        self.right = None if self.rank is None else nn.Linear(width, self.rank * columns)
 
-    def forward(self, summary: Tensor) -> Tensor:
-        """Return what is added, in the parameter's shape."""
-        if self.rank is None:
-            whole: Tensor = self.whole(summary)
-            return self.scale * whole.reshape(self.shape)
-        left: Tensor = self.left(summary).reshape(self.rows, self.rank)
-        product: Tensor = left @ self.right(summary).reshape(self.rank, -1)
+    def forward(self, summary: Tensor, of_outputs: Tensor) -> Tensor:
+        """Return what is added, in the parameter's shape, for summaries (width,) and (outputs, width)."""
+        made: Tensor = self.left(of_outputs if self.by_row else summary)
+        if self.right is None or self.rank is None:
+            return self.scale * made.reshape(self.shape)
+        right: Tensor = self.right(summary)
+        product = made.reshape(self.shape[0], self.rank) @ right.reshape(self.rank, -1)
         return (self.scale / math.sqrt(self.rank)) * product.reshape(self.shape)
 
 
@@ -93,18 +101,29 @@ class HyperNetwork(LabelledLearner):
             raise InputError(f"{width=} and {rank=} must be positive")
         self.model = nn.Linear(self.size, outputs) if model is None else model
         self.reader = perceptron(self.size + outputs, width, width)
-        self.trunk = nn.Sequential(nn.ReLU(), nn.Linear(width, width), nn.ReLU())
-        self.names = [name for name, _ in self.model.named_parameters()]
-        shapes = [tuple(value.shape) for _, value in self.model.named_parameters()]
-        self.generators = nn.ModuleList(Generator(width, shape, rank) for shape in shapes)
+        self.summary = nn.Sequential(nn.Linear(width, width), nn.ReLU())
+        self.summary_of_output = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU())
+        named = dict(self.model.named_parameters())
+        self.names, last = list(named), last_layer(self.model)
+        self.generators = nn.ModuleList(
+            Generator(width, tuple(value.shape), rank, by_row=name.rpartition(".")[0] == last and len(value) == outputs)
+            for name, value in named.items()
+        )
 
     def adapt(self, support: Examples) -> Generated:
         """Read the support; generate the model's weights."""
         rows = self.read(support)
-        summary = self.trunk(masked_row_mean(self.reader(torch.cat([rows.features, rows.labels], 1)), rows.real))
+        read = self.reader(torch.cat([rows.features, rows.labels], 1))
+        mean = masked_row_mean(read, rows.real)
+        # Labels are zero in padding rows.
+        of_outputs = self.outputs * rows.labels.mT @ read / rows.real.sum().clamp_min(1)
+        pairs = torch.cat([of_outputs, mean.expand(self.outputs, -1)], 1)
+        summary, summaries = self.summary(mean), self.summary_of_output(pairs)
         start = dict(self.model.named_parameters())
-        pairs = zip(self.names, self.generators, strict=True)
-        return Generated({name: start[name] + make(summary) for name, make in pairs}, rows.present, rows.statistics)
+        made = {
+            name: start[name] + make(summary, summaries) for name, make in zip(self.names, self.generators, strict=True)
+        }
+        return Generated(made, rows.present, rows.statistics)
 
     def predict(self, state: Generated, inputs: Any) -> Tensor:
         """Return (Q, N) logits, or (Q, outputs) for regression."""
