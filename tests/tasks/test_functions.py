@@ -88,7 +88,7 @@ def test_linear_tasks_are_lines() -> None:
 
 
 def test_wrong_arguments() -> None:
-    with pytest.raises(InputError, match="shots must be at least 1"):
+    with pytest.raises(InputError, match="shots must be a positive number"):
         Sinusoid(shots=0)
     with pytest.raises(InputError, match="queries must be at least 1"):
         Linear(queries=0)
