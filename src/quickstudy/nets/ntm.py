@@ -7,7 +7,8 @@ sharpness, and its weights over the M slots are (equations 5-9)
     w'(i) = sum_j w^g(i - j) s(j),              w = w'^gamma / sum w'^gamma
 
 A write head erases and adds (equations 3 and 4), M(i) <- M(i) (1 - w(i) e) + w(i) a; then the read heads read
-r = sum_i w(i) M(i). Before the first step each head points at slot 0.
+r = sum_i w(i) M(i). Before the first step each head points at slot 0. Departure: the heads see the input beside the
+controller's output, so that an input can be stored without passing through the LSTM.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ class NTMCell(nn.Module):
         self.read_heads, self.write_heads = read_heads, write_heads
         self.controller = LSTMCell(inputs + read_heads * width, hidden)
         # Of each head: key, strength, gate, sharpness, shifts.
-        self.addresses = nn.Linear(hidden, (read_heads + write_heads) * (width + 3 + 2 * reach + 1))
-        self.writes = nn.Linear(hidden, write_heads * 2 * width)
+        self.addresses = nn.Linear(hidden + inputs, (read_heads + write_heads) * (width + 3 + 2 * reach + 1))
+        self.writes = nn.Linear(hidden + inputs, write_heads * 2 * width)
         self.outputs = hidden + read_heads * width
 
     def start(self, rows: int) -> NTMState:
@@ -83,13 +84,14 @@ class NTMCell(nn.Module):
     def forward(self, inputs: Tensor, state: NTMState) -> tuple[Tensor, NTMState]:
         """Make one step: inputs (B, D) -> the controller's output with what was read (B, outputs), and the state."""
         h, controller = self.controller(torch.cat([inputs, state.reads], -1), state.controller)
-        each = self.addresses(h).unflatten(-1, (self.read_heads + self.write_heads, -1))
+        seen = torch.cat([h, inputs], -1)
+        each = self.addresses(seen).unflatten(-1, (self.read_heads + self.write_heads, -1))
         key, rest = each[..., : self.width], each[..., self.width :]
         content = content_weights(state.memory, torch.tanh(key), F.softplus(rest[..., 0]))
         weights = interpolated(content, state.weights, torch.sigmoid(rest[..., 1]))
         weights = sharpened(shifted(weights, torch.softmax(rest[..., 3:], -1)), 1 + F.softplus(rest[..., 2]))
         read, write = weights[..., : self.read_heads, :], weights[..., self.read_heads :, :]
-        erase, add = self.writes(h).unflatten(-1, (self.write_heads, 2 * self.width)).chunk(2, -1)
+        erase, add = self.writes(seen).unflatten(-1, (self.write_heads, 2 * self.width)).chunk(2, -1)
         kept = (1 - write.unsqueeze(-1) * torch.sigmoid(erase).unsqueeze(-2)).prod(-3)
         memory = state.memory * kept + write.mT @ torch.tanh(add)
         reads = (read @ memory).flatten(-2)
