@@ -139,7 +139,7 @@ class Leaks(ProtoNet):
         (Centres(mlp()), "queries_independent", "query row 0 alone"),
         (FirstRow(mlp()), "support_order", "order of support rows"),
         (Leaks(mlp()), "batched_equals_looped", "predicted otherwise than alone"),
-        (Floats(mlp()), "dtype_and_device", "outputs of torch.float32"),
+        (Floats(mlp()), "dtype_and_device", r"give outputs of \{torch.float32\}"),
         (KeepsAside(mlp()), "state_round_trip", r"the state holds \['str'\]"),
         (NotInStateDict(), "state_dict_round_trip", "same state dict"),
         (CutsGradient(mlp()), "meta_gradient", "is not the slope"),
