@@ -46,7 +46,7 @@ def list_cases(console: Console) -> None:
     for name in names():
         case = load(name)
         console.print(f"[bold]{name}[/bold]  {case.title}; {len(case.settings)} settings")
-        console.print(f"    {', '.join(case.implementations)}", highlight=False)
+        console.print(f"    {', '.join(case.implementations)}")
 
 
 def plan_of(arguments: argparse.Namespace) -> Plan:
@@ -59,7 +59,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit status: 1 if implementations disagreed or failed."""
     arguments = parser().parse_args(argv)
-    console = Console(highlight=False) if sys.stdout.isatty() else Console(width=160)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     if arguments.list:
         list_cases(console)
         return 0

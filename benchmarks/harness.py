@@ -180,7 +180,7 @@ class CaseRun:
             self.exact[key] = self._compare_exactly(small, replace(self.context, dtype=torch.float64))
         found, flops = self.exact[key]
         if flops is None or {**small, "tasks": 1} != {**setting, "tasks": 1}:
-            return found, None  # the arithmetic of the small setting does not tell
+            return found, None  # what a task of the small setting takes does not tell
         return found, flops * setting.get("tasks", 1) / small.get("tasks", 1)
 
     def _compare_exactly(self, small: Setting, context: Context) -> tuple[dict[str, float], float | None]:

@@ -21,7 +21,6 @@ CASE = Case(
     implementations={
         **MAML_RIVALS,
         "quickstudy": ours(),
-        "quickstudy compiled": ours(compile=True, quick=False),
         "quickstudy bf16": ours("bfloat16"),
     },
 )

@@ -28,7 +28,6 @@ CASE = Case(
             unless=lambda s: "its memory and time grow with both" if s["tasks"] > 16 or s["steps"] > 1 else None,
         ),
         "quickstudy": ours(),
-        "quickstudy compiled": ours(compile=True, quick=False),
         "quickstudy bf16": ours("bfloat16"),
     },
 )

@@ -24,7 +24,6 @@ CASE = Case(
     implementations={
         **PROTO_RIVALS,
         "quickstudy": ours(),
-        "quickstudy compiled": ours(compile=True, quick=False),
         "quickstudy bf16": ours("bfloat16"),
     },
 )
