@@ -8,7 +8,8 @@ sharpness, and its weights over the M slots are (equations 5-9)
 
 A write head erases and adds (equations 3 and 4), M(i) <- M(i) (1 - w(i) e) + w(i) a; then the read heads read
 r = sum_i w(i) M(i). Before the first step each head points at slot 0. Departure: the heads see the input beside the
-controller's output, so that an input can be stored without passing through the LSTM.
+controller's output, so that an input can be stored without passing through the LSTM. Heads start out inclined to move
+one slot ahead, as whoever writes down a sequence does.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from torch import Tensor, nn
 from quickstudy.functional.addressing import content_weights, interpolated, sharpened, shifted
 from quickstudy.nets.recurrent import LSTMCell
 from quickstudy.registry import register
+
+AHEAD = 2.0
+"""Logit, before training, of moving by one slot; about 0 for other moves."""
 
 
 class NTMState(NamedTuple):
@@ -68,6 +72,8 @@ class NTMCell(nn.Module):
         self.addresses = nn.Linear(hidden + inputs, (read_heads + write_heads) * (width + 3 + 2 * reach + 1))
         self.writes = nn.Linear(hidden + inputs, write_heads * 2 * width)
         self.outputs = hidden + read_heads * width
+        with torch.no_grad():
+            self.addresses.bias.view(read_heads + write_heads, -1)[:, -reach] = AHEAD
 
     def start(self, rows: int) -> NTMState:
         """Return an empty memory, with all heads at slot 0."""
