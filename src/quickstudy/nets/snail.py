@@ -53,6 +53,8 @@ class AttentionBlock(nn.Module):
         super().__init__()
         self.to_queries, self.to_keys = nn.Linear(channels, keys), nn.Linear(channels, keys)
         self.to_values = nn.Linear(channels, values)
+        # Queries and keys begin as the same map, so that attention begins as a comparison: it is found soon.
+        self.to_queries.load_state_dict(self.to_keys.state_dict())
 
     def forward(self, rows: Tensor, past: Tensor, position: Tensor, real: Tensor) -> Tensor:
         """Return (R, C + values)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -44,6 +45,9 @@ class TransformerBlock(nn.Module):
         self.before_attention, self.before_perceptron = nn.LayerNorm(width), nn.LayerNorm(width)
         self.to_queries, self.join = nn.Linear(width, width), nn.Linear(width, width)
         self.to_context = nn.Linear(width, 2 * width)
+        with torch.no_grad():
+            # Queries and keys begin as the same map, so that attention begins as a comparison: it is found soon.
+            self.to_queries.weight.copy_(self.to_context.weight[:width])
         self.up, self.down = nn.Linear(width, expansion * width), nn.Linear(expansion * width, width)
 
     def context(self, rows: Tensor) -> Context:

@@ -8,8 +8,8 @@ Kim et al. 2019, "Attentive Neural Processes", section 3:
 
 Learned across tasks: all of these maps. A query attends to the support points that matter to it, so that predictions
 pass through them, where a mean over all (CNP, NP) underfits. Departures: no self-attention among the support in either
-path; least standard deviation 0.01, not 0.1; the likelihood is of the query alone, where the paper's targets include
-the support, whose noise attention would copy.
+path; the maps to queries and to keys begin equal; least standard deviation 0.01, not 0.1; the likelihood is of the
+query alone, where the paper's targets include the support, whose noise attention would copy.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ class AttentiveNP(LatentNeuralProcess):
         self.encoder = perceptron(inputs + outputs, width, width, width)
         self.address = perceptron(inputs, width, width)
         self.to_queries, self.to_keys, self.to_values, self.join = (nn.Linear(width, width) for _ in range(4))
+        # Queries and keys begin as the same map, so that attention begins as a comparison of inputs.
+        self.to_queries.load_state_dict(self.to_keys.state_dict())
         self.decoder = perceptron(inputs + 2 * width, width, width, width, 2 * outputs)
 
     def given(self, support: Examples, z: Tensor) -> Attended:

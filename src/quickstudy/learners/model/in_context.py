@@ -10,8 +10,11 @@ Learning by Meta-Learning Transformers", section 2:
 Learned across tasks: everything; nothing has a position, so the order of the support does not matter, and no query sees
 another. `adapt` is the pass over the support, whose keys and values are the state; `predict` is the pass of the
 queries. Departures: one table E both writes labels and reads answers; a query does not attend to itself (its skip
-connection carries it); regression predicts a mean rather than Müller's histogram. `CausalInContext` lets each support
-row attend only to itself and those before it, as language models do, so that it answers all along a stream in one pass.
+connection carries it); the maps to queries and to keys begin equal; regression predicts a mean rather than Müller's
+histogram.
+
+`CausalInContext` lets each support row attend only to itself and those before it, as language models do, so that it
+answers all along a stream in one pass.
 """
 
 from __future__ import annotations
@@ -86,7 +89,8 @@ class InContext(LabelledLearner):
         self.blocks = nn.ModuleList(TransformerBlock(width, heads) for _ in range(depth))
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
         if labels == "learned":
-            self.table = nn.Parameter(torch.randn(outputs, width))
+            # Not so large that features would be lost beside it.
+            self.table = nn.Parameter(0.3 * torch.randn(outputs, width))
 
     @property
     def stochastic(self) -> bool:

@@ -8,7 +8,8 @@ Mishra et al. 2018, "A Simple Neural Attentive Meta-Learner", section 3.1:
 Every row sees itself and the rows before it, by dilated convolutions (`nets.snail.DenseBlock`) and by attention.
 Learned across tasks: the embedding f, the blocks and W. Each query is the last element of a sequence of its own; what
 the support gives in every block is computed once and is the state. `stream` asks about each row of a sequence before
-its label is read, in one pass. Departures: dilations start at 1; a label that is not known is zeros.
+its label is read, in one pass. Departures: dilations start at 1; a label that is not known is zeros; the
+maps to queries and to keys begin equal.
 """
 
 from __future__ import annotations
