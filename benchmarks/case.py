@@ -170,5 +170,9 @@ def load(name: str) -> Case:
 def label(setting: Setting) -> str:
     """Return a setting as text; of a point of a curve only what varies."""
     if "axis" in setting:
-        return f"{setting[setting['axis']]} {setting['axis']}"
-    return ", ".join(f"{value} {key}" if isinstance(value, int) else str(value) for key, value in setting.items())
+        return _count(setting[setting["axis"]], setting["axis"])
+    return ", ".join(_count(value, key) if isinstance(value, int) else str(value) for key, value in setting.items())
+
+
+def _count(value: int, key: str) -> str:
+    return f"{value:,} {key.removesuffix('s') if value == 1 else key}"

@@ -10,10 +10,13 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
 from benchmarks.case import label
+from benchmarks.table import duration
 
 Row = dict[str, Any]
+OURS, RIVALS = "tab:blue", "tab:gray"
 COLOURS = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
 
 
@@ -43,21 +46,22 @@ def _times(rows: list[Row]) -> Any:
     figure, axes = plt.subplots(
         len(cases), 2, figsize=(12, sum(heights)), height_ratios=heights, squeeze=False, layout="constrained"
     )
-    colours = _colours(rows)
     for (title, group), (left, right) in zip(cases, axes, strict=True):
         places = range(len(group))
-        paint = [colours[row["implementation"]] for row in group]
-        spread = [
-            [row["median"] - row["quartiles"][0] for row in group],
-            [row["quartiles"][1] - row["median"] for row in group],
-        ]
-        left.barh(places, [row["median"] for row in group], xerr=spread, color=paint, height=0.8)
+        paint = [OURS if row["ours"] else RIVALS for row in group]
+        for place, row, colour in zip(places, group, paint, strict=True):
+            left.plot(row["quartiles"], [place, place], color=colour, linewidth=3, alpha=0.4)
+            left.plot(row["median"], place, "o", color=colour)
         right.barh(places, [row["memory"] / 2**20 for row in group], color=paint, height=0.8)
         left.set_xscale("log")
+        left.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        left.xaxis.set_major_formatter(lambda value, position: duration(value))
+        left.xaxis.set_minor_formatter(NullFormatter())
+        left.tick_params(axis="x", labelsize=7)
         labels = [f"{row['implementation']} · {label(row['setting'])}" for row in group]
         left.set_yticks(places, labels, fontsize=7)
         right.set_yticks(places, [""] * len(group))
-        for axis, text in ((left, f"seconds, one {group[0]['unit']}"), (right, "peak memory, MiB")):
+        for axis, text in ((left, f"time of one step ({group[0]['unit']})"), (right, "peak memory, MiB")):
             axis.invert_yaxis()
             axis.set_xlabel(text, fontsize=8)
             axis.grid(axis="x", alpha=0.3)
@@ -77,6 +81,12 @@ def _growth(rows: list[Row]) -> Any:
             lower.plot(x, [row["memory"] / 2**20 for row in own], "o-", color=colour)
         for each, text in ((upper, "seconds an outer step"), (lower, "peak memory, MiB")):
             each.set(xscale="log", yscale="log", xlabel=axis, ylabel=text)
+            values = sorted({row["setting"][axis] for row in group})
+            each.set_xticks(values, [str(value) for value in values])
+            each.xaxis.set_minor_locator(NullLocator())
+            each.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            each.yaxis.set_major_formatter("{x:g}")
+            each.yaxis.set_minor_formatter(NullFormatter())
             each.grid(alpha=0.3)
     axes[0][0].legend(fontsize=8)
     figure.suptitle(rows[0]["title"], fontsize=10)
