@@ -14,6 +14,7 @@ import torch.utils._pytree as pytree
 from torch import Tensor
 from torch.func import grad, vjp
 
+from quickstudy.errors import InputError
 from quickstudy.registry import register
 
 Theta = dict[str, Tensor]
@@ -24,10 +25,22 @@ Loss = Callable[[Theta, Any], Tensor]
 @register("differentiation")
 @dataclass(frozen=True)
 class Unrolled:
-    """Through every inner step, second order."""
+    """Through every inner step, second order.
+
+    Args:
+        checkpoint: keep every so many-th inner state for the outer gradient and compute what lies between again, for
+            the same gradient in less memory and more time; 0 keeps everything. None chooses: large unrolls keep every
+            sqrt(steps)-th (see `functional.checkpointing.unroll`).
+    """
 
     exact: ClassVar[bool] = True
     """Whether the outer gradient is the true derivative."""
+    checkpoint: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the argument."""
+        if self.checkpoint is not None and self.checkpoint < 0:
+            raise InputError(f"checkpoint must be 0 (keep everything) or more, not {self.checkpoint}")
 
     def gradient(self, loss: Loss, theta: Theta, support: Any) -> Theta:
         """Return dL/dtheta, itself differentiable."""
@@ -44,6 +57,8 @@ class FirstOrder:
     """Inner gradients are constants: d theta' / d theta_0 = I."""
 
     exact: ClassVar[bool] = False
+    checkpoint: ClassVar[int] = 0
+    """Inner steps leave nothing to keep."""
 
     def gradient(self, loss: Loss, theta: Theta, support: Any) -> Theta:
         """Return dL/dtheta as constants. `grad` turns recording on for itself only."""
@@ -66,6 +81,7 @@ class Implicit:
     """
 
     exact: ClassVar[bool] = False
+    checkpoint: ClassVar[int] = 0
     strength: float
     cg_steps: int = 5
 

@@ -17,9 +17,10 @@ import torch.utils._pytree as pytree
 from torch import Tensor
 
 from quickstudy.core import Examples, Learner, State, prediction_loss
-from quickstudy.errors import InputError, unknown_name
+from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.calls import BatchNormPolicy, Statistics, uses_batch_statistics
+from quickstudy.functional.calls import BatchNormPolicy, Statistics, check_policy, given_by, uses_batch_statistics
+from quickstudy.functional.checkpointing import unroll
 from quickstudy.functional.classes import mask_absent, present
 from quickstudy.learners.optimization.adapted import Adapted, Theta, slice_ways
 from quickstudy.learners.optimization.differentiation import FirstOrder, Implicit, Unrolled
@@ -52,7 +53,7 @@ class GradientLearner(Learner):
         differentiation: how the outer gradient passes.
         steps: inner steps in meta-training.
         test_steps: inner steps in evaluation mode (`learner.eval()`); None for the same.
-        batch_norm: 'support' or 'transductive' (see `functional.calls.BatchNormPolicy`).
+        batch_norm: 'support', 'transductive' or 'frozen' (see `functional.calls.BatchNormPolicy`).
         batch: rows a step, in random order; None for all rows.
     """
 
@@ -67,8 +68,7 @@ class GradientLearner(Learner):
         batch: int | None = None,
     ) -> None:
         super().__init__()
-        if batch_norm not in ("support", "transductive"):
-            raise unknown_name("batch norm policy", batch_norm, ("support", "transductive"))
+        check_policy(batch_norm)
         for name, value in (("steps", steps), ("test_steps", test_steps)):
             if value is not None and value < 0:
                 raise InputError(f"{name} must be 0 or more, not {value}")
@@ -104,14 +104,14 @@ class GradientLearner(Learner):
 
     def inner_loss(self, theta: Theta, support: Examples, is_present: Tensor | None = None) -> Tensor:
         """Return the loss that inner steps descend, over the classes (N,) that are present; None looks at the rows."""
-        outputs, _ = self.adapted.apply(theta, support.inputs, None, support.mask)
+        outputs, _ = self.adapted.apply(theta, support.inputs, given_by(self.batch_norm), support.mask)
         if support.ways is not None:
             outputs = mask_absent(slice_ways(outputs, support), present(support) if is_present is None else is_present)
         return prediction_loss(outputs, support)
 
     def start(self, support: Examples, key: Tensor | None = None) -> InnerState:
         """Return the state before the first step."""
-        theta = self.adapted.initial(support)
+        theta = self.adapted.initial(support, given_by(self.batch_norm))
         like = next(iter(theta.values()))
         order: Tensor | tuple[()] = ()
         if self.batch is not None and self.batch < len(support):
@@ -153,14 +153,13 @@ class GradientLearner(Learner):
 
     def adapt(self, support: Examples, key: Tensor | None = None) -> State:
         """Take the inner steps on one task's support."""
-        state = self.start(support, key)
-        for _ in range(self.inner_steps):
-            state = self.step(state, support)
+        state, every = self.start(support, key), self.differentiation.checkpoint
+        state = unroll(self.step, state, support, steps=self.inner_steps, module=self, every=every)
         return self.finish(state, support)
 
     def predict(self, state: InnerState, inputs: Any) -> Tensor:
         """Return logits (Q, N), or outputs (Q, ...) for regression."""
-        given = state.statistics if self.batch_norm == "support" else None
+        given = given_by(self.batch_norm, state.statistics)
         outputs, _ = self.adapted.apply(state.theta, inputs, given)
         if not isinstance(state.present, Tensor):
             return outputs
