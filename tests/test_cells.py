@@ -17,6 +17,7 @@ CELLS = {
     "mann": lambda: qs.nets.MANNCell(INPUTS, HIDDEN, slots=6, width=3, heads=2),
     "ntm": lambda: qs.nets.NTMCell(INPUTS, HIDDEN, slots=6, width=3, read_heads=2, write_heads=2),
     "dnc": lambda: qs.nets.DNCCell(INPUTS, HIDDEN, slots=6, width=3, read_heads=2),
+    "dnc-late": lambda: qs.nets.DNCCell(INPUTS, HIDDEN, slots=6, width=3, read_heads=2, late_labels=True),
 }
 
 
@@ -72,7 +73,7 @@ def test_second_derivatives(name):
     assert torch.autograd.gradgradcheck(lambda x: run(cell, x)[0].square().sum(), inputs)
 
 
-@pytest.mark.parametrize("name", ["mann", "ntm", "dnc"])
+@pytest.mark.parametrize("name", ["mann", "ntm", "dnc", "dnc-late"])
 def test_weights_are_never_negative_and_sum_to_at_most_one(name):
     cell = CELLS[name]()
     with torch.no_grad():
@@ -84,7 +85,7 @@ def test_weights_are_never_negative_and_sum_to_at_most_one(name):
         for weights in kinds:
             assert (weights >= 0).all()
             assert (weights.sum(-1) <= 1 + 1e-5).all()
-        if name == "dnc":
+        if name.startswith("dnc"):
             assert (state.usage >= 0).all()
             assert (state.usage <= 1 + 1e-5).all()
             assert (state.links >= 0).all()

@@ -53,13 +53,19 @@ def sharpened(weights: Tensor, gammas: Tensor) -> Tensor:
     return torch.softmax(gammas.unsqueeze(-1) * logs, -1)
 
 
+def _ascending(usage: Tensor) -> Tensor:
+    """Return the order of slots by usage (B, M); of slots that rounding alone tells apart the first comes first."""
+    slots = torch.arange(usage.shape[-1], dtype=usage.dtype, device=usage.device)
+    return (usage.detach() + NEARLY_ZERO * slots).argsort(dim=-1, stable=True)
+
+
 def least_used(usage: Tensor, count: int) -> Tensor:
     """Return (B, count, M) indicators of the `count` least used slots, the least first (Santoro et al. 2016, eq. 6).
 
     Args:
-        usage: (B, M). Of equally used slots the first comes first. No gradient passes.
+        usage: (B, M). No gradient passes.
     """
-    chosen = usage.detach().argsort(dim=-1, stable=True)[..., :count]
+    chosen = _ascending(usage)[..., :count]
     slots = torch.arange(usage.shape[-1], device=usage.device)
     return (chosen.unsqueeze(-1) == slots).to(usage.dtype)
 
@@ -84,7 +90,7 @@ def allocation(usage: Tensor) -> Tensor:
 
     phi orders the slots by usage (B, M), ascending. No gradient passes through the order.
     """
-    order = usage.detach().argsort(dim=-1, stable=True)
+    order = _ascending(usage)
     ascending = NEARLY_ZERO + (1 - NEARLY_ZERO) * usage.gather(-1, order)
     # Sums of logarithms: the derivative of a cumulative product looks at values, which vmap forbids.
     before = torch.exp(ascending.log().cumsum(-1) - ascending.log())

@@ -10,6 +10,8 @@ written right after or right before the slots they read last (temporal links L):
 
 The equations of u, a and L stand in `functional.addressing`. Departures: the heads see the input beside the
 controller's output, so that a key for x_t need not pass through the LSTM; keys of reading are sharp from the start.
+With `late_labels`, what is written is added to the mean key that was read with in the step before, since the label that
+comes now belongs to the row before; gates of writing start open, and reading starts by content.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from torch import Tensor, nn
 from quickstudy.functional.addressing import allocation, content_weights, linked, used
 from quickstudy.nets.recurrent import STRENGTH, LSTMCell
 from quickstudy.registry import register
+
+BY_CONTENT, OPEN = 2.0, 3.0
+"""Logits, before training, of reading by content, and of the gates of allocation and writing."""
 
 
 class DNCState(NamedTuple):
@@ -40,6 +45,8 @@ class DNCState(NamedTuple):
     """(B, M)"""
     read_weights: Tensor
     """(B, R, M)"""
+    key: Tensor
+    """(B, W) mean of the keys that were read with last"""
     reads: Tensor
     """(B, R * W) what was read last"""
     controller: tuple[Tensor, Tensor]
@@ -55,10 +62,20 @@ class DNCCell(nn.Module):
         slots: memory slots M.
         width: numbers W of a slot.
         read_heads: heads R that read.
+        late_labels: made for rows whose label comes one step late: learns much sooner to put the two together.
     """
 
-    def __init__(self, inputs: int, hidden: int = 100, slots: int = 32, width: int = 20, read_heads: int = 2) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        hidden: int = 100,
+        slots: int = 32,
+        width: int = 20,
+        read_heads: int = 2,
+        late_labels: bool = False,
+    ) -> None:
         super().__init__()
+        self.late_labels = late_labels
         self.slots, self.width, self.read_heads = slots, width, read_heads
         self.controller = LSTMCell(inputs + read_heads * width, hidden)
         # Of a read head: key, strength, free gate, three modes. Of the write head: key, erase, value, strength, gates.
@@ -66,7 +83,10 @@ class DNCCell(nn.Module):
         self.writing = nn.Linear(hidden + inputs, 3 * width + 3)
         self.outputs = hidden + read_heads * width
         with torch.no_grad():
-            self.reading.bias.view(read_heads, width + 5)[:, width] = STRENGTH
+            biases = self.reading.bias.view(read_heads, width + 5)
+            biases[:, width] = STRENGTH
+            if late_labels:
+                biases[:, -2], self.writing.bias[-2:] = BY_CONTENT, OPEN
 
     def start(self, rows: int) -> DNCState:
         """Return an empty memory."""
@@ -78,6 +98,7 @@ class DNCCell(nn.Module):
             precedence=like.new_zeros(rows, self.slots),
             write_weights=like.new_zeros(rows, self.slots),
             read_weights=like.new_zeros(rows, self.read_heads, self.slots),
+            key=like.new_zeros(rows, self.width),
             reads=like.new_zeros(rows, self.read_heads * self.width),
             controller=self.controller.start(rows),
         )
@@ -95,8 +116,8 @@ class DNCCell(nn.Module):
         alike = content_weights(state.memory, key.unsqueeze(-2), _oneplus(strength)).squeeze(-2)
         gate = torch.sigmoid(allocation_gate)
         write = torch.sigmoid(write_gate) * (gate * allocation(usage) + (1 - gate) * alike)
-        column = write.unsqueeze(-1)
-        memory = state.memory * (1 - column * torch.sigmoid(erase).unsqueeze(-2)) + column * value.unsqueeze(-2)
+        column, written = write.unsqueeze(-1), (value + state.key if self.late_labels else value).unsqueeze(-2)
+        memory = state.memory * (1 - column * torch.sigmoid(erase).unsqueeze(-2)) + column * written
 
         links, precedence = linked(state.links, state.precedence, write)
         content = content_weights(memory, keys, _oneplus(strengths).squeeze(-1))
@@ -105,7 +126,8 @@ class DNCCell(nn.Module):
         modes = torch.softmax(modes, -1)
         read = modes[..., :1] * back + modes[..., 1:2] * content + modes[..., 2:] * ahead
         reads = (read @ memory).flatten(-2)
-        return torch.cat([h, reads], -1), DNCState(memory, usage, links, precedence, write, read, reads, controller)
+        state = DNCState(memory, usage, links, precedence, write, read, keys.mean(-2), reads, controller)
+        return torch.cat([h, reads], -1), state
 
 
 def _oneplus(x: Tensor) -> Tensor:

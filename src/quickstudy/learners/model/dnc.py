@@ -46,4 +46,4 @@ class DNC(ReadingLearner):
         batch_norm: BatchNormPolicy = "support",
     ) -> None:
         super().__init__(net, outputs, features, batch_norm)
-        self.attach(DNCCell(self.reads, hidden, slots, width, read_heads))
+        self.attach(DNCCell(self.reads, hidden, slots, width, read_heads, late_labels=True))
