@@ -24,7 +24,7 @@ class GPRecipe(Recipe):
     """Range of the length scale, drawn for each task."""
     noise: float = 0.1
     """Standard deviation of the noise on all targets."""
-    train_shots: tuple[int, int] = (3, 50)
+    train_shots: tuple[int, int] = (3, 20)
     """Range of the number of support points in meta-training."""
     shots: int = 10
     """Support points in validation and test."""
