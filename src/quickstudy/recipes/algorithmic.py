@@ -90,12 +90,13 @@ class CopyDNC(CopyNTM):
 class RecallNTM(AlgorithmRecipe):
     """Neural Turing machine that learns associative recall, tested with twice as many items."""
 
-    items: int = 6
-    """Most items of a list in training."""
+    items: int = 4
+    """Most items of a list in training (6 in the paper, which takes many more steps)."""
     rows: int = 3
     """Rows of an item."""
     bits: int = 6
     """Bits of a row."""
+    slots: int = 32
 
     def tasks(self, seed: int, longer: bool = False) -> AssociativeRecall:
         """Return lists."""
@@ -106,8 +107,6 @@ class RecallNTM(AlgorithmRecipe):
 @dataclass
 class RecallDNC(RecallNTM):
     """Differentiable neural computer that learns associative recall, tested with twice as many items."""
-
-    slots: int = 64
 
     def cell(self, inputs: int) -> nn.Module:
         """Return the cell."""
