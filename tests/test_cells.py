@@ -8,7 +8,7 @@ import torch.utils._pytree as pytree
 from torch import nn
 
 import quickstudy as qs
-from quickstudy.nets.recurrent import Cell
+from quickstudy.nets.recurrent import Cell, steps
 
 LENGTH, ROWS, INPUTS, HIDDEN = 6, 3, 4, 5
 CELLS = {
@@ -63,6 +63,22 @@ def test_cell_keeps_its_protocol_and_its_rows_apart(name):
     torch.testing.assert_close(outputs[:, 1:2], alone)
     mapped = torch.func.vmap(lambda x: run(cell, x.unsqueeze(1))[0].squeeze(1), 1, 1)(inputs)
     torch.testing.assert_close(outputs, mapped)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", CELLS)
+def test_steps_of_a_sequence_are_the_steps_one_by_one(name):
+    cell, inputs = CELLS[name](), torch.randn(LENGTH, ROWS, INPUTS)
+    expected, states = run(cell, inputs)
+    # A cell of one's own need not offer steps.
+    for each in (cell, lambda rows, state: cell(rows, state)):
+        outputs, state = [], cell.start(ROWS)
+        for step in steps(each, inputs):
+            output, state = step(state)
+            outputs.append(output)
+        torch.testing.assert_close(torch.stack(outputs), expected)
+        for found, wanted in zip(pytree.tree_leaves(state), pytree.tree_leaves(states[-1]), strict=True):
+            torch.testing.assert_close(found, wanted)
 
 
 @pytest.mark.usefixtures("float64")

@@ -9,25 +9,28 @@ written right after or right before the slots they read last (temporal links L):
     w^r = pi_1 L^T w^r_{t-1} + pi_2 c^r + pi_3 L w^r_{t-1},   r = M^T w^r
 
 The equations of u, a and L stand in `functional.addressing`. Departures: the heads see the input beside the
-controller's output, so that a key for x_t need not pass through the LSTM; keys of reading are sharp from the start.
-With `late_labels`, what is written is added to the mean key that was read with in the step before, since the label that
-comes now belongs to the row before; gates of writing start open, and reading starts by content.
+controller's output, so that a key for x_t need not pass through the LSTM; reading starts inclined to go on along the
+order of writing. With `late_labels`, what is written is added to the mean key that was read with in the step before,
+since the label that comes now belongs to the row before; reading starts by content with sharp keys, and gates of
+writing start open.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.functional.addressing import allocation, content_weights, linked, used
+from quickstudy.nets.controlled import Controlled
 from quickstudy.nets.recurrent import STRENGTH, LSTMCell
 from quickstudy.registry import register
 
-BY_CONTENT, OPEN = 2.0, 3.0
-"""Logits, before training, of reading by content, and of the gates of allocation and writing."""
+AHEAD, BY_CONTENT, OPEN = 2.0, 2.0, 3.0
+"""Logits, before training, of reading what was written next, or by content, and of the gates of writing."""
 
 
 class DNCState(NamedTuple):
@@ -53,7 +56,7 @@ class DNCState(NamedTuple):
 
 
 @register("net")
-class DNCCell(nn.Module):
+class DNCCell(Controlled):
     """A controller LSTM with an external memory that knows what is free and what was written after what.
 
     Args:
@@ -64,6 +67,8 @@ class DNCCell(nn.Module):
         read_heads: heads R that read.
         late_labels: made for rows whose label comes one step late: learns much sooner to put the two together.
     """
+
+    heads_are = ("reading", "writing")
 
     def __init__(
         self,
@@ -84,9 +89,12 @@ class DNCCell(nn.Module):
         self.outputs = hidden + read_heads * width
         with torch.no_grad():
             biases = self.reading.bias.view(read_heads, width + 5)
-            biases[:, width] = STRENGTH
             if late_labels:
-                biases[:, -2], self.writing.bias[-2:] = BY_CONTENT, OPEN
+                biases[:, width], biases[:, -2] = STRENGTH, BY_CONTENT
+                self.writing.bias[-2:] = OPEN
+            else:
+                # Keys that are sharp at once learn to count instead, up to the longest sequence in training.
+                biases[:, -1] = AHEAD
 
     def start(self, rows: int) -> DNCState:
         """Return an empty memory."""
@@ -103,13 +111,11 @@ class DNCCell(nn.Module):
             controller=self.controller.start(rows),
         )
 
-    def forward(self, inputs: Tensor, state: DNCState) -> tuple[Tensor, DNCState]:
-        """Make one step: inputs (B, D) -> the controller's output with what was read (B, outputs), and the state."""
-        h, controller = self.controller(torch.cat([inputs, state.reads], -1), state.controller)
-        seen = torch.cat([h, inputs], -1)
-        each = self.reading(seen).unflatten(-1, (self.read_heads, -1))
+    def address(self, heads: Sequence[Any], state: DNCState, controller: tuple[Tensor, Tensor]) -> DNCState:
+        """Return the state after writing and reading."""
+        each = heads[0].unflatten(-1, (self.read_heads, -1))
         keys, strengths, free, modes = each.split([self.width, 1, 1, 3], -1)
-        key, erase, value, rest = self.writing(seen).split([self.width, self.width, self.width, 3], -1)
+        key, erase, value, rest = heads[1].split([self.width, self.width, self.width, 3], -1)
         strength, allocation_gate, write_gate = rest.split(1, -1)
 
         usage = used(state.usage, state.write_weights, state.read_weights, torch.sigmoid(free).squeeze(-1))
@@ -126,8 +132,7 @@ class DNCCell(nn.Module):
         modes = torch.softmax(modes, -1)
         read = modes[..., :1] * back + modes[..., 1:2] * content + modes[..., 2:] * ahead
         reads = (read @ memory).flatten(-2)
-        state = DNCState(memory, usage, links, precedence, write, read, keys.mean(-2), reads, controller)
-        return torch.cat([h, reads], -1), state
+        return DNCState(memory, usage, links, precedence, write, read, keys.mean(-2), reads, controller)
 
 
 def _oneplus(x: Tensor) -> Tensor:

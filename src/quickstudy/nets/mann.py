@@ -18,13 +18,15 @@ slot, so that its weights sum to one.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.functional.addressing import content_weights, least_used
+from quickstudy.nets.controlled import Controlled
 from quickstudy.nets.recurrent import STRENGTH, LSTMCell
 from quickstudy.registry import register
 
@@ -48,7 +50,7 @@ class MANNState(NamedTuple):
 
 
 @register("net")
-class MANNCell(nn.Module):
+class MANNCell(Controlled):
     """A controller LSTM with an external memory whose least recently used slots are written.
 
     Args:
@@ -59,6 +61,8 @@ class MANNCell(nn.Module):
         heads: heads H, each of which reads and writes.
         decay: gamma, how much of the usage stays from step to step.
     """
+
+    heads_are = ("interface",)
 
     def __init__(
         self, inputs: int, hidden: int = 200, slots: int = 128, width: int = 40, heads: int = 4, decay: float = 0.95
@@ -84,10 +88,9 @@ class MANNCell(nn.Module):
             controller=self.controller.start(rows),
         )
 
-    def forward(self, inputs: Tensor, state: MANNState) -> tuple[Tensor, MANNState]:
-        """Make one step: inputs (B, D) -> the controller's output with what was read (B, outputs), and the state."""
-        h, controller = self.controller(torch.cat([inputs, state.reads], -1), state.controller)
-        each = self.interface(torch.cat([h, inputs], -1)).unflatten(-1, (self.heads, 2 * self.width + 2))
+    def address(self, heads: Sequence[Any], state: MANNState, controller: tuple[Tensor, Tensor]) -> MANNState:
+        """Return the state after reading and writing."""
+        each = heads[0].unflatten(-1, (self.heads, 2 * self.width + 2))
         keys, values = each[..., :-2].chunk(2, -1)
         strengths, gates = F.softplus(each[..., -2]), torch.sigmoid(each[..., -1:])
         read_weights = content_weights(state.memory, torch.tanh(keys), strengths)
@@ -96,5 +99,4 @@ class MANNCell(nn.Module):
         write_weights = gates * state.read_weights + (1 - gates) * least
         memory = state.memory * (1 - least.sum(-2)).unsqueeze(-1) + write_weights.mT @ torch.tanh(state.keys + values)
         usage = self.decay * state.usage + (read_weights + write_weights).sum(-2)
-        state = MANNState(memory, usage, read_weights, write_weights, keys, reads, controller)
-        return torch.cat([h, reads], -1), state
+        return MANNState(memory, usage, read_weights, write_weights, keys, reads, controller)

@@ -14,13 +14,15 @@ one slot ahead, as whoever writes down a sequence does.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.functional.addressing import content_weights, interpolated, sharpened, shifted
+from quickstudy.nets.controlled import Controlled
 from quickstudy.nets.recurrent import LSTMCell
 from quickstudy.registry import register
 
@@ -41,7 +43,7 @@ class NTMState(NamedTuple):
 
 
 @register("net")
-class NTMCell(nn.Module):
+class NTMCell(Controlled):
     """A controller LSTM with an external memory, addressed by content and by moving along it.
 
     Args:
@@ -53,6 +55,8 @@ class NTMCell(nn.Module):
         write_heads: heads that write.
         reach: a head moves by at most so many slots a step.
     """
+
+    heads_are = ("addresses", "writes")
 
     def __init__(
         self,
@@ -87,18 +91,16 @@ class NTMCell(nn.Module):
             controller=self.controller.start(rows),
         )
 
-    def forward(self, inputs: Tensor, state: NTMState) -> tuple[Tensor, NTMState]:
-        """Make one step: inputs (B, D) -> the controller's output with what was read (B, outputs), and the state."""
-        h, controller = self.controller(torch.cat([inputs, state.reads], -1), state.controller)
-        seen = torch.cat([h, inputs], -1)
-        each = self.addresses(seen).unflatten(-1, (self.read_heads + self.write_heads, -1))
+    def address(self, heads: Sequence[Any], state: NTMState, controller: tuple[Tensor, Tensor]) -> NTMState:
+        """Return the state after writing and reading."""
+        each = heads[0].unflatten(-1, (self.read_heads + self.write_heads, -1))
         key, rest = each[..., : self.width], each[..., self.width :]
         content = content_weights(state.memory, torch.tanh(key), F.softplus(rest[..., 0]))
         weights = interpolated(content, state.weights, torch.sigmoid(rest[..., 1]))
         weights = sharpened(shifted(weights, torch.softmax(rest[..., 3:], -1)), 1 + F.softplus(rest[..., 2]))
         read, write = weights[..., : self.read_heads, :], weights[..., self.read_heads :, :]
-        erase, add = self.writes(seen).unflatten(-1, (self.write_heads, 2 * self.width)).chunk(2, -1)
+        erase, add = heads[1].unflatten(-1, (self.write_heads, 2 * self.width)).chunk(2, -1)
         kept = (1 - write.unsqueeze(-1) * torch.sigmoid(erase).unsqueeze(-2)).prod(-3)
         memory = state.memory * kept + write.mT @ torch.tanh(add)
         reads = (read @ memory).flatten(-2)
-        return torch.cat([h, reads], -1), NTMState(memory, weights, reads, controller)
+        return NTMState(memory, weights, reads, controller)

@@ -2,14 +2,19 @@
 
 A cell is an `nn.Module` with `start(rows) -> state` and `forward(inputs (B, D), state) -> (outputs (B, O), state)`;
 its attribute `outputs` is O. A state is a pytree of tensors with first dimension B. Second derivatives and vmap pass.
+A cell may also offer `steps(inputs (L, B, D))`, which `steps` here makes use of: what inputs alone decide is then one
+product for all steps, and so is its gradient, where step by step they are many small ones.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.functional import recurrent
@@ -35,6 +40,19 @@ class Cell(Protocol):
         ...
 
 
+Step = Callable[[State], tuple[Tensor, State]]
+"""(state) -> (outputs (B, O), state)."""
+
+
+def steps(cell: Any, inputs: Tensor) -> Iterator[Step]:
+    """Yield a cell's step for each of the rows (L, B, D) that it reads."""
+    if hasattr(cell, "steps"):
+        yield from cell.steps(inputs)
+    else:
+        for rows in inputs:
+            yield functools.partial(cell, rows)
+
+
 class _Gated(nn.Module):
     """Weights of a gated cell, named, shaped and drawn as in torch.nn; PyTorch's own cells have no rule for vmap."""
 
@@ -48,6 +66,23 @@ class _Gated(nn.Module):
         self.weight_hh = nn.Parameter(torch.empty(rows, hidden).uniform_(-bound, bound))
         self.bias_ih = nn.Parameter(torch.empty(rows).uniform_(-bound, bound))
         self.bias_hh = nn.Parameter(torch.empty(rows).uniform_(-bound, bound))
+
+    def seen(self, inputs: Tensor) -> Tensor:
+        """Return what inputs (..., D) give to the gates."""
+        return F.linear(inputs, self.weight_ih, self.bias_ih)
+
+    def steps(self, inputs: Tensor) -> Iterator[Step]:
+        """Yield the step for each of the rows (L, B, D)."""
+        for rows in self.seen(inputs):
+            yield functools.partial(self.step, rows)
+
+    def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Make one step: inputs (B, D) -> outputs (B, H), state."""
+        return self.step(self.seen(inputs), state)
+
+    def step(self, seen: Tensor, state: State) -> tuple[Tensor, State]:
+        """Make one step, given what the inputs give to the gates."""
+        raise NotImplementedError
 
     @property
     def weights(self) -> tuple[Tensor, ...]:
@@ -75,9 +110,9 @@ class LSTMCell(_Gated):
         """Return zeros (B, H) for h and c."""
         return self.zeros(rows), self.zeros(rows)
 
-    def forward(self, inputs: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Make one step: inputs (B, D) -> output h (B, H), state (h, c)."""
-        h, c = recurrent.lstm_cell(inputs, state, *self.weights)
+    def step(self, seen: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return output h (B, H), state (h, c)."""
+        h, c = recurrent.lstm_step(seen, state, self.weight_hh, self.bias_hh)
         return h, (h, c)
 
 
@@ -99,7 +134,7 @@ class GRUCell(_Gated):
         """Return zeros (B, H)."""
         return self.zeros(rows)
 
-    def forward(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Make one step: inputs (B, D) -> output h (B, H), state h."""
-        h = recurrent.gru_cell(inputs, state, *self.weights)
+    def step(self, seen: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return output h (B, H), state h."""
+        h = recurrent.gru_step(seen, state, self.weight_hh, self.bias_hh)
         return h, h

@@ -19,6 +19,7 @@ from quickstudy.errors import InputError
 from quickstudy.functional.calls import BatchNormPolicy, Statistics
 from quickstudy.functional.classes import ABSENT, label_features, mask_absent
 from quickstudy.learners.embedding import EmbeddingLearner
+from quickstudy.nets.recurrent import steps
 
 
 class Read(NamedTuple):
@@ -99,16 +100,18 @@ class ReadingLearner(EmbeddingLearner):
 
     def _scan(self, features: Tensor, labels: Tensor, mask: Tensor | None) -> tuple[Any, Tensor, list[Tensor]]:
         """Return the last state, the last label (outputs,) and the cell's outputs, each (1, O), at every row."""
-        state, label = self.cell.start(1), torch.zeros_like(labels[0])  # type: ignore[operator]
-        outputs = []
-        for t in range(len(features)):
-            output, after = self.cell(torch.cat([features[t], label]).unsqueeze(0), state)
+        label, late = torch.zeros_like(labels[0]), []
+        for t in range(len(labels)):
+            late.append(label)
+            label = labels[t] if mask is None else torch.where(mask[t], labels[t], label)
+        state, outputs = self.cell.start(1), []  # type: ignore[operator]
+        for t, step in enumerate(steps(self.cell, torch.cat([features, torch.stack(late)], -1).unsqueeze(1))):
+            output, after = step(state)
             outputs.append(output)
             if mask is None:
-                state, label = after, labels[t]
+                state = after
             else:
-                keep = mask[t]
                 # A padding row leaves no trace.
+                keep = mask[t]
                 state = pytree.tree_map(lambda new, old, keep=keep: torch.where(keep, new, old), after, state)
-                label = torch.where(keep, labels[t], label)
         return state, label, outputs

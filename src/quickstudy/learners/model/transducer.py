@@ -18,7 +18,7 @@ import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
 from quickstudy.core import Examples, Learner
-from quickstudy.nets.recurrent import Cell
+from quickstudy.nets.recurrent import Cell, steps
 from quickstudy.registry import register
 
 
@@ -49,10 +49,9 @@ class Transducer(Learner):
 
     def adapt(self, support: Examples) -> Any:
         """Return the cell's state after the support's inputs, padding left out."""
-        cell = cast(Cell, self.cell)
-        state = cell.start(1)
-        for t, row in enumerate(support.inputs):
-            _, after = cell(row.unsqueeze(0), state)
+        state = cast(Cell, self.cell).start(1)
+        for t, step in enumerate(steps(self.cell, support.inputs.unsqueeze(1))):
+            _, after = step(state)
             if support.mask is None:
                 state = after
             else:
@@ -63,8 +62,8 @@ class Transducer(Learner):
     def predict(self, state: Any, inputs: Any) -> Tensor:
         """Return (Q, outputs), or logits (Q, ways, outputs)."""
         outputs = []
-        for row in inputs:
-            output, state = cast(Cell, self.cell)(row.unsqueeze(0), state)
+        for step in steps(self.cell, inputs.unsqueeze(1)):
+            output, state = step(state)
             outputs.append(output)
         answers: Tensor = self.head(torch.cat(outputs))
         return answers if self.ways is None else answers.unflatten(1, (self.ways, self.outputs))  # type: ignore[no-untyped-call]
