@@ -109,11 +109,13 @@ def test_every_case_is_well_formed(name):
         ("sine_maml", {"tasks": 3, "steps": 2}, ["naive vmap", "quickstudy"]),
         ("growth", {"tasks": 2, "steps": 2, "ways": 3, "filters": 4}, ["quickstudy"]),
         ("proto_training", {"tasks": 2, "ways": 3, "shots": 2, "queries": 2}, ["quickstudy"]),
+        ("sequences", {"cell": "MANN", "tasks": 2, "rows": 15}, ["quickstudy"]),
+        ("sequences", {"cell": "LSTM", "tasks": 2, "rows": 15}, ["quickstudy"]),
     ],
 )
 def test_what_needs_no_other_library_agrees(case, setting, pairs):
     found = load(case)
-    plain = {"proto_training": "peers.proto"}.get(case, "peers.loop")
+    plain = {"proto_training": "peers.proto", "sequences": "peers.sequences"}.get(case, "peers.loop")
     implementations = {"plain": type(found.implementations["quickstudy"])(plain), **found.implementations}
     checks = {
         name: implementations[name].build(found.problem(setting, DOUBLE), DOUBLE).check() for name in ("plain", *pairs)
