@@ -14,12 +14,14 @@ from torch import manual_seed, nn
 from quickstudy import datasets, nets, outer
 from quickstudy.core import Learner
 from quickstudy.datasets.base import ClassData, with_rotations
+from quickstudy.functional import random
 from quickstudy.functional.calls import BatchNormPolicy
 from quickstudy.nets.conv4 import Norm
 from quickstudy.outer.base import Outer, Schedule
 from quickstudy.recipes.base import Plan, Recipe
 from quickstudy.tasks.base import TaskDistribution
 from quickstudy.tasks.few_shot import FewShot
+from quickstudy.tasks.rows import as_floats
 from quickstudy.tasks.sequential import Sequential
 
 
@@ -111,15 +113,35 @@ class FewShotRecipe(ImageRecipe):
 
 @dataclass
 class SequentialRecipe(ImageRecipe):
-    """Drawings one by one, the label one step late (Santoro et al. 2016): accuracy as a class is presented again."""
+    """Drawings one by one, the label one step late (Santoro et al. 2016): accuracy as a class is presented again.
+
+    Two things decide whether a learner that reads such sequences learns within thousands of them or not in tens of
+    thousands. Features must start centred, or all are alike to whatever compares them. And the embedding must learn
+    slower than what reads it: while nothing is remembered yet its gradient is noise, of which Adam makes steps as large
+    as of any other, and what was learned of the features of before no longer fits.
+    """
 
     presentations: int = 10
     """Examples of each class in a sequence."""
+    embedding_rate: float = 0.1
+    """Learning rate of the embedding, as a factor of the others'."""
     norm: Norm = "group"
     halve: Literal["pool", "stride"] = "stride"
     hidden: int = 32
     clip: float = 10.0
+    lr: float = 1e-3
+    steps: int = 4000
     meta_batch: int = 16
+
+    def embedding(self, train: ClassData) -> nn.Module:
+        """Return the backbone, with features centred on a sample of the meta-training drawings."""
+        rows = random.choose(random.key(self.seed), len(train), min(500, len(train)))
+        return nets.Standardised(self.net()).fit(as_floats(train.inputs[rows]))
+
+    def make_outer(self) -> Outer:
+        """Return the outer optimiser."""
+        factors = {"net.": self.embedding_rate}
+        return outer.Gradient(lr=self.lr, clip=self.clip or None, schedule=self.schedule, factors=factors)
 
     def plan(self) -> Plan:
         """Return the objects that these options describe."""

@@ -1,10 +1,7 @@
 """Recipes of learners that read a stream into a memory or a hidden state (Santoro et al. 2016).
 
 Five classes a sequence, ten presentations of each, sixteen sequences an outer step, as in the paper. Departures:
-drawings are embedded by a Conv4 net in place of 20x20 raw pixels, and Adam takes the place of RMSprop. Two things
-decide whether a memory learns within thousands of sequences or not in tens of thousands. Features must start centred,
-or all keys are alike. And the embedding must learn slower than the memory: while nothing is remembered yet its gradient
-is noise, of which Adam makes steps as large as of any other, and the keys of before no longer fit.
+drawings are embedded by a Conv4 net in place of 20x20 raw pixels, and Adam takes the place of RMSprop.
 """
 
 from __future__ import annotations
@@ -12,16 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import nn
-
-from quickstudy import learners, nets, outer
+from quickstudy import learners
 from quickstudy.core import Learner
 from quickstudy.datasets.base import ClassData
-from quickstudy.functional import random
-from quickstudy.outer.base import Outer
 from quickstudy.recipes.few_shot import SequentialRecipe
 from quickstudy.registry import register
-from quickstudy.tasks.rows import as_floats
 
 
 @dataclass
@@ -30,20 +22,6 @@ class MemoryRecipe(SequentialRecipe):
 
     controller: int = 200
     """Width of the controller, or of the hidden state."""
-    embedding_rate: float = 0.1
-    """Learning rate of the embedding, as a factor of the others'."""
-    lr: float = 1e-3
-    steps: int = 4000
-
-    def embedding(self, train: ClassData) -> nn.Module:
-        """Return the backbone, with features centred on a sample of the meta-training drawings."""
-        rows = random.choose(random.key(self.seed), len(train), min(500, len(train)))
-        return nets.Standardised(self.net()).fit(as_floats(train.inputs[rows]))
-
-    def make_outer(self) -> Outer:
-        """Return the outer optimiser."""
-        factors = {"net.": self.embedding_rate}
-        return outer.Gradient(lr=self.lr, clip=self.clip or None, schedule=self.schedule, factors=factors)
 
 
 @register("recipe", "glyphs-mann", paper="Santoro et al. 2016")

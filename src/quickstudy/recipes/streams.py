@@ -19,13 +19,13 @@ class GlyphsStreamSNAIL(SequentialRecipe):
 
     filters: int = 32
     """Filters of the temporal convolutions (128 in the paper)."""
-    steps: int = 4000
-    lr: float = 1e-3
 
     def make_learner(self, train: ClassData) -> Learner:
         """Return a SNAIL."""
         length = self.ways * self.presentations
-        return learners.SNAIL(self.net(), self.ways, filters=self.filters, length=length, batch_norm=self.batch_norm)
+        return learners.SNAIL(
+            self.embedding(train), self.ways, filters=self.filters, length=length, batch_norm=self.batch_norm
+        )
 
 
 @register("recipe", "omniglot-stream-snail", paper="Mishra et al. 2018")
@@ -34,7 +34,7 @@ class OmniglotStreamSNAIL(GlyphsStreamSNAIL):
     """SNAIL on streams of Omniglot's drawings."""
 
     data: Literal["glyphs", "omniglot"] = "omniglot"
-    steps: int = 8000
+    steps: int = 5000
 
 
 @register("recipe", "glyphs-stream-metanet", paper="Munkhdalai & Yu 2017")
@@ -44,12 +44,10 @@ class GlyphsStreamMetaNet(SequentialRecipe):
 
     width: int = 32
     """Width of the base learner's hidden layer and of the representation."""
-    steps: int = 4000
-    lr: float = 1e-3
 
     def make_learner(self, train: ClassData) -> Learner:
         """Return a meta network."""
-        return learners.MetaNet(self.net(), self.ways, width=self.width, batch_norm=self.batch_norm)
+        return learners.MetaNet(self.embedding(train), self.ways, width=self.width, batch_norm=self.batch_norm)
 
 
 @register("recipe", "omniglot-stream-metanet", paper="Munkhdalai & Yu 2017")
@@ -58,7 +56,7 @@ class OmniglotStreamMetaNet(GlyphsStreamMetaNet):
     """Meta network on streams of Omniglot's drawings."""
 
     data: Literal["glyphs", "omniglot"] = "omniglot"
-    steps: int = 8000
+    steps: int = 5000
 
 
 @register("recipe", "glyphs-stream-plastic", paper="Miconi et al. 2018")
@@ -66,12 +64,9 @@ class OmniglotStreamMetaNet(GlyphsStreamMetaNet):
 class GlyphsStreamPlastic(SequentialRecipe):
     """Plastic network on streams of glyphs."""
 
-    steps: int = 4000
-    lr: float = 1e-3
-
     def make_learner(self, train: ClassData) -> Learner:
         """Return a plastic network."""
-        return learners.Plastic(self.net(), self.ways, batch_norm=self.batch_norm)
+        return learners.Plastic(self.embedding(train), self.ways, batch_norm=self.batch_norm)
 
 
 @register("recipe", "omniglot-stream-plastic", paper="Miconi et al. 2018")
@@ -80,7 +75,7 @@ class OmniglotStreamPlastic(GlyphsStreamPlastic):
     """Plastic network on streams of Omniglot's drawings."""
 
     data: Literal["glyphs", "omniglot"] = "omniglot"
-    steps: int = 8000
+    steps: int = 5000
 
 
 @register("recipe", "glyphs-stream-incontext", paper="Kirsch et al. 2022")
@@ -92,13 +87,11 @@ class GlyphsStreamInContext(SequentialRecipe):
     """Numbers of a token."""
     depth: int = 3
     """Layers."""
-    steps: int = 4000
-    lr: float = 1e-3
 
     def make_learner(self, train: ClassData) -> Learner:
         """Return a causal in-context learner."""
         return learners.CausalInContext(
-            self.net(), self.ways, width=self.width, depth=self.depth, batch_norm=self.batch_norm
+            self.embedding(train), self.ways, width=self.width, depth=self.depth, batch_norm=self.batch_norm
         )
 
 
@@ -108,4 +101,4 @@ class OmniglotStreamInContext(GlyphsStreamInContext):
     """Causal in-context learner on streams of Omniglot's drawings."""
 
     data: Literal["glyphs", "omniglot"] = "omniglot"
-    steps: int = 8000
+    steps: int = 5000
