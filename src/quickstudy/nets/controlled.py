@@ -51,8 +51,9 @@ class Controlled(nn.Module):
         fed_back = torch.cat([lstm.weight_ih[:, size:], lstm.weight_hh], 1)
         to_heads = [layer.weight[:, :-size] for layer in layers]
         sizes = [len(fed_back), *(len(layer.bias) for layer in layers)]
-        for seen in F.linear(inputs, from_inputs, biases):
-            yield functools.partial(self._step, seen.split(sizes, -1), fed_back, to_heads)
+        given = torch.split(F.linear(inputs, from_inputs, biases), sizes, -1)
+        for seen in zip(*given, strict=True):
+            yield functools.partial(self._step, seen, fed_back, to_heads)
 
     def _step(
         self, seen: tuple[Tensor, ...], fed_back: Tensor, to_heads: list[Tensor], state: Any
