@@ -13,9 +13,9 @@ from quickstudy.learners import HyperNetwork
 pytestmark = pytest.mark.usefixtures("float64")
 
 
-@pytest.mark.parametrize("rank", [None, 1])
+@pytest.mark.parametrize("rank", [None, 1, 2])
 def test_by_rows(rank: int | None) -> None:
-    """Every weight is the model's own plus a linear function of a summary, or a product of two of rank R."""
+    """Every weight is the model's own plus a linear function of a summary, or a sum of R outer products of two."""
     model = qs.nets.mlp(5, (7,), 3)
     learner = HyperNetwork(qs.nets.mlp(4, (6, 5)), 3, model=model, width=8, rank=rank)
     task = batching.to_dtype(masked_task(), torch.float64)
@@ -38,8 +38,9 @@ def test_by_rows(rank: int | None) -> None:
         if value.ndim == 1 or rank is None:
             added = made.reshape(value.shape) / columns**0.5
         else:
-            added = torch.outer(made.flatten(), make.right(summary)) / columns**0.5
-            assert torch.linalg.matrix_rank(added) == 1
+            left, right = made.reshape(len(value), rank), make.right(summary).reshape(rank, columns)
+            added = sum(torch.outer(left[:, r], right[r]) for r in range(rank)) / (columns * rank) ** 0.5
+            assert torch.linalg.matrix_rank(added) == rank
         weights[name] = value + added
     for name, value in weights.items():
         torch.testing.assert_close(state.weights[name], value)

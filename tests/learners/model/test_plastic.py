@@ -107,18 +107,30 @@ def wrong_bits(learner: Plastic, tasks: PatternCompletion) -> float:
 
 @pytest.mark.parametrize(
     ("rule", "steps"),
-    [(Hebbian(), 80), (Oja(), 80), (Neuromodulated(40, 40), 200)],
+    [(Hebbian(), 100), (Oja(), 100), (Neuromodulated(40, 40), 250)],
     ids=["hebbian", "oja", "neuromodulated"],
 )
 def test_pattern_completion(rule: torch.nn.Module, steps: int) -> None:
-    """Of the erased bits nearly all are restored; a net without plasticity can only guess half."""
+    """Connections learn how plastic to be: of the erased bits nearly all are restored, where at first it was half."""
     torch.set_default_dtype(torch.float32)
     tasks = PatternCompletion(bits=40, patterns=3, presentations=1)
     learner = Plastic(None, 40, features=40, rule=rule.float(), activation="tanh")
+    with torch.no_grad():
+        # As it comes the layer is a Hopfield net, which knows how; here the signs of plasticity are to be found.
+        learner.layer.alpha.copy_(0.1 * torch.randn(40, 40))
+    assert wrong_bits(learner, tasks) > 0.3
     qs.meta_train(learner, tasks, qs.outer.Gradient(lr=1e-2), steps=steps, meta_batch=8, progress=False)
     assert wrong_bits(learner, tasks) < 0.05
+
+
+def test_without_plasticity_patterns_cannot_be_learned() -> None:
+    torch.set_default_dtype(torch.float32)
+    tasks = PatternCompletion(bits=40, patterns=3, presentations=1)
+    learner = Plastic(None, 40, features=40, activation="tanh")
     with torch.no_grad():
         learner.layer.alpha.zero_()
+    learner.layer.alpha.requires_grad_(False)
+    qs.meta_train(learner, tasks, qs.outer.Gradient(lr=1e-2), steps=100, meta_batch=8, progress=False)
     assert 0.45 < wrong_bits(learner, tasks) < 0.55
 
 

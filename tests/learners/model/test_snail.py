@@ -1,5 +1,6 @@
-"""SNAIL against torch's own causal convolutions and attention, on whole sequences that end with the query."""
+"""SNAIL against torch's own causal convolutions and attention, and blocks against loops over time in NumPy."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,7 +10,7 @@ import quickstudy as qs
 from learner_table import masked_task
 from quickstudy import Examples, batching
 from quickstudy.learners import SNAIL
-from quickstudy.nets.snail import DenseBlock, snail_blocks
+from quickstudy.nets.snail import AttentionBlock, DenseBlock, snail_blocks
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -42,6 +43,39 @@ def test_each_query_ends_a_sequence_of_its_own() -> None:
     for q, features in enumerate(learner.net(task.query.inputs)):
         last = torch.cat([features, torch.zeros(3)])
         torch.testing.assert_close(found[q], whole_sequence(learner, torch.cat([support, last[None]])))
+
+
+def numbers(layer: torch.nn.Linear, row: np.ndarray) -> np.ndarray:
+    bias = 0 if layer.bias is None else layer.bias.detach().numpy()
+    return layer.weight.detach().numpy() @ row + bias
+
+
+@pytest.mark.parametrize("dilation", [1, 2, 4, 8])
+def test_convolution_by_loops(dilation: int) -> None:
+    block, rows = DenseBlock(3, 2, dilation), np.random.default_rng(0).normal(size=(7, 3))
+    expected = []
+    for t, row in enumerate(rows):
+        both = numbers(block.now, row)
+        if t >= dilation:
+            both = both + numbers(block.back, rows[t - dilation])
+        expected.append(np.concatenate([row, np.tanh(both[:2]) / (1 + np.exp(-both[2:]))]))
+    x = torch.from_numpy(rows)
+    found = block(x, x, torch.arange(7), torch.ones(7, dtype=torch.bool))
+    np.testing.assert_allclose(found.detach().numpy(), expected, atol=1e-12)
+
+
+def test_attention_by_loops() -> None:
+    block, rows = AttentionBlock(3, 4, 2), np.random.default_rng(0).normal(size=(6, 3))
+    torch.nn.init.normal_(block.to_queries.weight)
+    expected = []
+    for t, row in enumerate(rows):
+        scores = [numbers(block.to_queries, row) @ numbers(block.to_keys, rows[s]) / 2 for s in range(t + 1)]
+        weights = np.exp(scores) / np.exp(scores).sum()
+        read = sum(w * numbers(block.to_values, rows[s]) for s, w in enumerate(weights))
+        expected.append(np.concatenate([row, read]))
+    x = torch.from_numpy(rows)
+    found = block(x, x, torch.arange(6), torch.ones(6, dtype=torch.bool))
+    np.testing.assert_allclose(found.detach().numpy(), expected, atol=1e-12)
 
 
 def test_stream_is_adapting_to_every_beginning() -> None:
