@@ -23,6 +23,9 @@ TINY = {
     "rows": 8,
     "controller": 8,
     "slots": 8,
+    "presentations": 3,
+    "features": 8,
+    "filters": 8,
 }
 
 

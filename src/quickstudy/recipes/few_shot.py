@@ -133,10 +133,10 @@ class SequentialRecipe(ImageRecipe):
     steps: int = 4000
     meta_batch: int = 16
 
-    def embedding(self, train: ClassData) -> nn.Module:
-        """Return the backbone, with features centred on a sample of the meta-training drawings."""
+    def embedding(self, train: ClassData, features: int | None = None) -> nn.Module:
+        """Return the backbone, projected to `features` if given, centred on a sample of the meta-training drawings."""
         rows = random.choose(random.key(self.seed), len(train), min(500, len(train)))
-        return nets.Standardised(self.net()).fit(as_floats(train.inputs[rows]))
+        return nets.Standardised(self.net(features), features).fit(as_floats(train.inputs[rows]))
 
     def make_outer(self) -> Outer:
         """Return the outer optimiser."""

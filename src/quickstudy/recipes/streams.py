@@ -42,12 +42,16 @@ class OmniglotStreamSNAIL(GlyphsStreamSNAIL):
 class GlyphsStreamMetaNet(SequentialRecipe):
     """Meta network on streams of glyphs."""
 
+    features: int = 32
+    """Size of the embedding: the LSTM that makes fast weights reads features x width numbers a row."""
     width: int = 32
     """Width of the base learner's hidden layer and of the representation."""
+    meta_batch: int = 8
 
     def make_learner(self, train: ClassData) -> Learner:
         """Return a meta network."""
-        return learners.MetaNet(self.embedding(train), self.ways, width=self.width, batch_norm=self.batch_norm)
+        net = self.embedding(train, self.features)
+        return learners.MetaNet(net, self.ways, width=self.width, batch_norm=self.batch_norm)
 
 
 @register("recipe", "omniglot-stream-metanet", paper="Munkhdalai & Yu 2017")
