@@ -51,3 +51,14 @@ def test_report_draws_the_curve(mann):
 def test_sequences_have_no_shots(mann, capsys):
     assert main(["evaluate", str(mann), "--shots", "2"]) != 0
     assert "no shots" in capsys.readouterr().err
+
+
+def test_what_learned_an_algorithm_is_evaluated_and_reported(tmp_path, capsys):
+    options = ["--steps", "2", "--controller", "8", "--slots", "8", "--length", "3", "--validation-tasks", "2"]
+    assert main(["train", "copy-ntm", *options, "--device", "cpu", "--run-dir", str(tmp_path)]) == 0
+    assert main(["evaluate", str(tmp_path), "--tasks", "4"]) == 0
+    stored = json.loads((tmp_path / "evaluation.json").read_text())
+    assert stored["distribution"]["length"] == [6, 6]
+    # Nearest neighbour names rows, and here a row has a label for each of its bits.
+    assert stored["baselines"] == {}
+    assert main(["report", str(tmp_path), "--tasks", "4"]) == 0
