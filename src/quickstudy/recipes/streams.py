@@ -17,8 +17,9 @@ from quickstudy.registry import register
 class GlyphsStreamSNAIL(SequentialRecipe):
     """SNAIL on streams of glyphs."""
 
-    filters: int = 32
+    filters: int = 64
     """Filters of the temporal convolutions (128 in the paper)."""
+    lr: float = 3e-3
 
     def make_learner(self, train: ClassData) -> Learner:
         """Return a SNAIL."""
