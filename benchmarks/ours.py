@@ -21,10 +21,10 @@ from quickstudy.batching import TaskLosses, to_dtype
 from quickstudy.core import Examples, Learner, Task
 from quickstudy.functional import random
 from quickstudy.functional.calls import products_in
+from quickstudy.hardware import keep_pages
 from quickstudy.objectives.query_loss import query_loss
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.tasks.base import Plan, TaskDistribution
-from quickstudy.trainer import keep_pages
 
 Precision = Literal["32-true", "64-true", "bf16-mixed"]
 PRECISIONS: dict[torch.dtype, Precision] = {

@@ -11,7 +11,7 @@ import quickstudy as qs
 from benchmarks.case import AbsentError, Context, Step
 from benchmarks.peers.images import Evaluation, bank_rows
 from quickstudy.functional.calls import BatchNormPolicy
-from quickstudy.trainer import keep_pages
+from quickstudy.hardware import keep_pages
 
 
 class Evaluate(Step):

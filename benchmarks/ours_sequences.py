@@ -11,8 +11,8 @@ from benchmarks.peers.sequences import Sequences
 from quickstudy.batching import TaskLosses
 from quickstudy.core import Examples, Task
 from quickstudy.functional import random
+from quickstudy.hardware import keep_pages
 from quickstudy.objectives.sequence import sequence
-from quickstudy.trainer import keep_pages
 
 
 class Parts(TorchStep):

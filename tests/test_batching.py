@@ -1,7 +1,5 @@
 """The only place that batches over tasks."""
 
-import logging
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,7 +10,7 @@ from quickstudy import Task, batching
 from quickstudy.batching import TaskLosses
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.learners import MAML, ProtoNet
+from quickstudy.learners import ProtoNet
 from quickstudy.objectives import query_loss
 from quickstudy.testing import _variants
 
@@ -102,79 +100,6 @@ def test_to_dtype_leaves_integers_and_masks() -> None:
     assert batch.support.inputs.dtype == torch.float64
     assert batch.support.labels.dtype == torch.int64
     assert batch.support.ways == 3
-
-
-def test_falls_back_with_a_message(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: object) -> None:
-        raise RuntimeError("no compiler here")
-
-    monkeypatch.setattr(torch._inductor, "compile", refuse)
-    learner = ProtoNet(mlp())
-    losses = TaskLosses(query_loss, compile=True)
-    with caplog.at_level(logging.WARNING):
-        found = gradients(learner, losses)
-        again = gradients(learner, losses)
-    expected = gradients(learner, TaskLosses(query_loss))
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(again, expected)
-    assert [record.message for record in caplog.records].count(caplog.records[0].message) == 1
-    assert "no compiler here" in caplog.records[0].message
-    assert "going on uncompiled" in caplog.records[0].message
-
-
-@pytest.fixture
-def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Records whole graphs, but runs them without a compiler: as right, and fast to make."""
-    monkeypatch.setattr(torch._inductor, "compile", lambda graph, tensors: graph)
-
-
-@pytest.mark.usefixtures("interpreted", "float64")
-@pytest.mark.parametrize("name", sorted(CLASSIFICATION))
-def test_a_recorded_gradient_is_the_gradient(name: str) -> None:
-    learner = CLASSIFICATION[name](mlp, WAYS).double()
-    batch = batching.to_dtype(tasks(2), torch.float64)
-    losses = TaskLosses(query_loss, compile=True)
-    expected = gradients(learner, TaskLosses(query_loss), batch, KEYS[:2])
-    torch.testing.assert_close(gradients(learner, losses, batch, KEYS[:2]), expected)
-    assert losses._compiled is not None
-    with torch.no_grad():
-        for parameter in learner.parameters():
-            parameter.mul_(1.1)
-    other = batching.select(batching.to_dtype(tasks(4), torch.float64), slice(2, 4))
-    expected = gradients(learner, TaskLosses(query_loss), other, KEYS[2:4])
-    torch.testing.assert_close(gradients(learner, losses, other, KEYS[2:4]), expected)
-
-
-@pytest.mark.usefixtures("interpreted", "float64")
-def test_a_recording_is_of_one_setting() -> None:
-    learner = MAML(mlp(WAYS), lr=0.1, steps=1).double()
-    batch = batching.to_dtype(tasks(), torch.float64)
-    losses = TaskLosses(query_loss, compile=True)
-    gradients(learner, losses, batch)
-    assert losses._compiled is not None
-    for change in (lambda: setattr(learner, "steps", 2), lambda: next(learner.parameters()).requires_grad_(False)):
-        change()
-        expected = gradients(learner, TaskLosses(query_loss), batch)
-        torch.testing.assert_close(gradients(learner, losses, batch), expected)
-    assert len(losses._compiled._made) == 3
-    gradients(learner, losses, batch)
-    assert len(losses._compiled._made) == 3
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
-@pytest.mark.parametrize("name", ["MAML", "ProtoNet", "batch norm"])
-def test_compiled_agrees_with_eager(name: str) -> None:
-    batch, learner = tasks(), MAML(mlp(WAYS), lr=0.1, steps=2)
-    if name == "ProtoNet":
-        learner = ProtoNet(mlp())
-    elif name == "batch norm":
-        learner = ProtoNet(nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Flatten()))
-        batch = batching.stack(_variants(classification_task(shape=(1, 5, 5)), 7))
-    compiled, eager = TaskLosses(query_loss, compile=True), TaskLosses(query_loss)
-    torch.testing.assert_close(gradients(learner, compiled, batch), gradients(learner, eager, batch))
-    assert compiled._compiled is not None
-    assert all(module.training for module in learner.modules())
 
 
 @pytest.mark.usefixtures("float64")

@@ -17,7 +17,6 @@ from quickstudy import checkpoint as ckpt
 from quickstudy.datasets import ClassData
 from quickstudy.errors import CheckpointError, InputError, NonFiniteError
 from quickstudy.learners import MAML, ProtoNet
-from quickstudy.trainer import worth_compiling
 
 DATA = make_blobs()
 TRAIN, HELD = DATA.split(fractions=(0.7, 0.3))
@@ -101,17 +100,6 @@ def test_mixed_precision_rounds_products_alone() -> None:
     assert {p.dtype for p in mixed.learner.parameters()} == {torch.float32}
     gaps = [abs(a["loss"] - b["loss"]) for a, b in zip(exact.history, mixed.history, strict=True)]
     assert 0 < max(gaps) < 0.05
-
-
-def test_long_runs_of_small_nets_on_a_cpu_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu, small, convolving = torch.device("cpu"), learner(), qs.learners.ProtoNet(qs.nets.conv4())
-    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    assert worth_compiling(small, cpu, 60_000)
-    assert not worth_compiling(small, cpu, 100), "it would not pay"
-    assert not worth_compiling(convolving, cpu, 60_000), "these are faster as they are"
-    assert not worth_compiling(small, torch.device("cuda"), 60_000)
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    assert not worth_compiling(small, cpu, 60_000), "nothing to compile with"
 
 
 def test_clip_and_schedule() -> None:

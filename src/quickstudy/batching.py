@@ -11,16 +11,17 @@ import functools
 import itertools
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.utils._pytree as pytree
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import vmap
 
-from quickstudy.compiling import CompiledGradient
 from quickstudy.core import Examples, Learner, Output, State, Streaming, Task
 from quickstudy.errors import InputError
+from quickstudy.recording import RecordedGradient
 
 log = logging.getLogger(__name__)
 
@@ -144,25 +145,27 @@ def _keys(keys: Tensor | None) -> Tensor:
 
 Objective = Callable[[Learner, Task, Tensor], Tensor]
 """(learner, task, key) -> scalar loss of one task."""
+Compile = bool | Literal["record"]
+"""Whether to compile a whole outer step, or to record and replay it (see `recording`), which needs no compiler."""
 
 
 class TaskLosses:
-    """Losses of a batch of tasks, in chunks, compiled as a whole where that works.
+    """Losses of a batch of tasks and their gradient, in chunks, recorded or compiled as a whole where that works.
 
     Args:
         objective: loss of one task. Where it has an attribute `after(learner, state, task, key)`, its value given what
             `adapt` returned, all tasks of a chunk adapt together, and then few at a time are judged on their queries,
             which are many more rows: gradients are handed over at the states, and no more is kept than those few need.
         chunk_size: tasks at once; None chooses (see `size`).
-        compile: compile losses and gradient as a whole (see `compiling`); where that fails, say so once and go on
-            uncompiled (never partly compiled, which is slow without a word).
+        compile: record losses and gradient as a whole (see `recording`), and compile them if True; where that fails,
+            say so once and go on without (never partly compiled, which is slow without a word).
     """
 
-    def __init__(self, objective: Objective, chunk_size: int | None = None, compile: bool = False) -> None:
+    def __init__(self, objective: Objective, chunk_size: int | None = None, compile: Compile = False) -> None:
         self.objective = objective
         self.chunk_size = chunk_size
         self._after: Callable[..., Tensor] | None = getattr(objective, "after", None)
-        self._compiled = CompiledGradient(self.__call__) if compile else None
+        self._recorded = RecordedGradient(self._backward_plain, compile is True) if compile else None
 
     def __call__(self, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
         """Return (T,) losses of one chunk of tasks."""
@@ -181,40 +184,41 @@ class TaskLosses:
             try:
                 return self._backward(learner, tasks, keys)
             except torch.OutOfMemoryError:
-                size = self.size(tasks)
+                size = self.size(learner, tasks, len(keys))
                 if size == 1 or any(grad is not None for grad in kept):
                     raise
-                self.chunk_size = -(-min(size, count(tasks)) // 2)
+                self.chunk_size = -(-min(size, len(keys)) // 2)
                 log.warning("not enough memory for %d tasks at once, going on with %d", size, self.chunk_size)
                 for parameter in learner.parameters():
                     parameter.grad = None
 
-    def size(self, tasks: Task) -> int:
-        """Return how many tasks adapt at once: as asked, or on a CPU as fit its cache and on a GPU all."""
-        return self.chunk_size or _fitting(tasks, tasks.support.inputs, ADAPTING_NUMBERS)
+    def size(self, learner: Learner, tasks: Task, total: int) -> int:
+        """Return how many of all tasks adapt at once: as asked, or on a CPU as fit its cache and on a GPU all."""
+        return self.chunk_size or _fitting(learner, tasks.support.inputs, ADAPTING_NUMBERS, total)
 
     def _backward(self, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
-        total, size = count(tasks), self.size(tasks)
-        losses = []
-        for part, part_keys in zip(chunks(tasks, size), chunks(keys, size), strict=True):
-            few = _fitting(part, part.query.inputs, JUDGED_NUMBERS)
-            if self._after is not None and self._compiled is None and few < count(part):
-                losses.append(self._backward_in_two(learner, part, part_keys, few, total))
-                continue
-            losses.append(self._backward_whole(learner, part, part_keys, total))
-        return torch.cat(losses)
+        total = len(keys)
+        size = self.size(learner, tasks, total)
+        if size >= total:
+            return self._backward_chunk(learner, tasks, keys, total)
+        parts = zip(chunks(tasks, size), chunks(keys, size), strict=True)
+        return torch.cat([self._backward_chunk(learner, part, part_keys, total) for part, part_keys in parts])
 
-    def _backward_whole(self, learner: Learner, tasks: Task, keys: Tensor, total: int) -> Tensor:
-        if self._compiled is not None:
+    def _backward_chunk(self, learner: Learner, tasks: Task, keys: Tensor, total: int) -> Tensor:
+        if self._recorded is not None:
             try:
-                losses, gradients = self._compiled(learner, tasks, keys, total)
+                return self._recorded(learner, tasks, keys, total)
+            except torch.OutOfMemoryError:
+                raise
             except Exception as error:  # recording runs all of the learner, and may fail in as many ways
-                log.warning("cannot compile this learner as a whole, going on uncompiled: %s", _first_line(error))
-                self._compiled = None
-            else:
-                for parameter, gradient in gradients:
-                    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
-                return losses
+                log.warning("cannot record this learner's step as a whole, going on without: %s", _first_line(error))
+                self._recorded = None
+        return self._backward_plain(learner, tasks, keys, total)
+
+    def _backward_plain(self, learner: Learner, tasks: Task, keys: Tensor, total: int) -> Tensor:
+        few = _fitting(learner, tasks.query.inputs, JUDGED_NUMBERS, len(keys))
+        if self._after is not None and few < len(keys):
+            return self._backward_in_two(learner, tasks, keys, few, total)
         loss = self(learner, tasks, keys)
         if loss.requires_grad:
             (loss.sum() / total).backward()  # type: ignore[no-untyped-call]
@@ -243,18 +247,28 @@ class TaskLosses:
 
 ROOMY = ("cpu",)
 """Devices that do not tell of a lack of memory by an error that one could go on after."""
-ADAPTING_NUMBERS, JUDGED_NUMBERS = 16_000, 60_000
-"""Numbers in the supports that are adapted to, and in the queries that are judged, at once on a CPU: more is hardly
-faster, and a convolutional net keeps some kilobytes for each (more for a support, through which there are second
-derivatives)."""
+ADAPTING_NUMBERS, JUDGED_NUMBERS = 520_000, 4_000_000
+"""Numbers in the largest maps of the supports that are adapted to, and of the queries that are judged, at once on a
+CPU: more is hardly faster, and takes memory (for supports more, as there are second derivatives through them)."""
+_WIDENINGS: WeakKeyDictionary[nn.Module, float] = WeakKeyDictionary()
 
 
-def _fitting(tasks: Task, inputs: Any, numbers: int) -> int:
-    total = count(tasks)
-    leaves = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
+def _fitting(learner: Learner, inputs: Any, numbers: int, total: int) -> int:
+    """Return how many tasks have so many numbers in a learner's largest maps on a CPU, of the inputs of all tasks."""
+    leaves = [inputs] if isinstance(inputs, Tensor) else pytree.tree_leaves(inputs)
+    leaves = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     if any(leaf.device.type != "cpu" for leaf in leaves):
         return total
-    return max(1, numbers * total // max(1, sum(leaf.numel() for leaf in leaves)))
+    size = sum(leaf.numel() for leaf in leaves) * _widening(learner)
+    return max(1, int(numbers * total // max(1, size)))
+
+
+def _widening(learner: nn.Module) -> float:
+    """Return how many numbers a learner's layers make, at most, of one number of the inputs."""
+    if learner not in _WIDENINGS:
+        convolutions = [m for m in learner.modules() if isinstance(m, nn.modules.conv._ConvNd)]
+        _WIDENINGS[learner] = max([1.0, *(m.out_channels / m.in_channels for m in convolutions)])
+    return _WIDENINGS[learner]
 
 
 def _first_line(error: Exception) -> str:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import ctypes
 import hashlib
 import io
 import json
 import math
-import os
 import platform
-import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,16 +16,17 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
 from quickstudy import batching
 from quickstudy import checkpoint as ckpt
-from quickstudy.batching import Objective, TaskLosses
+from quickstudy.batching import Compile, Objective, TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.errors import CheckpointError, InputError, NonFiniteError, RanksError
 from quickstudy.evaluation import LOWER_IS_BETTER, chunk_size, evaluate
 from quickstudy.functional import random
 from quickstudy.functional.calls import products_in
+from quickstudy.hardware import keep_pages, worth_compiling
 from quickstudy.interruption import deferred_signals, end_by
 from quickstudy.outer.base import Outer
 from quickstudy.progress import Progress, open_progress
@@ -62,29 +60,6 @@ class Run:
     run_dir: Path | None = None
 
 
-def keep_pages() -> None:
-    """Ask glibc to keep freed memory: on CPUs, returning and touching pages anew costs more than the arithmetic."""
-    if platform.system() == "Linux":
-        with contextlib.suppress(OSError, AttributeError):
-            libc = ctypes.CDLL("libc.so.6")
-            libc.mallopt(-4, 0)  # M_MMAP_MAX: no mapping of its own for large blocks
-            libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
-
-
-MANY_STEPS = 5000
-"""Outer steps that pay for compiling: it saves some milliseconds each."""
-
-
-def worth_compiling(learner: Learner, device: torch.device, steps: int) -> bool:
-    """Return whether to compile unasked: a long run on a CPU that has a C++ compiler, of a net without convolutions.
-
-    Convolutions are faster uncompiled, where they run on maps whose channels come last (`functional.maps`).
-    """
-    convolves = any(isinstance(module, nn.modules.conv._ConvNd) for module in learner.modules())
-    compiler = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
-    return device.type == "cpu" and steps >= MANY_STEPS and not convolves and compiler is not None
-
-
 @dataclass
 class Trainer:
     """One run: its parts, its progress, and how it is saved.
@@ -108,7 +83,7 @@ class Trainer:
     seed: int
     fabric: Fabric
     chunk: int | None
-    compile: bool | None
+    compile: Compile | None
     tensorboard: bool
     products: torch.dtype | None = None
     step: int = 0

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from quickstudy.batching import Objective
+from quickstudy.batching import Compile, Objective
 from quickstudy.core import Learner
 from quickstudy.errors import InputError
 from quickstudy.launch import launch
@@ -46,7 +46,7 @@ def meta_train(
     device: str = "auto",
     precision: str = "32-true",
     chunk: int | None = None,
-    compile: bool | None = None,
+    compile: Compile | None = None,
     resume: bool = True,
     progress: bool = True,
     tensorboard: bool = False,
@@ -76,9 +76,9 @@ def meta_train(
         precision: '32-true', '64-true', 'bf16-true' or 'bf16-mixed' (nets multiply and convolve in bfloat16;
             parameters, inner and outer updates, norms and losses keep 32 bits).
         chunk: tasks at once; None chooses.
-        compile: compile losses and meta-gradient as a whole, which takes 5 to 60 s once and is kept in
-            PyTorch's cache on disk. None does so for long runs of small nets on a CPU with a C++ compiler, where it
-            pays several times over (see `trainer.worth_compiling`).
+        compile: compile losses and meta-gradient as a whole, which takes 5 to 60 s once and is kept in PyTorch's
+            cache on disk; 'record' only records them, in a second or two, and replays without Python's and autograd's
+            share of the time (see `recording`); None chooses (see `hardware.worth_compiling`).
         resume: go on with an interrupted run in run_dir; False starts anew.
         progress: show progress on standard error.
         tensorboard: also write TensorBoard events (needs the extra 'tensorboard').

@@ -86,6 +86,11 @@ def products_in(dtype: torch.dtype | None) -> Iterator[None]:
         _products = before
 
 
+def products() -> torch.dtype | None:
+    """Return the dtype that `products_in` set."""
+    return _products
+
+
 _products: torch.dtype | None = None
 _PRODUCTS = {F.linear, torch.matmul, torch.bmm, torch.conv1d, torch.conv2d, torch.conv3d}
 

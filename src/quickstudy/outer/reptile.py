@@ -56,12 +56,10 @@ class Reptile(Outer):
                 f"{type(learner).__name__}; use outer.Gradient"
             )
         named = dict(adapted.net.named_parameters())
-        total = batching.count(tasks)
-        values = []
+        total, values = len(keys), []
+        size = losses.size(learner, tasks, total)
         with torch.no_grad():
-            for part, part_keys in zip(
-                batching.chunks(tasks, losses.size(tasks)), batching.chunks(keys, losses.size(tasks)), strict=True
-            ):
+            for part, part_keys in zip(batching.chunks(tasks, size), batching.chunks(keys, size), strict=True):
                 states = batching.adapt(learner, part.support, part_keys)
                 if not hasattr(states, "theta"):
                     raise InputError(

@@ -10,7 +10,7 @@ import dataclasses
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from quickstudy.checkpoint import RUN, read_json
 from quickstudy.core import Learner
@@ -65,8 +65,8 @@ class Recipe:
     """'auto', 'cpu', 'cuda', ..."""
     precision: str = "32-true"
     """'32-true', '64-true', 'bf16-true' or 'bf16-mixed'."""
-    compile: bool = False
-    """Compile the batched loss as a whole."""
+    compile: bool | Literal["record"] | None = None
+    """Compile a whole outer step (True), or only record it ('record'); None chooses."""
     tensorboard: bool = False
     """Also write TensorBoard events."""
 

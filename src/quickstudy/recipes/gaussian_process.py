@@ -38,7 +38,6 @@ class GPRecipe(Recipe):
     """Of the outer learning rate."""
     steps: int = 20000
     meta_batch: int = 16
-    compile: bool = True
 
     def make_learner(self) -> Learner:
         """Return the learner."""

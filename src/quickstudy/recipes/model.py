@@ -176,7 +176,6 @@ class LinearInContext(Recipe):
     """Of the outer learning rate."""
     steps: int = 5000
     meta_batch: int = 64
-    compile: bool = True
 
     def plan(self) -> Plan:
         """Return the objects that these options describe."""

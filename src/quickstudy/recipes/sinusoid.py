@@ -34,7 +34,6 @@ class SinusoidRecipe(Recipe):
     """Of the outer learning rate."""
     steps: int = 30000
     meta_batch: int = 25
-    compile: bool = True
 
     def net(self, context: int = 0) -> nn.Module:
         """Return the paper's net."""

@@ -1,0 +1,40 @@
+"""What is best on the machine at hand."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import platform
+import shutil
+
+import torch
+from torch import nn
+
+from quickstudy.batching import Compile
+from quickstudy.core import Learner
+
+
+def keep_pages() -> None:
+    """Ask glibc to keep freed memory: on CPUs, returning and touching pages anew costs more than the arithmetic."""
+    if platform.system() == "Linux":
+        with contextlib.suppress(OSError, AttributeError):
+            libc = ctypes.CDLL("libc.so.6")
+            libc.mallopt(-4, 0)  # M_MMAP_MAX: no mapping of its own for large blocks
+            libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+
+
+SOME_STEPS, MANY_STEPS = 200, 5000
+"""Outer steps that pay for recording, and for compiling: they take seconds once, and save milliseconds each."""
+
+
+def worth_compiling(learner: Learner, device: torch.device, steps: int) -> Compile:
+    """Return how to take steps where nobody said: on a CPU recorded, and in long runs compiled.
+
+    Convolutions are faster uncompiled, where they run on maps whose channels come last (`functional.maps`).
+    """
+    if device.type != "cpu" or steps < SOME_STEPS:
+        return False
+    convolves = any(isinstance(module, nn.modules.conv._ConvNd) for module in learner.modules())
+    compiler = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
+    return True if steps >= MANY_STEPS and not convolves and compiler is not None else "record"

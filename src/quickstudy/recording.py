@@ -1,0 +1,202 @@
+"""A whole meta-gradient as one flat function: losses, inner loops and outer gradient, without autograd between.
+
+The batched loss and its gradient are recorded once as a graph of tensor operations (`make_fx`: transforms, autograd,
+modules and Python are gone) and replayed from then on, or first compiled by TorchInductor, whose results are kept in
+PyTorch's cache on disk. A replay does the same arithmetic in the same order, without what it costs to arrive there: for
+nets of a few operations that is most of the time.
+
+A recording knows of nothing that Python code reads besides tensors and the attributes of modules, such as a counter in
+an objective. So the plain way is taken as well at the 1st, 2nd, 4th, 8th, ... replay, and must find the same losses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.utils._pytree as pytree
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from quickstudy.core import Learner
+from quickstudy.functional.calls import products
+
+Backward = Callable[[Learner, Any, Tensor, int], Tensor]
+"""(learner, batched tasks, keys, total) -> (T,) losses; adds the gradient of their sum / total to the `.grad`s."""
+MOST = 8
+"""Recordings of a run. More would mean that settings or shapes change all the time, and each costs seconds."""
+
+
+class UnfaithfulError(Exception):
+    """What was recorded is not what the learner does."""
+
+
+@dataclass
+class Recording:
+    """One graph: (learner's tensors, tasks, keys) -> losses, gradients."""
+
+    graph: torch.fx.GraphModule
+    replay: Callable[..., Any]
+    taught: list[int]
+    """Places, among the learner's tensors, of those that have gradients."""
+    comparable: bool
+    """Whether the plain way draws the same random numbers, if any."""
+    replays: int = 0
+
+
+class RecordedGradient:
+    """A gradient that is recorded for each shape and setting that comes, and replayed.
+
+    Args:
+        backward: what is recorded.
+        compile: whether to compile what was recorded.
+    """
+
+    def __init__(self, backward: Backward, compile: bool = False) -> None:
+        self._backward, self._compile = backward, compile
+        # Compiled, sums are rounded in another order, and a few inner steps make much of that.
+        self._tolerance = 5e-2 if compile else 1e-3
+        self._made: dict[Any, Recording] = {}
+
+    def __call__(self, learner: Learner, tasks: Any, keys: Tensor, total: int = 1) -> Tensor:
+        """Do what `backward` does.
+
+        Raises:
+            Exception: whatever recording or compiling could not do.
+            UnfaithfulError: the learner or the objective depends on what cannot be recorded.
+        """
+        modules = list(learner.modules())
+        # Names are for recording alone, and to collect them takes long.
+        own: list[Tensor] = [*{id(t): t for m in modules for t in m._parameters.values() if t is not None}.values()]
+        own += {id(t): t for m in modules for t in m._buffers.values() if t is not None}.values()
+        leaves, spec = pytree.tree_flatten((tasks, keys))
+        tensors = [*(tensor.detach() for tensor in own), *leaves]
+        # All that the recorded operations depend on, besides the numbers in tensors.
+        setting = (
+            total,
+            spec,
+            products(),
+            tuple((t.shape, t.stride(), t.dtype, t.device) for t in tensors),
+            tuple(tensor.requires_grad for tensor in own),
+            _settings(modules),
+        )
+        recording = self._made.get(setting)
+        if recording is None:
+            named = [*learner.named_parameters(), *learner.named_buffers()]
+            recording = self._made[setting] = self._record(learner, named, spec, tensors, total)
+        recording.replays += 1
+        check = recording.comparable and recording.replays & (recording.replays - 1) == 0
+        expected = self._plainly(learner, tasks, keys, total) if check else None
+        with torch.no_grad():
+            losses, *gradients = recording.replay(*tensors)
+        if expected is not None and not torch.allclose(losses, expected, rtol=self._tolerance, equal_nan=True):
+            raise UnfaithfulError(
+                f"losses of {expected.tolist()} were {losses.tolist()} when replayed: the learner or the objective "
+                "depends on more than tensors and attributes of modules"
+            )
+        for place, gradient in zip(recording.taught, gradients, strict=True):
+            before = own[place].grad
+            own[place].grad = gradient if before is None else before + gradient
+        return losses  # type: ignore[no-any-return]
+
+    def _plainly(self, learner: Learner, tasks: Any, keys: Tensor, total: int) -> Tensor:
+        """Return the losses found without a recording, and leave no trace of having done so."""
+        with torch.random.fork_rng(), _gradients_kept(learner):
+            return self._backward(learner, tasks, keys, total)
+
+    def _record(
+        self,
+        learner: Learner,
+        named: list[tuple[str, Tensor]],
+        spec: pytree.TreeSpec,
+        tensors: list[Tensor],
+        total: int,
+    ) -> Recording:
+        if len(self._made) == MOST:
+            raise UnfaithfulError(f"shapes or settings have changed {MOST} times")
+        module, count = _Backward(learner, self._backward), len(named)
+        taught: list[int] = []
+
+        def whole(*flat: Tensor) -> tuple[Tensor, ...]:
+            own = [
+                value.detach().requires_grad_(old.requires_grad)
+                for value, (_, old) in zip(flat[:count], named, strict=True)
+            ]
+            tasks, keys = pytree.tree_unflatten(list(flat[count:]), spec)
+            values = {f"learner.{name}": value for value, (name, _) in zip(own, named, strict=True)}
+            losses = functional_call(module, values, (tasks, keys, total))
+            taught[:] = [place for place, value in enumerate(own) if value.grad is not None]
+            return losses, *(value.grad for value in own if value.grad is not None)
+
+        with torch.enable_grad():
+            graph = make_fx(whole, tracing_mode="fake")(*tensors)
+        _simplify(graph)
+        graph.recompile()
+        random = any(torch.Tag.nondeterministic_seeded in getattr(n.target, "tags", ()) for n in graph.graph.nodes)
+        if not self._compile:
+            _call_directly(graph)
+            return Recording(graph, graph.forward, list(taught), True)
+        with torch.no_grad():
+            return Recording(graph, torch._inductor.compile(graph, [*tensors]), list(taught), not random)
+
+
+class _Backward(nn.Module):
+    """Makes a learner's parameters those of a module that can be called with others in their place."""
+
+    def __init__(self, learner: Learner, backward: Backward) -> None:
+        super().__init__()
+        self.learner, self.backward = learner, backward
+
+    def forward(self, tasks: Any, keys: Tensor, total: int) -> Tensor:
+        return self.backward(self.learner, tasks, keys, total)
+
+
+@contextlib.contextmanager
+def _gradients_kept(learner: Learner) -> Iterator[None]:
+    """Let gradients be computed that are thrown away."""
+    kept = [(parameter, parameter.grad) for parameter in learner.parameters()]
+    for parameter, _ in kept:
+        parameter.grad = None
+    try:
+        yield
+    finally:
+        for parameter, gradient in kept:
+            parameter.grad = gradient
+
+
+def _simplify(graph: torch.fx.GraphModule) -> None:
+    """Take out what has no result, and names of the same tensor that only autograd needed."""
+    for node in graph.graph.nodes:
+        if node.target in (torch.ops.aten.detach.default, torch.ops.aten.alias.default):
+            node.replace_all_uses_with(node.args[0])
+    graph.graph.eliminate_dead_code()
+
+
+def _call_directly(graph: torch.fx.GraphModule) -> None:
+    """Let a graph call operators without a Python function for each.
+
+    Faster by some percent, and safe from a trap: where the frame of so long a function ends just at the end of a chunk
+    of CPython's stack, every Python function that it calls makes and frees another chunk, several times slower in all.
+    """
+    direct: dict[Any, Any] = {}
+    for node in graph.graph.nodes:
+        if isinstance(node.target, torch._ops.OpOverload):
+            operator = direct.setdefault(node.target, functools.partial(node.target._op))
+            operator.__name__ = operator.__qualname__ = re.sub(r"\W", "_", str(node.target))
+            operator.__module__ = "operators"
+            node.target = operator
+    graph.recompile()
+
+
+PLAIN = frozenset((bool, int, float, str))
+
+
+def _settings(modules: list[nn.Module]) -> tuple[Any, ...]:
+    """Return what else decides what modules do: their numbers and words, the identity of other things."""
+    return tuple([value if type(value) in PLAIN else id(value) for m in modules for value in m.__dict__.values()])
