@@ -10,9 +10,9 @@ written right after or right before the slots they read last (temporal links L):
 
 The equations of u, a and L stand in `functional.addressing`. Departures: the heads see the input beside the
 controller's output, so that a key for x_t need not pass through the LSTM; reading starts inclined to go on along the
-order of writing. With `late_labels`, what is written is added to the mean key that was read with in the step before,
-since the label that comes now belongs to the row before; reading starts by content with sharp keys, and gates of
-writing start open.
+order of writing, or, if `sharp`, with sharp keys. With `late_labels`, what is written is added to the mean key that was
+read with in the step before, since the label that comes now belongs to the row before; keys are sharp, reading starts
+by content, and gates of writing start open.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class DNCCell(Controlled):
         width: numbers W of a slot.
         read_heads: heads R that read.
         late_labels: made for rows whose label comes one step late: learns much sooner to put the two together.
+        sharp: starts with sharp keys of reading, for tasks in which something is looked up.
     """
 
     heads_are = ("reading", "writing")
@@ -78,6 +79,7 @@ class DNCCell(Controlled):
         width: int = 20,
         read_heads: int = 2,
         late_labels: bool = False,
+        sharp: bool = False,
     ) -> None:
         super().__init__()
         self.late_labels = late_labels
@@ -89,12 +91,13 @@ class DNCCell(Controlled):
         self.outputs = hidden + read_heads * width
         with torch.no_grad():
             biases = self.reading.bias.view(read_heads, width + 5)
-            if late_labels:
-                biases[:, width], biases[:, -2] = STRENGTH, BY_CONTENT
-                self.writing.bias[-2:] = OPEN
+            if sharp or late_labels:
+                biases[:, width] = STRENGTH
             else:
                 # Keys that are sharp at once learn to count instead, up to the longest sequence in training.
                 biases[:, -1] = AHEAD
+            if late_labels:
+                biases[:, -2], self.writing.bias[-2:] = BY_CONTENT, OPEN
 
     def start(self, rows: int) -> DNCState:
         """Return an empty memory."""

@@ -34,6 +34,8 @@ class AlgorithmRecipe(Recipe):
     """Of the outer learning rate."""
     steps: int = 3000
     meta_batch: int = 16
+    validate_every: int = 1_000_000
+    """At the end alone: of the weights that make no mistake at trained lengths the last ones hold the longest."""
 
     def cell(self, inputs: int) -> nn.Module:
         """Return the cell."""
@@ -78,7 +80,9 @@ class CopyNTM(AlgorithmRecipe):
 class CopyDNC(CopyNTM):
     """Differentiable neural computer that learns to copy, tested at twice the trained length."""
 
-    slots: int = 48
+    steps: int = 2000
+    slots: int = 96
+    """Memory slots: as many as rows are read and answered at the test, as it may go on writing while it answers."""
 
     def cell(self, inputs: int) -> nn.Module:
         """Return the cell."""
@@ -110,4 +114,4 @@ class RecallDNC(RecallNTM):
 
     def cell(self, inputs: int) -> nn.Module:
         """Return the cell."""
-        return nets.DNCCell(inputs, self.controller, self.slots, self.width, read_heads=1)
+        return nets.DNCCell(inputs, self.controller, self.slots, self.width, read_heads=1, sharp=True)
