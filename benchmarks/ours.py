@@ -17,11 +17,12 @@ from torch import Tensor
 import quickstudy as qs
 from benchmarks.case import Context, Pump, Step, TorchStep, gradients
 from benchmarks.peers.problems import MAML, Episodes, Proto
-from quickstudy.batching import TaskLosses, to_dtype
+from quickstudy.batching import Compile, TaskLosses, to_dtype
 from quickstudy.core import Examples, Learner, Task
 from quickstudy.functional import random
 from quickstudy.functional.calls import products_in
-from quickstudy.hardware import keep_pages
+from quickstudy.hardware import SOME_STEPS, keep_pages, worth_compiling
+from quickstudy.learners.optimization.differentiation import Unrolled
 from quickstudy.objectives.query_loss import query_loss
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.tasks.base import Plan, TaskDistribution
@@ -58,12 +59,15 @@ def batched(episodes: Episodes) -> Task:
     return Task(support, query)
 
 
-def learner_of(problem: MAML | Proto) -> Learner:
-    """Return the learner of a problem."""
+def learner_of(problem: MAML | Proto, checkpoint: int | None = None) -> Learner:
+    """Return the learner of a problem; `checkpoint` as in `Unrolled`."""
     if isinstance(problem, Proto):
         return qs.learners.ProtoNet(problem.net, batch_norm="transductive")
     method = qs.learners.FOMAML if problem.first_order else qs.learners.MAML
-    return method(problem.net, lr=problem.lr, steps=problem.steps, batch_norm="transductive")
+    learner = method(problem.net, lr=problem.lr, steps=problem.steps, batch_norm="transductive")
+    if checkpoint is not None:
+        learner.differentiation = Unrolled(checkpoint=checkpoint)
+    return learner
 
 
 def prefix_of(problem: MAML | Proto) -> str:
@@ -74,17 +78,21 @@ def prefix_of(problem: MAML | Proto) -> str:
 class Parts(TorchStep):
     """Losses, gradient and update, put together as a user would."""
 
-    def __init__(self, problem: MAML | Proto, context: Context, compile: bool) -> None:
+    def __init__(
+        self, problem: MAML | Proto, context: Context, compile: Compile | None, checkpoint: int | None
+    ) -> None:
         keep_pages()
         # As 'bf16-mixed': parameters and their updates keep 32 bits.
         self.products = torch.bfloat16 if context.dtype == torch.bfloat16 else None
         dtype = torch.float32 if self.products else context.dtype
-        self.learner = learner_of(problem).to(context.device, dtype)
+        self.learner = learner_of(problem, checkpoint).to(context.device, dtype)
         super().__init__(self.learner, prefix_of(problem))
         self.tasks = to_dtype(batched(problem.episodes), dtype)
         self.keys = random.fold_in(random.key(0), torch.arange(len(problem.episodes))).to(context.device)
         self.outer = qs.outer.Gradient(lr=1e-3)
         self.optimizer = self.outer.optimizer(self.learner.named_parameters())
+        if compile is None:  # as for a run too short to pay for a compiler
+            compile = worth_compiling(self.learner, torch.device(context.device), SOME_STEPS)
         self.losses = TaskLosses(query_loss, compile=compile)
 
     def backward(self) -> Tensor:
@@ -127,7 +135,7 @@ class Seen(qs.outer.Gradient):
 class Whole(Step):
     """`meta_train` itself: a step is everything between two estimates of the meta-gradient."""
 
-    def __init__(self, problem: MAML | Proto, context: Context, compile: bool) -> None:
+    def __init__(self, problem: MAML | Proto, context: Context, compile: Compile | None) -> None:
         self.learner, self.prefix = learner_of(problem), prefix_of(problem)
         self.tasks, self.count = Fixed(batched(problem.episodes), len(problem.episodes)), len(problem.episodes)
         self.options: dict[str, Any] = {
@@ -149,8 +157,14 @@ class Whole(Step):
 
 
 def build(
-    problem: MAML | Proto, context: Context, via: Literal["step", "meta_train"] = "step", compile: bool = False
+    problem: MAML | Proto,
+    context: Context,
+    via: Literal["step", "meta_train"] = "step",
+    compile: Compile | None = None,
+    checkpoint: int | None = None,
 ) -> Step:
-    if compile:
+    if compile is True:
         torch.compile(lambda x: x + 1)(torch.zeros(2))  # load the compiler before memory is measured
-    return (Whole if via == "meta_train" else Parts)(problem, context, compile)
+    if via == "meta_train":
+        return Whole(problem, context, compile)
+    return Parts(problem, context, compile, checkpoint)

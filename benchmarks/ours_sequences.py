@@ -11,7 +11,7 @@ from benchmarks.peers.sequences import Sequences
 from quickstudy.batching import TaskLosses
 from quickstudy.core import Examples, Task
 from quickstudy.functional import random
-from quickstudy.hardware import keep_pages
+from quickstudy.hardware import SOME_STEPS, keep_pages, worth_compiling
 from quickstudy.objectives.sequence import sequence
 
 
@@ -28,7 +28,8 @@ class Parts(TorchStep):
         self.outer = qs.outer.Gradient(lr=1e-3)
         self.optimizer = self.outer.optimizer(self.learner.named_parameters())
         # As the recipes of sequences choose: time steps are many and small.
-        self.losses = TaskLosses(sequence, len(problem))
+        compile = worth_compiling(self.learner, torch.device(context.device), SOME_STEPS)
+        self.losses = TaskLosses(sequence, len(problem), compile)
 
     def backward(self) -> Tensor:
         return self.outer.estimate(self.losses, self.learner, self.tasks, self.keys).mean()

@@ -9,12 +9,11 @@ from torch import Tensor, nn
 
 import quickstudy as qs
 from learner_table import CLASSIFICATION, WAYS, classification_task, mlp
-from quickstudy import Task, batching
+from quickstudy import Task, batching, recording
 from quickstudy.batching import TaskLosses
 from quickstudy.functional import random
 from quickstudy.learners import MAML, ProtoNet
 from quickstudy.objectives import query_loss
-from quickstudy.recording import MOST
 from quickstudy.testing import _variants
 
 KEYS = random.fold_in(random.key(0), torch.arange(7))
@@ -163,7 +162,16 @@ def test_chance_outside_torch_is_noticed_at_once() -> None:
 def test_does_not_record_for_ever() -> None:
     learner = MAML(mlp(WAYS), lr=0.1, steps=1)
     losses = TaskLosses(query_loss, compile="record")
-    for count in range(1, MOST + 2):
+    for count in range(1, recording.MOST + 2):
         assert losses._recorded is not None
         gradients(learner, losses, tasks(count), KEYS[:1].expand(count))
     assert losses._recorded is None
+
+
+def test_does_not_record_what_takes_too_long(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "LONGEST", 100)
+    learner, losses = MAML(mlp(WAYS), lr=0.1, steps=5), TaskLosses(query_loss, compile="record")
+    expected = gradients(learner, TaskLosses(query_loss))
+    with caplog.at_level(logging.WARNING):
+        torch.testing.assert_close(gradients(learner, losses), expected)
+    assert "more than 100 operations" in caplog.text

@@ -22,6 +22,11 @@ CASE = Case(
             {"items": "PIL"},
             unless=lambda s: "so many image objects take minutes to make" if s["images"] > 100_000 else None,
         ),
+        "easyfsl, image files": Implementation(
+            "peers.easyfsl_sampling",
+            {"items": "files"},
+            unless=lambda s: "so many files take minutes to write" if s["images"] > 10_000 else None,
+        ),
         "quickstudy": Implementation("ours_sampling", ours=True),
     },
     small=lambda setting: {"images": 1000},

@@ -25,13 +25,13 @@ except RuntimeError:
 # Nor does its sampler's call `Sampler.__init__(data_source=None)` fit PyTorch 2.13, where that argument is gone.
 torch.utils.data.Sampler.__init__ = lambda self, data_source=None: None  # type: ignore[method-assign]
 
-from easyfsl.datasets import FewShotDataset
+from easyfsl.datasets import EasySet, FewShotDataset
 from easyfsl.methods import PrototypicalNetworks
 from easyfsl.samplers import TaskSampler
 from easyfsl.utils import evaluate
 from torch.utils.data import DataLoader
 
-__all__ = ["InMemory", "PrototypicalNetworks", "TaskSampler", "evaluate", "loader"]
+__all__ = ["EasySet", "InMemory", "PrototypicalNetworks", "TaskSampler", "evaluate", "loader"]
 
 
 class InMemory(FewShotDataset):  # type: ignore[misc]
@@ -50,7 +50,7 @@ class InMemory(FewShotDataset):  # type: ignore[misc]
         return self.labels
 
 
-def loader(data: InMemory, sampler: TaskSampler, workers: int = 0) -> DataLoader[Any]:
+def loader(data: FewShotDataset, sampler: TaskSampler, workers: int = 0) -> DataLoader[Any]:
     """Return the loader that easyfsl's notebooks build; its processes are forked, as Python 3.11 does on Linux."""
     warnings.filterwarnings("ignore", "This DataLoader will create")
     return DataLoader(

@@ -23,6 +23,7 @@ import torch.utils._pytree as pytree
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from quickstudy.core import Learner
 from quickstudy.functional.calls import products
@@ -31,10 +32,12 @@ Backward = Callable[[Learner, Any, Tensor, int], Tensor]
 """(learner, batched tasks, keys, total) -> (T,) losses; adds the gradient of their sum / total to the `.grad`s."""
 MOST = 8
 """Recordings of a run. More would mean that settings or shapes change all the time, and each costs seconds."""
+LONGEST = 20_000
+"""Operations of a recording: to record so many takes ten seconds, and to compile them many minutes."""
 
 
-class UnfaithfulError(Exception):
-    """What was recorded is not what the learner does."""
+class UnrecordableError(Exception):
+    """A step is too long or too changeable to be recorded, or what was recorded is not what the learner does."""
 
 
 @dataclass
@@ -69,7 +72,7 @@ class RecordedGradient:
 
         Raises:
             Exception: whatever recording or compiling could not do.
-            UnfaithfulError: the learner or the objective depends on what cannot be recorded.
+            UnrecordableError: the step is too long, or it changes, or depends on what cannot be recorded.
         """
         modules = list(learner.modules())
         # Names are for recording alone, and to collect them takes long.
@@ -96,7 +99,7 @@ class RecordedGradient:
         with torch.no_grad():
             losses, *gradients = recording.replay(*tensors)
         if expected is not None and not torch.allclose(losses, expected, rtol=self._tolerance, equal_nan=True):
-            raise UnfaithfulError(
+            raise UnrecordableError(
                 f"losses of {expected.tolist()} were {losses.tolist()} when replayed: the learner or the objective "
                 "depends on more than tensors and attributes of modules"
             )
@@ -119,7 +122,7 @@ class RecordedGradient:
         total: int,
     ) -> Recording:
         if len(self._made) == MOST:
-            raise UnfaithfulError(f"shapes or settings have changed {MOST} times")
+            raise UnrecordableError(f"shapes or settings have changed {MOST} times")
         module, count = _Backward(learner, self._backward), len(named)
         taught: list[int] = []
 
@@ -130,7 +133,8 @@ class RecordedGradient:
             ]
             tasks, keys = pytree.tree_unflatten(list(flat[count:]), spec)
             values = {f"learner.{name}": value for value, (name, _) in zip(own, named, strict=True)}
-            losses = functional_call(module, values, (tasks, keys, total))
+            with _Limit():
+                losses = functional_call(module, values, (tasks, keys, total))
             taught[:] = [place for place, value in enumerate(own) if value.grad is not None]
             return losses, *(value.grad for value in own if value.grad is not None)
 
@@ -144,6 +148,22 @@ class RecordedGradient:
             return Recording(graph, graph.forward, list(taught), True)
         with torch.no_grad():
             return Recording(graph, torch._inductor.compile(graph, [*tensors]), list(taught), not random)
+
+
+class _Limit(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Ends the recording of too long a step."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.operations += 1
+        if self.operations > LONGEST:
+            raise UnrecordableError(f"it takes more than {LONGEST:,} operations")
+        return func(*args, **(kwargs or {}))
 
 
 class _Backward(nn.Module):
