@@ -47,6 +47,7 @@ class OmniglotInContext(GlyphsInContext):
     """In-context learner on Omniglot."""
 
     data: Literal["glyphs", "omniglot"] = "omniglot"
+    steps: int = 10_000
 
 
 @register("recipe", "glyphs-hypernetwork", paper="Ha et al. 2016")
@@ -73,6 +74,7 @@ class OmniglotHyperNetwork(GlyphsHyperNetwork):
     """Hypernetwork learner on Omniglot."""
 
     data: Literal["glyphs", "omniglot"] = "omniglot"
+    steps: int = 10_000
 
 
 @register("recipe", "glyphs-snail", paper="Mishra et al. 2018")
@@ -96,6 +98,7 @@ class OmniglotSNAIL(GlyphsSNAIL):
     """SNAIL on Omniglot."""
 
     data: Literal["glyphs", "omniglot"] = "omniglot"
+    steps: int = 10_000
 
 
 @register("recipe", "glyphs-metanet", paper="Munkhdalai & Yu 2017")
@@ -119,6 +122,7 @@ class OmniglotMetaNet(GlyphsMetaNet):
     """Meta network on Omniglot."""
 
     data: Literal["glyphs", "omniglot"] = "omniglot"
+    steps: int = 10_000
 
 
 @register("recipe", "glyphs-plastic", paper="Miconi et al. 2018")
@@ -149,6 +153,7 @@ class OmniglotPlastic(GlyphsPlastic):
     """Plastic network on Omniglot."""
 
     data: Literal["glyphs", "omniglot"] = "omniglot"
+    steps: int = 10_000
 
 
 @register("recipe", "linear-incontext", paper="Garg et al. 2022")
