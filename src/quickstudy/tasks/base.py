@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,6 +26,20 @@ Plan = dict[str, Tensor]
 """What says exactly which tasks they are, one row a task: indices of examples, or parameters of functions."""
 
 
+AHEAD = 512
+"""Tasks that are planned at once: planning a few costs about as much as planning a hundred."""
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """A plan of the next tasks of a stream."""
+
+    facts: tuple[Any, ...]
+    """The distribution's attributes when it was made; with others it would be another plan."""
+    start: int
+    plan: Plan
+
+
 class TaskDistribution:
     """Base of task distributions. Subclasses implement `plan` and `gather`.
 
@@ -37,6 +52,8 @@ class TaskDistribution:
     """'accuracy' for classification, 'mse' or 'log_likelihood' for regression, 'iou' for segmentation."""
     sequential: bool = False
     """Whether a task is a sequence, each of whose rows is predicted from those before it."""
+    _last: int = -AHEAD
+    _ahead: Ahead | None = None
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -52,7 +69,24 @@ class TaskDistribution:
 
     def draw(self, indices: Tensor) -> Task:
         """Return tasks number `indices` (T,) of the stream, batched."""
-        return self.gather(self.plan(indices.to(self.device)))
+        return self.gather(self._planned(indices))
+
+    def _planned(self, indices: Tensor) -> Plan:
+        """Return `plan(indices)`; where tasks are drawn one after the other, from a plan of many, made at once."""
+        first, count = int(indices[0]) if len(indices) else 0, len(indices)
+        if not torch.equal(indices, torch.arange(first, first + count, device=indices.device)):
+            return self.plan(indices.to(self.device))
+        goes_on = self._last <= first < self._last + AHEAD
+        self._last = first + count
+        if not goes_on or count >= AHEAD:
+            return self.plan(indices.to(self.device))
+        facts = tuple([v if isinstance(v, (int, float, str)) else id(v) for k, v in vars(self).items() if k[0] != "_"])
+        ahead = self._ahead
+        if ahead is None or ahead.facts != facts or not ahead.start <= first <= first + count <= ahead.start + AHEAD:
+            plan = self.plan(torch.arange(first, first + AHEAD, device=self.device))
+            ahead = self._ahead = Ahead(facts, first, plan)
+        part = slice(first - ahead.start, first - ahead.start + count)
+        return {name: value[part] for name, value in ahead.plan.items()}
 
     def batch(self, start: int, count: int) -> Task:
         """Return tasks start, ..., start + count - 1 of the stream, batched."""
@@ -117,6 +151,9 @@ class Bank(TaskDistribution):
     def gather(self, plan: Plan) -> Task:
         """Return the tasks of a plan."""
         return self.source.gather(plan)
+
+    def _planned(self, indices: Tensor) -> Plan:
+        return self.plan(indices)
 
     def to(self, device: torch.device | str) -> Self:
         """Move to a device."""
