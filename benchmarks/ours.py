@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import quickstudy as qs
 from benchmarks.case import Context, Pump, Step, TorchStep, gradients
@@ -165,6 +166,8 @@ def build(
 ) -> Step:
     if compile is True:
         torch.compile(lambda x: x + 1)(torch.zeros(2))  # load the compiler before memory is measured
+    elif compile is not False:
+        make_fx(lambda x: x + 1, tracing_mode="fake")(torch.zeros(2))  # likewise
     if via == "meta_train":
         return Whole(problem, context, compile)
     return Parts(problem, context, compile, checkpoint)
