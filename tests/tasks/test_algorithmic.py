@@ -82,8 +82,8 @@ def test_wrong_bits_are_counted():
         ("copy-ntm", {"length": 8, "slots": 32, "steps": 1500}, 0.01),
         ("copy-dnc", {"length": 8, "slots": 48, "steps": 1200}, 0.01),
         ("recall-ntm", {}, 0.01),
-        # With eight items of four it does not hold the bar, but knows most bits.
-        ("recall-dnc", {}, 0.25),
+        # It does not hold as well on lists of eight items.
+        ("recall-dnc", {}, 0.1),
     ],
 )
 def test_memories_learn_algorithms_and_hold_them_at_twice_the_length(name, options, holds, tmp_path):

@@ -112,6 +112,10 @@ class RecallNTM(AlgorithmRecipe):
 class RecallDNC(RecallNTM):
     """Differentiable neural computer that learns associative recall, tested with twice as many items."""
 
+    steps: int = 4000
+    slots: int = 64
+    """Memory slots: as many as rows are read and answered at the test."""
+
     def cell(self, inputs: int) -> nn.Module:
         """Return the cell."""
         return nets.DNCCell(inputs, self.controller, self.slots, self.width, read_heads=1, sharp=True)
