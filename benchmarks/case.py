@@ -112,7 +112,7 @@ class Implementation:
     options: Mapping[str, Any] = field(default_factory=dict)
     ours: bool = False
     exact: bool = True
-    tolerance: float = 5e-2
+    tolerance: float = 1e-1
     checks: str = "all"
     dtype: str | None = None
     compiles: bool = False

@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         "errors": [],
     }
     if content["environment"]["load"] > 0.5:
-        console.print(f"[yellow]others use this machine (load {content['environment']['load']}): times will be off")
+        console.print(f"[yellow]others keep {content['environment']['load']} cores busy: times will be off")
     context = Context(getattr(torch, arguments.dtype), arguments.device, arguments.learn2learn)
     plan = plan_of(arguments)
     for name in arguments.cases or names():

@@ -36,7 +36,7 @@ def describe(threads: int, device: str) -> dict[str, Any]:
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "threads": threads,
-        "load": round(os.getloadavg()[0], 2),
+        "load": load(),
         "device": torch.cuda.get_device_name() if device != "cpu" else "cpu",
         "platform": platform.platform(),
         "python": platform.python_version(),
@@ -44,6 +44,22 @@ def describe(threads: int, device: str) -> dict[str, Any]:
         "revision": _git("rev-parse", "--short", "HEAD"),
         "changed": bool(_git("status", "--porcelain", "--untracked-files=no", "--", "src", "benchmarks")),
     }
+
+
+def load(seconds: float = 1.0) -> float:
+    """Return how many cores are at work while this process waits: what others take of the machine."""
+
+    def ticks() -> tuple[int, int]:
+        user, nice, system, idle, iowait, *rest = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:9])
+        return user + nice + system + sum(rest), idle + iowait
+
+    try:
+        busy, idle = ticks()
+        time.sleep(seconds)
+        busy, idle = (after - before for after, before in zip(ticks(), (busy, idle), strict=True))
+    except OSError:  # no Linux
+        return round(os.getloadavg()[0], 2)
+    return round((os.cpu_count() or 1) * busy / max(1, busy + idle), 2)
 
 
 def cpu_name() -> str:

@@ -1,6 +1,7 @@
 """The benchmark's machinery, without the other libraries: nothing here is timed to be compared."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # `pytest` without `python -m` does not look there
 
-from benchmarks import page, plot, table  # noqa: E402
+from benchmarks import machine, page, plot, table  # noqa: E402
 from benchmarks.case import Context, label, load, names  # noqa: E402
 from benchmarks.command import FORMAT, main, read, save  # noqa: E402
 from benchmarks.harness import CaseRun, DisagreementError, Plan, agree, errors, merged, summary  # noqa: E402
@@ -223,6 +224,25 @@ def test_page_takes_results_in(tmp_path):
     assert "**quickstudy**" in text
     assert "old" not in text
     assert text.endswith("\n<!-- /results -->\nafter\n")
+
+
+def test_results_of_runs_of_other_cases_are_joined():
+    one, two = results(), results()
+    two["rows"] = [{**row, "case": "another"} for row in two["rows"]]
+    two["environment"] = {**two["environment"], "load": 9.0}
+    joined = page.joined([two, one])
+    assert [row["case"] for row in joined["rows"]] == sorted(row["case"] for row in one["rows"] + two["rows"])
+    assert joined["minutes"] == 2 * one["minutes"]
+    assert joined["environment"]["load"] == 9.0
+    with pytest.raises(SystemExit, match="of the same case"):
+        page.joined([one, one])
+    two["environment"]["cpu"] = "another"
+    with pytest.raises(SystemExit, match="differ in cpu"):
+        page.joined([one, two])
+
+
+def test_load_is_what_others_take():
+    assert 0 <= machine.load(0.05) <= os.cpu_count()
 
 
 def test_page_is_that_of_the_results_that_are_kept(monkeypatch):

@@ -32,8 +32,8 @@ Backward = Callable[[Learner, Any, Tensor, int], Tensor]
 """(learner, batched tasks, keys, total) -> (T,) losses; adds the gradient of their sum / total to the `.grad`s."""
 MOST = 8
 """Recordings of a run. More would mean that settings or shapes change all the time, and each costs seconds."""
-LONGEST = 20_000
-"""Operations of a recording: to record so many takes ten seconds, and to compile them many minutes."""
+LONGEST = 75_000
+"""Operations of a step that is recorded, of which a third remain: ten seconds, and many minutes to compile."""
 
 
 class UnrecordableError(Exception):
