@@ -51,7 +51,7 @@ def runs(glyph_cache: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "protonet": ["glyphs-protonet", "--steps", "20", "--train-ways", "5", *glyphs],
         "maml": ["glyphs-maml", "--steps", "20", *glyphs],
         "finetune": ["glyphs-finetune", "--steps", "20", *glyphs],
-        "sinusoid": ["sinusoid-maml", "--steps", "20", "--no-compile", "--device", "cpu"],
+        "sinusoid": ["sinusoid-maml", "--steps", "20", "--compile", "False", "--device", "cpu"],
     }.items():
         assert main(["train", *options, "--run-dir", str(folder / name)]) == 0
     return folder

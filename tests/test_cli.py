@@ -186,7 +186,7 @@ def test_the_handler_of_sigterm_is_put_back(capsys):
 
 def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "quickstudy", "train", "sinusoid-maml", "--no-compile", "--device", "cpu"]
+    command = [sys.executable, "-m", "quickstudy", "train", "sinusoid-maml", "--compile", "False", "--device", "cpu"]
     command += ["--run-dir", str(folder), "--validate-every", "100000", "--steps"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([*command, "1000000"], stderr=subprocess.PIPE, text=True, env=environment)
@@ -211,7 +211,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
 
 def test_training_says_what_comes_next(runs, copy, capsys):
     folder = copy("sinusoid")
-    options = ["--steps", "20", "--no-compile", "--device", "cpu", "--run-dir", str(folder)]
+    options = ["--steps", "20", "--compile", "False", "--device", "cpu", "--run-dir", str(folder)]
     assert main(["train", "sinusoid-maml", *options]) == 0
     captured = capsys.readouterr()
     assert f"quickstudy evaluate {folder}" in captured.out

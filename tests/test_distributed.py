@@ -84,7 +84,7 @@ def end(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with what two processes did, and one beside them."""
     folder = tmp_path_factory.mktemp("ranks")
-    recipe = ["sinusoid-maml", "--steps", "2", "--meta-batch", "2", "--no-compile", "--device", "cpu"]
+    recipe = ["sinusoid-maml", "--steps", "2", "--meta-batch", "2", "--compile", "False", "--device", "cpu"]
     assert main(["train", *recipe, "--run-dir", str(folder / "sine")]) == 0
     processes = start("first", folder, torchrun)
     train(folder / "alone", 4)
@@ -194,7 +194,7 @@ def test_a_signal_to_one_stops_all_at_the_same_step(folder: Path) -> None:
 
 def test_torchrun(tmp_path: Path) -> None:
     """The real thing, interrupted."""
-    recipe = ["sinusoid-maml", "--steps", "1000000", "--meta-batch", "2", "--no-compile", "--validate-every", "5"]
+    recipe = ["sinusoid-maml", "--steps", "1000000", "--meta-batch", "2", "--compile", "False", "--validate-every", "5"]
     options = ["--hidden", "4", "--validation-tasks", "2", "--device", "cpu", "--run-dir", str(tmp_path / "run")]
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m",

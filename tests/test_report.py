@@ -186,7 +186,7 @@ def test_the_gap_is_between_training_and_new_classes(runs):
 
 
 def test_a_page_shades_the_uncertainty_of_a_neural_process(tmp_path):
-    options = ["--steps", "2", "--width", "16", "--no-compile", "--device", "cpu", "--run-dir", str(tmp_path)]
+    options = ["--steps", "2", "--width", "16", "--compile", "False", "--device", "cpu", "--run-dir", str(tmp_path)]
     assert main(["train", "gp-cnp", *options]) == 0
     path = report.write_report(tmp_path, tasks=4)
     check_page(path)
