@@ -11,24 +11,10 @@ import quickstudy as qs
 from learner_table import CLASSIFICATION, WAYS, classification_task, mlp
 from quickstudy import Task, batching, recording
 from quickstudy.batching import TaskLosses
-from quickstudy.functional import random
 from quickstudy.learners import MAML, ProtoNet
 from quickstudy.objectives import query_loss
 from quickstudy.testing import _variants
-
-KEYS = random.fold_in(random.key(0), torch.arange(7))
-
-
-def tasks(count: int = 7) -> Task:
-    return batching.stack(_variants(classification_task(), count))  # type: ignore[no-any-return]
-
-
-def gradients(
-    learner: qs.Learner, losses: TaskLosses, batch: Task | None = None, keys: Tensor = KEYS
-) -> tuple[Tensor, list[Tensor]]:
-    learner.zero_grad()
-    values = losses.backward(learner, tasks() if batch is None else batch, keys)
-    return values, [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in learner.parameters()]
+from task_batches import KEYS, gradients, tasks
 
 
 def test_falls_back_with_a_message(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

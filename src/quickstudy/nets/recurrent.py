@@ -84,10 +84,6 @@ class _Gated(nn.Module):
         """Make one step, given what the inputs give to the gates."""
         raise NotImplementedError
 
-    @property
-    def weights(self) -> tuple[Tensor, ...]:
-        return self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
-
     def zeros(self, rows: int) -> Tensor:
         return self.bias_ih.new_zeros(rows, self.outputs)
 
