@@ -35,7 +35,7 @@ def run(cell, inputs):
 @pytest.mark.parametrize(("name", "layer"), [("lstm", nn.LSTM), ("gru", nn.GRU)])
 def test_gated_cells_are_those_of_torch(name, layer):
     cell, theirs = CELLS[name](), layer(INPUTS, HIDDEN)
-    for ours, other in zip(cell.weights, (p for _, p in theirs.named_parameters()), strict=True):
+    for ours, other in zip(list(cell.parameters()), (p for _, p in theirs.named_parameters()), strict=True):
         other.data.copy_(ours)
     inputs = torch.randn(LENGTH, ROWS, INPUTS)
     found, states = run(cell, inputs)
@@ -45,7 +45,7 @@ def test_gated_cells_are_those_of_torch(name, layer):
     for a, b in zip(mine, last if name == "lstm" else (last,), strict=True):
         torch.testing.assert_close(a, b[0])
     weight = torch.randn_like(found)
-    ours = torch.autograd.grad((found * weight).sum(), cell.weights)
+    ours = torch.autograd.grad((found * weight).sum(), list(cell.parameters()))
     others = torch.autograd.grad((expected * weight).sum(), list(theirs.parameters()))
     for a, b in zip(ours, others, strict=True):
         torch.testing.assert_close(a, b)
