@@ -23,7 +23,7 @@ from quickstudy.core import Examples, Learner, Task
 from quickstudy.functional import random
 from quickstudy.functional.calls import products_in
 from quickstudy.hardware import SOME_STEPS, keep_pages, worth_compiling
-from quickstudy.learners.optimization.differentiation import Unrolled
+from quickstudy.functional.differentiation import Unrolled
 from quickstudy.objectives.query_loss import query_loss
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.tasks.base import Plan, TaskDistribution

@@ -4,7 +4,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from quickstudy import batching, datasets, functional, learners, nets, objectives, outer, recipes, tasks
+    from quickstudy import (
+        batching,
+        datasets,
+        functional,
+        learners,
+        nets,
+        objectives,
+        optim,
+        outer,
+        recipes,
+        rules,
+        tasks,
+    )
     from quickstudy.checkpoint import load
     from quickstudy.core import Examples, Learner, Task
     from quickstudy.evaluation import Report, compare, evaluate, overfitting_gap
@@ -30,9 +42,11 @@ __all__ = [
     "meta_train",
     "nets",
     "objectives",
+    "optim",
     "outer",
     "overfitting_gap",
     "recipes",
+    "rules",
     "tasks",
 ]
 

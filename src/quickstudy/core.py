@@ -213,7 +213,9 @@ def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
     return torch.where(mask, rows, torch.zeros_like(rows)).sum() / weights.sum().clamp_min(1)
 
 
-def _register(cls: type, children: tuple[str, ...], static: tuple[str, ...]) -> None:
+def register_pytree(cls: type, children: tuple[str, ...], static: tuple[str, ...]) -> None:
+    """Let transforms map over the children of a frozen dataclass, tensors or pytrees of them; the rest is structure."""
+
     def flatten(value: Any) -> tuple[list[Any], Any]:
         # An absent mask is structure, not a leaf: transforms map over leaves, and None cannot be mapped over.
         found = tuple(name for name in children if getattr(value, name) is not None)
@@ -231,5 +233,5 @@ def _register(cls: type, children: tuple[str, ...], static: tuple[str, ...]) -> 
     pytree.register_pytree_node(cls, flatten, unflatten, serialized_type_name=f"quickstudy.{cls.__name__}")
 
 
-_register(Examples, ("inputs", "labels", "mask"), ("ways",))
-_register(Task, ("support", "query"), ())
+register_pytree(Examples, ("inputs", "labels", "mask"), ("ways",))
+register_pytree(Task, ("support", "query"), ())

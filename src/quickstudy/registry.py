@@ -36,7 +36,7 @@ class Entry:
         return (inspect.getdoc(self.build) or "").partition("\n")[0]
 
 
-PARTS = ("learner", "net", "rule", "differentiation", "outer")
+PARTS = ("learner", "net", "rule", "differentiation", "outer", "objective")
 """Kinds that `build` builds from a file. Not data sets, which read files and download."""
 
 TABLES: dict[str, dict[str, Entry]] = {}
@@ -100,7 +100,7 @@ def _record_call(function: Callable[..., Any], kind: str, label: str) -> Callabl
 
 def fill() -> None:
     """Import everything that registers itself; the package alone imports only what is used."""
-    for part in ("datasets", "learners", "nets", "objectives", "outer", "recipes", "tasks"):
+    for part in ("datasets", "learners", "nets", "objectives", "outer", "recipes", "rules", "tasks"):
         importlib.import_module(f"quickstudy.{part}")
 
 

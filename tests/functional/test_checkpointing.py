@@ -13,7 +13,7 @@ from quickstudy.batching import TaskLosses
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.checkpointing import interval
-from quickstudy.learners.optimization.differentiation import Unrolled
+from quickstudy.functional.differentiation import Unrolled
 from quickstudy.objectives.query_loss import query_loss
 from quickstudy.testing import _variants
 

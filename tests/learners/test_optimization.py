@@ -13,6 +13,7 @@ import quickstudy as qs
 from quickstudy import Examples, Task, batching
 from quickstudy.errors import InputError
 from quickstudy.functional import random
+from quickstudy.functional.differentiation import Unrolled, conjugate_gradient
 from quickstudy.learners import (
     ADML,
     ANIL,
@@ -26,8 +27,7 @@ from quickstudy.learners import (
     Reptile,
 )
 from quickstudy.learners.optimization.adapted import AllParameters
-from quickstudy.learners.optimization.differentiation import Unrolled, conjugate_gradient
-from quickstudy.learners.optimization.rules import SGD, Adam, LearnedRates, ProximalSGD
+from quickstudy.rules import SGD, Adam, LearnedRates, ProximalSGD
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -23,8 +23,8 @@ from quickstudy.functional.calls import BatchNormPolicy, Given, Statistics, call
 from quickstudy.functional.classes import class_means, mask_absent, present, ways_of
 from quickstudy.functional.distances import unit
 from quickstudy.learners.baselines.pretrained import PretrainedLearner
-from quickstudy.learners.optimization.rules import SGD, Adam, Rule
 from quickstudy.registry import register
+from quickstudy.rules import SGD, Adam, Rule
 
 
 class Tuned(NamedTuple):

@@ -13,11 +13,11 @@ from __future__ import annotations
 from torch import nn
 
 from quickstudy.functional.calls import BatchNormPolicy
+from quickstudy.functional.differentiation import Unrolled
 from quickstudy.learners.optimization.adapted import ContextVector
-from quickstudy.learners.optimization.differentiation import Unrolled
 from quickstudy.learners.optimization.inner_loop import GradientLearner
-from quickstudy.learners.optimization.rules import SGD
 from quickstudy.registry import register
+from quickstudy.rules import SGD
 
 
 @register(

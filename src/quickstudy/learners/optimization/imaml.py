@@ -14,11 +14,11 @@ from __future__ import annotations
 from torch import nn
 
 from quickstudy.functional.calls import BatchNormPolicy
+from quickstudy.functional.differentiation import Implicit
 from quickstudy.learners.optimization.adapted import AllParameters
-from quickstudy.learners.optimization.differentiation import Implicit
 from quickstudy.learners.optimization.inner_loop import GradientLearner
-from quickstudy.learners.optimization.rules import ProximalSGD
 from quickstudy.registry import register
+from quickstudy.rules import ProximalSGD
 
 
 @register("learner", family="optimisation", learns="initialisation", paper="Rajeswaran et al. 2019", tasks="both")

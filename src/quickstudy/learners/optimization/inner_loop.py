@@ -22,9 +22,9 @@ from quickstudy.functional import random
 from quickstudy.functional.calls import BatchNormPolicy, Statistics, check_policy, given_by, uses_batch_statistics
 from quickstudy.functional.checkpointing import unroll
 from quickstudy.functional.classes import mask_absent, present
+from quickstudy.functional.differentiation import FirstOrder, Implicit, Unrolled
 from quickstudy.learners.optimization.adapted import Adapted, Theta, slice_ways
-from quickstudy.learners.optimization.differentiation import FirstOrder, Implicit, Unrolled
-from quickstudy.learners.optimization.rules import Rule
+from quickstudy.rules import Rule
 
 Differentiation = Unrolled | FirstOrder | Implicit
 
@@ -123,7 +123,7 @@ class GradientLearner(Learner):
         return InnerState(
             theta=theta,
             initial=theta,
-            rule=self.rule.start(theta),
+            rule=self.rule.start(theta, self.inner_steps),
             step=torch.zeros((), dtype=torch.long, device=like.device),
             order=order,
             present=() if support.ways is None else present(support),
@@ -139,8 +139,8 @@ class GradientLearner(Learner):
         def loss(theta: Theta, rows: Examples) -> Tensor:
             return self.inner_loss(theta, rows, is_present)
 
-        grads = self.differentiation.gradient(loss, state.theta, rows)
-        theta, rule = self.rule.update(grads, state.rule, state.theta)
+        grads, value = self.differentiation.gradient(loss, state.theta, rows)
+        theta, rule = self.rule.update(grads, state.rule, state.theta, value)
         return state._replace(theta=theta, rule=rule, step=state.step + 1)
 
     def finish(self, state: InnerState, support: Examples) -> InnerState:

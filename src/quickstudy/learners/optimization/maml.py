@@ -14,11 +14,11 @@ from __future__ import annotations
 from torch import nn
 
 from quickstudy.functional.calls import BatchNormPolicy
+from quickstudy.functional.differentiation import FirstOrder, Unrolled
 from quickstudy.learners.optimization.adapted import AllParameters
-from quickstudy.learners.optimization.differentiation import FirstOrder, Unrolled
 from quickstudy.learners.optimization.inner_loop import GradientLearner
-from quickstudy.learners.optimization.rules import SGD
 from quickstudy.registry import register
+from quickstudy.rules import SGD
 
 
 @register("learner", family="optimisation", learns="initialisation", paper="Finn et al. 2017", tasks="both")

@@ -13,11 +13,11 @@ from __future__ import annotations
 from torch import nn
 
 from quickstudy.functional.calls import BatchNormPolicy
+from quickstudy.functional.differentiation import Unrolled
 from quickstudy.learners.optimization.adapted import AllParameters
-from quickstudy.learners.optimization.differentiation import Unrolled
 from quickstudy.learners.optimization.inner_loop import GradientLearner
-from quickstudy.learners.optimization.rules import LearnedRates
 from quickstudy.registry import register
+from quickstudy.rules import LearnedRates
 
 
 @register("learner", family="optimisation", learns="initialisation and rates", paper="Li et al. 2017", tasks="both")

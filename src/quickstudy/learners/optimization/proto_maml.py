@@ -11,11 +11,11 @@ from __future__ import annotations
 from torch import nn
 
 from quickstudy.functional.calls import BatchNormPolicy
+from quickstudy.functional.differentiation import FirstOrder, Unrolled
 from quickstudy.learners.optimization.adapted import PrototypeHead
-from quickstudy.learners.optimization.differentiation import FirstOrder, Unrolled
 from quickstudy.learners.optimization.inner_loop import GradientLearner
-from quickstudy.learners.optimization.rules import SGD
 from quickstudy.registry import register
+from quickstudy.rules import SGD
 
 
 @register(

@@ -19,11 +19,11 @@ from torch import nn
 
 from quickstudy.errors import unknown_name
 from quickstudy.functional.calls import BatchNormPolicy
+from quickstudy.functional.differentiation import FirstOrder
 from quickstudy.learners.optimization.adapted import AllParameters
-from quickstudy.learners.optimization.differentiation import FirstOrder
 from quickstudy.learners.optimization.inner_loop import GradientLearner
-from quickstudy.learners.optimization.rules import SGD, Adam, Rule
 from quickstudy.registry import register
+from quickstudy.rules import SGD, Adam, Rule
 
 
 @register("learner", family="optimisation", learns="initialisation", paper="Nichol et al. 2018", tasks="both")

@@ -1,8 +1,4 @@
-"""HOW an inner loop moves what it adapts: update rules.
-
-A rule is a module, because it may have learned parameters (Meta-SGD's rates). `start` gives its state for a task,
-`update` returns new theta and state; both are pure.
-"""
+"""Update rules of fixed form, and Meta-SGD's, of which only the rates are learned."""
 
 from __future__ import annotations
 
@@ -13,20 +9,7 @@ from torch import Tensor, nn
 
 from quickstudy.errors import InputError
 from quickstudy.registry import register
-
-Theta = dict[str, Tensor]
-
-
-class Rule(nn.Module):
-    """Base of update rules."""
-
-    def start(self, theta: Theta) -> Any:
-        """Return the rule's state at the beginning of a task."""
-        return ()
-
-    def update(self, grads: Theta, state: Any, theta: Theta) -> tuple[Theta, Any]:
-        """Return theta after one step, and the rule's new state."""
-        raise NotImplementedError
+from quickstudy.rules.base import Rule, Theta
 
 
 def _positive(name: str, value: float) -> float:
@@ -43,7 +26,7 @@ class SGD(Rule):
         super().__init__()
         self.lr = _positive("lr", lr)
 
-    def update(self, grads: Theta, state: Any, theta: Theta) -> tuple[Theta, Any]:
+    def update(self, grads: Theta, state: Any, theta: Theta, loss: Tensor | None = None) -> tuple[Theta, Any]:
         """Return theta - lr g."""
         return {name: theta[name] - self.lr * grads[name] for name in theta}, state
 
@@ -56,11 +39,11 @@ class ProximalSGD(Rule):
         super().__init__()
         self.lr, self.strength = _positive("lr", lr), _positive("strength", strength)
 
-    def start(self, theta: Theta) -> Any:
+    def start(self, theta: Theta, steps: int | None = None) -> Any:
         """Return theta_0."""
         return theta
 
-    def update(self, grads: Theta, state: Any, theta: Theta) -> tuple[Theta, Any]:
+    def update(self, grads: Theta, state: Any, theta: Theta, loss: Tensor | None = None) -> tuple[Theta, Any]:
         """Return the moved theta."""
         pulled = {name: grads[name] + self.strength * (theta[name] - state[name]) for name in theta}
         return {name: theta[name] - self.lr * pulled[name] for name in theta}, state
@@ -74,7 +57,7 @@ class Adam(Rule):
         super().__init__()
         self.lr, self.betas, self.eps = _positive("lr", lr), betas, eps
 
-    def start(self, theta: Theta) -> Any:
+    def start(self, theta: Theta, steps: int | None = None) -> Any:
         """Return first and second moments and the step count."""
         zeros = {name: torch.zeros_like(value) for name, value in theta.items()}
         like = next(iter(theta.values()))
@@ -82,7 +65,7 @@ class Adam(Rule):
         wide = torch.promote_types(like.dtype, torch.float32)
         return zeros, zeros, torch.zeros((), dtype=wide, device=like.device)
 
-    def update(self, grads: Theta, state: Any, theta: Theta) -> tuple[Theta, Any]:
+    def update(self, grads: Theta, state: Any, theta: Theta, loss: Tensor | None = None) -> tuple[Theta, Any]:
         """Return the moved theta."""
         (b1, b2), (m, v, t) = self.betas, state
         t = t + 1
@@ -112,6 +95,6 @@ class LearnedRates(Rule):
             }
         )
 
-    def update(self, grads: Theta, state: Any, theta: Theta) -> tuple[Theta, Any]:
+    def update(self, grads: Theta, state: Any, theta: Theta, loss: Tensor | None = None) -> tuple[Theta, Any]:
         """Return theta - alpha * g."""
         return {name: theta[name] - self.alpha[name.replace(".", "/")] * grads[name] for name in theta}, state

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 import torch.utils._pytree as pytree
 from torch import Tensor
-from torch.func import grad, vjp
+from torch.func import grad, grad_and_value, vjp
 
 from quickstudy.errors import InputError
 from quickstudy.registry import register
@@ -42,9 +42,9 @@ class Unrolled:
         if self.checkpoint is not None and self.checkpoint < 0:
             raise InputError(f"checkpoint must be 0 (keep everything) or more, not {self.checkpoint}")
 
-    def gradient(self, loss: Loss, theta: Theta, support: Any) -> Theta:
-        """Return dL/dtheta, itself differentiable."""
-        return grad(loss)(theta, support)  # type: ignore[no-any-return]
+    def gradient(self, loss: Loss, theta: Theta, support: Any) -> tuple[Theta, Tensor]:
+        """Return dL/dtheta and L, themselves differentiable."""
+        return grad_and_value(loss)(theta, support)
 
     def finish(self, loss: Loss, start: Theta, end: Theta, support: Any) -> Theta:
         """Return the end as it is."""
@@ -60,10 +60,10 @@ class FirstOrder:
     checkpoint: ClassVar[int] = 0
     """Inner steps leave nothing to keep."""
 
-    def gradient(self, loss: Loss, theta: Theta, support: Any) -> Theta:
-        """Return dL/dtheta as constants. `grad` turns recording on for itself only."""
+    def gradient(self, loss: Loss, theta: Theta, support: Any) -> tuple[Theta, Tensor]:
+        """Return dL/dtheta and L as constants. `grad` turns recording on for itself only."""
         with torch.no_grad():
-            return grad(loss)(theta, support)  # type: ignore[no-any-return]
+            return grad_and_value(loss)(theta, support)
 
     def finish(self, loss: Loss, start: Theta, end: Theta, support: Any) -> Theta:
         """Return the end as it is."""
@@ -85,10 +85,10 @@ class Implicit:
     strength: float
     cg_steps: int = 5
 
-    def gradient(self, loss: Loss, theta: Theta, support: Any) -> Theta:
-        """Return dL/dtheta as constants."""
+    def gradient(self, loss: Loss, theta: Theta, support: Any) -> tuple[Theta, Tensor]:
+        """Return dL/dtheta and L as constants."""
         with torch.no_grad():
-            return grad(loss)(theta, support)  # type: ignore[no-any-return]
+            return grad_and_value(loss)(theta, support)
 
     def finish(self, loss: Loss, start: Theta, end: Theta, support: Any) -> Theta:
         """Return the end with the implicit gradient to the start."""

@@ -1,0 +1,58 @@
+"""Optimisation problems as tasks: rows, the net that is to be fitted to them, and where its parameters begin.
+
+A learner that is an optimiser (`learners.L2O`) has no net of its own; each problem brings one. The net is no tensor, so
+it travels as structure: problems of one net are batched over, those of another net are another batch. Learners and
+tasks share what is defined here, as they share `core`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from quickstudy.core import Examples, register_pytree
+
+
+@dataclass(frozen=True)
+class Optimizee:
+    """Inputs of a problem, with the net that they are for.
+
+    Attributes:
+        inputs: (S, ...) tensor, or a pytree of them.
+        net: of which only the structure is used: its parameters are those of the problem.
+    """
+
+    inputs: Any
+    net: nn.Module
+
+
+@dataclass(frozen=True, init=False)
+class Problem(Examples):
+    """Rows whose inputs are an `Optimizee`, and where optimisation starts.
+
+    Args:
+        inputs: an `Optimizee`.
+        labels: (S,) integers 0..N-1, or targets (S, ...).
+        start: the parameters of the net, by name, at the beginning.
+        mask: (S,) booleans, False for rows that are only padding; None means that all rows count.
+        ways: number of classes N, or None for regression.
+    """
+
+    start: dict[str, Tensor]
+
+    def __init__(
+        self,
+        inputs: Optimizee,
+        labels: Tensor,
+        start: dict[str, Tensor],
+        mask: Tensor | None = None,
+        ways: int | None = None,
+    ) -> None:
+        super().__init__(inputs, labels, mask, ways, check=False)
+        object.__setattr__(self, "start", start)
+
+
+register_pytree(Optimizee, ("inputs",), ("net",))
+register_pytree(Problem, ("inputs", "labels", "mask", "start"), ("ways",))
