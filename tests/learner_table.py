@@ -15,6 +15,7 @@ from quickstudy.learners import (
     DNC,
     FOMAML,
     IMAML,
+    L2O,
     MAML,
     MANN,
     NP,
@@ -41,6 +42,7 @@ from quickstudy.learners import (
     Siamese,
     Transducer,
 )
+from quickstudy.problem import Optimizee, Problem
 
 WAYS, FEATURES = 3, 4
 
@@ -127,6 +129,12 @@ REGRESSION |= {
     "Transducer-gru": lambda net, n, **o: Transducer(qs.nets.GRUCell(1, 5), n),
 }
 
+# Learners of optimisation problems, which bring their own nets.
+PROBLEMS: dict[str, Callable[[], Learner]] = {
+    "L2O": lambda: L2O(qs.rules.Adam(0.1), steps=3),
+    "L2O-batch": lambda: L2O(qs.rules.Adam(0.1), steps=5, batch=4),
+}
+
 
 def mlp(outputs: int | None = None, context: int = 0, flatten: bool = True, inputs: int = FEATURES) -> nn.Module:
     """Return a tiny perceptron; it has no feature maps, so `flatten` makes no difference."""
@@ -154,6 +162,22 @@ def regression_task(shots: int = 6, queries: int = 5) -> Task:
     """Return one sinusoid."""
     task = qs.tasks.Sinusoid(shots=shots, queries=queries).batch(3, 1)
     return qs.batching.select(task, 0)  # type: ignore[no-any-return]
+
+
+def problem_task(ways: int | None = WAYS) -> Task:
+    """Return a problem of classification, or of regression where ways is None."""
+    net = mlp(WAYS if ways else 1, inputs=FEATURES if ways else 1)
+    generator = torch.Generator().manual_seed(12)
+    start = {
+        name: torch.randn(value.shape, generator=generator) / value[0].numel() ** 0.5
+        for name, value in net.named_parameters()
+    }
+
+    def problem(rows: Examples) -> Problem:
+        return Problem(Optimizee(rows.inputs, net), rows.labels, start, rows.mask, rows.ways)
+
+    task = classification_task() if ways else regression_task()
+    return Task(problem(task.support), problem(task.query))
 
 
 def masked_task() -> Task:

@@ -7,12 +7,14 @@ import quickstudy as qs
 from conftest import make_blobs
 from learner_table import (
     CLASSIFICATION,
+    PROBLEMS,
     REGRESSION,
     WAYS,
     classification_task,
     conv4,
     masked_task,
     mlp,
+    problem_task,
     regression_task,
 )
 from quickstudy import Examples, Task, registry
@@ -23,13 +25,15 @@ CONV4 = [name for name in CLASSIFICATION if name != "NearestNeighbour"]
 
 
 def test_table_has_every_registered_learner() -> None:
-    covered = {name.partition("-")[0] for name in (*CLASSIFICATION, *REGRESSION)}
+    covered = {name.partition("-")[0] for name in (*CLASSIFICATION, *REGRESSION, *PROBLEMS)}
     assert covered == set(registry.table("learner"))
 
 
 def test_table_has_regression_for_every_learner_that_claims_it() -> None:
-    claimed = {name for name, entry in registry.table("learner").items() if entry.facts["tasks"] != "classification"}
+    for_what = {name: entry.facts["tasks"] for name, entry in registry.table("learner").items()}
+    claimed = {name for name, tasks in for_what.items() if tasks not in ("classification", "problems")}
     assert {name.partition("-")[0] for name in REGRESSION} == claimed
+    assert {name.partition("-")[0] for name in PROBLEMS} == {n for n, tasks in for_what.items() if tasks == "problems"}
 
 
 @pytest.mark.parametrize("name", CLASSIFICATION)
@@ -54,6 +58,12 @@ def test_regression_with_padding(name: str) -> None:
     batch = qs.tasks.Sinusoid(shots=(2, 6), queries=3).batch(0, 1)
     assert int(batch.support.mask.sum()) < 6
     check_learner(REGRESSION[name](net, 1), qs.batching.select(batch, 0))
+
+
+@pytest.mark.parametrize("ways", [WAYS, None])
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_problems(name: str, ways: int | None) -> None:
+    check_learner(PROBLEMS[name](), problem_task(ways))
 
 
 @pytest.mark.parametrize("policy", ["support", "transductive"])

@@ -90,7 +90,7 @@ def check_support_order(learner: Learner, task: Task) -> None:
         return
     learner, task = _doubles(learner, task)
     order = random.permutation(random.key(7), len(task.support))
-    shuffled = pytree.tree_map(lambda leaf: leaf[order], task.support)
+    shuffled = _each_row(task.support, lambda leaf: leaf[order])
     expected = learner.predict(_adapt(learner, task), task.query.inputs)
     found = learner.predict(_adapt(learner, Task(shuffled, task.query)), task.query.inputs)
     _close(found, expected, learner, "the order of support rows matters; say so by permutation_invariant")
@@ -219,7 +219,7 @@ def check_absent_class(learner: Learner, task: Task) -> None:
     old = task.support.mask
     keep = task.support.labels != ways - 1
     mask = keep if old is None else keep & old
-    support = Examples(task.support.inputs, task.support.labels, mask, ways, check=False)
+    support = _but(task.support, mask=mask)
     logits = learner.predict(_adapt(learner, Task(support, support)), task.query.inputs)
     _require(bool(torch.isfinite(logits).all()), learner, "with a class absent from the support, logits are not finite")
     share = torch.softmax(logits, 1)[:, ways - 1]
@@ -233,7 +233,7 @@ def check_ways(learner: Learner, task: Task) -> None:
         return
     learner, task = _doubles(learner, task)
     ways = known + 40
-    support = Examples(task.support.inputs, task.support.labels, task.support.mask, ways, check=False)
+    support = _but(task.support, ways=ways)
     try:
         output = learner.predict(_adapt(learner, Task(support, task.query)), task.query.inputs)
     except InputError:
@@ -339,7 +339,7 @@ def _variants(task: Task, count: int) -> list[Task]:
         labels = scale(rows.labels)
         if rows.ways is not None and not labels.dtype.is_floating_point:
             labels = (labels + number) % rows.ways
-        return Examples(pytree.tree_map(scale, rows.inputs), labels, rows.mask, rows.ways, check=False)
+        return _but(rows, inputs=pytree.tree_map(scale, rows.inputs), labels=labels)
 
     return [Task(vary(task.support, i), vary(task.query, i)) for i in range(count)]
 
@@ -356,4 +356,18 @@ def _pad(rows: Examples, count: int, seed: int) -> Examples:
 
     mask = torch.ones(len(rows), dtype=torch.bool, device=rows.labels.device) if rows.mask is None else rows.mask
     mask = torch.cat([mask, torch.zeros(count, dtype=torch.bool, device=mask.device)])
-    return Examples(pytree.tree_map(extend, rows.inputs), extend(rows.labels), mask, rows.ways, check=False)
+    return _but(rows, inputs=pytree.tree_map(extend, rows.inputs), labels=extend(rows.labels), mask=mask)
+
+
+def _but(rows: Examples, **changes: Any) -> Examples:
+    """Return rows of the same kind, with all that a subclass holds besides, but for some changes."""
+    changed = copy.copy(rows)
+    for name, value in changes.items():
+        object.__setattr__(changed, name, value)
+    return changed
+
+
+def _each_row(rows: Examples, function: Callable[[Tensor], Tensor]) -> Examples:
+    """Return rows whose tensors with a row dimension are exchanged."""
+    mask = None if rows.mask is None else function(rows.mask)
+    return _but(rows, inputs=pytree.tree_map(function, rows.inputs), labels=function(rows.labels), mask=mask)

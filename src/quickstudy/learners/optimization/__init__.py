@@ -5,9 +5,22 @@ from quickstudy.learners.optimization.anil import ANIL
 from quickstudy.learners.optimization.cavia import CAVIA
 from quickstudy.learners.optimization.imaml import IMAML
 from quickstudy.learners.optimization.inner_loop import GradientLearner
+from quickstudy.learners.optimization.l2o import L2O
 from quickstudy.learners.optimization.maml import FOMAML, MAML
 from quickstudy.learners.optimization.meta_sgd import MetaSGD
 from quickstudy.learners.optimization.proto_maml import ProtoMAML
 from quickstudy.learners.optimization.reptile import Reptile
 
-__all__ = ["ADML", "ANIL", "CAVIA", "FOMAML", "IMAML", "MAML", "GradientLearner", "MetaSGD", "ProtoMAML", "Reptile"]
+__all__ = [
+    "ADML",
+    "ANIL",
+    "CAVIA",
+    "FOMAML",
+    "IMAML",
+    "L2O",
+    "MAML",
+    "GradientLearner",
+    "MetaSGD",
+    "ProtoMAML",
+    "Reptile",
+]

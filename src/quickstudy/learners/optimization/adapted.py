@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples
 from quickstudy.errors import InputError
-from quickstudy.functional.calls import Given, Statistics, call
+from quickstudy.functional.calls import Given, Statistics, call, uses_batch_statistics
 from quickstudy.functional.classes import class_means, ways_of
+from quickstudy.problem import Optimizee, Problem
 
 Theta = dict[str, Tensor]
 """Adapted tensors by name."""
@@ -126,6 +127,45 @@ class PrototypeHead(AllParameters):
         body = {name: value for name, value in theta.items() if not name.startswith(".")}
         features, used = call(self.net, inputs, body, given, mask)
         return F.linear(features, theta[".weight"], theta[".bias"]), used
+
+
+class Optimizees(Adapted):
+    """All parameters of the net that a problem brings, from where the problem starts."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Identity())
+
+    def initial(self, support: Examples, given: Given = None) -> Theta:
+        """Return the problem's theta_0."""
+        if not isinstance(support, Problem) or not isinstance(support.inputs, Optimizee):
+            raise InputError(
+                "the task is no optimisation problem (quickstudy.problem.Problem), so it brings no net to train; use a "
+                "task distribution of problems, or, for a learned update rule from a learned initialisation (Ravi & "
+                "Larochelle 2017), GradientLearner(AllParameters(net), rule, Unrolled(), steps)"
+            )
+        net = support.inputs.net
+        wanted = {name: tuple(value.shape) for name, value in net.named_parameters()}
+        found = {name: tuple(value.shape) for name, value in support.start.items()}
+        if wanted != found:
+            wrong = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))[0]
+            raise InputError(
+                f"the problem's start does not fit its net: '{wrong}' has shape {found.get(wrong, 'none')}, and "
+                f"{wanted.get(wrong, 'none')} in the net; give all of net.named_parameters()"
+            )
+        if uses_batch_statistics(net):
+            raise InputError(
+                "the problem's net has batch norm, whose statistics differ between the rows of a step and a query; use "
+                "group or layer norm"
+            )
+        return dict(support.start)
+
+    def apply(  # type: ignore[override]
+        self, theta: Theta, inputs: Any, given: Given = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, Statistics]:
+        """Run the problem's net with theta."""
+        if not isinstance(inputs, Optimizee):
+            raise InputError("inputs of a problem name the net that they are for: wrap them as Optimizee(inputs, net)")
+        return call(inputs.net, inputs.inputs, theta, given, mask)
 
 
 def slice_ways(outputs: Tensor, support: Examples) -> Tensor:

@@ -1,0 +1,84 @@
+"""Learning to learn by gradient descent by gradient descent: what is learned is the update rule.
+
+Andrychowicz et al. 2016, "Learning to learn by gradient descent by gradient descent", equations 1 to 3: theta are the
+parameters of a problem (the optimizee), phi those of the rule m (the optimiser):
+
+    theta_t+1 = theta_t + g_t
+    (g_t, h_t+1) = m(grad f(theta_t), h_t; phi)
+    L(phi) = E_f [sum_t w_t f(theta_t)]
+
+Learned across tasks: phi alone. A task brings its own net and theta_0 (`quickstudy.problem.Problem`). As in the paper
+(section 2.1), gradients of the problem are constants to phi, which spares second derivatives; theta_t depends on phi
+still.
+Departures: any update rule takes the rule's place (the paper's is `rules.LSTMRule`); L is whatever objective training
+uses, by default the loss on the query after the last step, and a problem may judge by other rows than it learns from.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from quickstudy.core import Examples, State
+from quickstudy.errors import InputError
+from quickstudy.functional.checkpointing import unroll
+from quickstudy.functional.differentiation import FirstOrder, Unrolled
+from quickstudy.learners.optimization.adapted import Optimizees
+from quickstudy.learners.optimization.inner_loop import GradientLearner
+from quickstudy.registry import register
+from quickstudy.rules import Rule
+
+
+@register("learner", family="optimisation", learns="update rule", paper="Andrychowicz et al. 2016", tasks="problems")
+class L2O(GradientLearner):
+    """An optimiser: runs an update rule, fixed or learned, on problems that bring their own net and start.
+
+    Args:
+        rule: the update rule; its parameters are the learner's.
+        steps: steps on a problem in meta-training.
+        batch: rows of the support a step, in random order; None for all rows.
+        test_steps: steps in evaluation mode; None for the same.
+        differentiation: `FirstOrder()`, the paper's assumption and what None stands for, or `Unrolled()`, exact.
+        checkpoint: keep every so many-th step for the outer gradient and make the others again; 0 keeps all, None
+            chooses by size (see `functional.checkpointing.unroll`).
+
+    Raises:
+        InputError: an argument is out of range; in `adapt`, a task is no `Problem`, or its net and start do not fit.
+
+    Examples:
+        >>> import torch, quickstudy as qs
+        >>> from quickstudy.problem import Optimizee, Problem
+        >>> net = torch.nn.Linear(1, 1)
+        >>> start = {name: value.detach() for name, value in net.named_parameters()}
+        >>> rows = torch.linspace(-1, 1, 5).unsqueeze(1)
+        >>> problem = Problem(Optimizee(rows, net), 3 * rows, start)
+        >>> learner = qs.learners.L2O(qs.rules.SGD(0.5), steps=50)
+        >>> learner.loss(learner.adapt(problem), problem).item() < 1e-6
+        True
+    """
+
+    def __init__(
+        self,
+        rule: Rule,
+        steps: int = 100,
+        batch: int | None = None,
+        test_steps: int | None = None,
+        differentiation: FirstOrder | Unrolled | None = None,
+        checkpoint: int | None = None,
+    ) -> None:
+        passing = FirstOrder() if differentiation is None else differentiation
+        if not isinstance(passing, FirstOrder | Unrolled):
+            raise InputError(
+                f"L2O learns a rule, to which {type(passing).__name__} passes no gradient; use differentiation="
+                "FirstOrder() or Unrolled()"
+            )
+        if checkpoint is not None and checkpoint < 0:
+            raise InputError(f"checkpoint must be 0 (keep everything) or more, not {checkpoint}")
+        super().__init__(Optimizees(), rule, passing, steps, test_steps, batch=batch)
+        self.checkpoint = checkpoint
+
+    def adapt(self, support: Examples, key: Tensor | None = None) -> State:
+        """Run the rule on one problem."""
+        # Not `differentiation.checkpoint`: even with constant gradients a rule leaves much to keep.
+        state = self.start(support, key)
+        state = unroll(self.step, state, support, steps=self.inner_steps, module=self, every=self.checkpoint)
+        return self.finish(state, support)
