@@ -9,6 +9,7 @@ from quickstudy.tasks.linear_regression import LinearRegression
 from quickstudy.tasks.meta_dataset_tasks import MetaDataset
 from quickstudy.tasks.orders import Mixture, by_group
 from quickstudy.tasks.pattern_completion import PatternCompletion
+from quickstudy.tasks.problems import Fitting
 from quickstudy.tasks.segmentation import Segmentation
 from quickstudy.tasks.sequential import Sequential
 from quickstudy.tasks.supervised import Supervised
@@ -18,6 +19,7 @@ __all__ = [
     "Bank",
     "Copy",
     "FewShot",
+    "Fitting",
     "FunctionTasks",
     "GaussianProcess",
     "Linear",
