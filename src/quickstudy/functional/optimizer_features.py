@@ -1,0 +1,137 @@
+"""What learned update rules look at: averages of gradients, factored second moments, the time, all on one scale.
+
+Shapes: a tensor of theta has any `shape`, of any rank; what is kept of it for K decays has shape (*shape, K), features
+are (*shape, F). Everything is a pure function, mapped over tasks and differentiated twice without trouble, and finite
+where gradients are zero.
+
+Metz et al. 2022, "Practical tradeoffs between memory, compute, and performance in learned optimizers" (PT), appendix B;
+Metz et al. 2022, "VeLO: Training Versatile Learned Optimizers by Scaling Up", appendix; Shazeer & Stern 2018,
+"Adafactor: Adaptive Learning Rates with Sublinear Memory Cost" (AF), algorithm 2.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+Kept = dict[str, Tensor]
+"""What is kept of one tensor between steps, by name."""
+
+TIMES = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
+"""Time scales in steps (PT)."""
+FRACTIONS = (0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0, 1.1)
+"""Shares of training that features tell apart (VeLO)."""
+
+
+def zeros(like: Tensor, count: int) -> Tensor:
+    """Return (*shape, K) zeros, for K averages of a tensor."""
+    return like.new_zeros(*like.shape, count)
+
+
+def averages(old: Tensor, value: Tensor, decays: Tensor) -> Tensor:
+    """Return exponential moving averages (*shape, K) with a value (*shape) taken in: d old + (1 - d) value.
+
+    Not corrected for their start at zero: the networks that read them know the time.
+    """
+    decays = decays.to(value.dtype)
+    return decays * old + (1 - decays) * value.unsqueeze(-1)
+
+
+def shifted(decays: Tensor, shift: Tensor) -> Tensor:
+    """Return learned decays (K,): 1 - (1 - d) exp(10 shift), so that equal shifts are equal factors of 1 - d (PT)."""
+    return (1 - (1 - decays) * torch.exp(10 * shift)).clamp(0, 1)
+
+
+def factored_axes(shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """Return the axes of rows and columns, the second largest and the largest dimension; None for vectors."""
+    if len(shape) < 2:
+        return None
+    order = sorted(range(len(shape)), key=lambda axis: shape[axis])
+    return order[-2], order[-1]
+
+
+def factors_start(like: Tensor, count: int) -> Kept:
+    """Return zeros for K factored second moments: `rows` and `columns`, without the other's axis; `full` of vectors."""
+    axes = factored_axes(tuple(like.shape))
+    if axes is None:
+        return {"full": zeros(like, count)}
+    row, column = axes
+    return {"rows": zeros(like.select(column, 0), count), "columns": zeros(like.select(row, 0), count)}
+
+
+def factors_update(kept: Kept, grad: Tensor, decays: Tensor) -> Kept:
+    """Return the factors with a gradient taken in: averages of its mean square along rows and columns (AF)."""
+    square = grad.square() + 1e-30
+    axes = factored_axes(tuple(grad.shape))
+    if axes is None:
+        return {"full": averages(kept["full"], square, decays)}
+    row, column = axes
+    return {
+        "rows": averages(kept["rows"], square.mean(column), decays),
+        "columns": averages(kept["columns"], square.mean(row), decays),
+    }
+
+
+def factors_spread(kept: Kept, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Return rows and columns, each over the whole tensor (*shape, K); of a vector its second moments twice."""
+    axes = factored_axes(shape)
+    if axes is None:
+        return kept["full"], kept["full"]
+    row, column = axes
+    whole = (*shape, kept["rows"].shape[-1])
+    return kept["rows"].unsqueeze(column).expand(whole), kept["columns"].unsqueeze(row).expand(whole)
+
+
+def factors_scale(kept: Kept, shape: tuple[int, ...]) -> Tensor:
+    """Return (*shape, K) by which Adafactor multiplies a gradient: 1 / sqrt(rows columns / mean of rows)."""
+    axes = factored_axes(shape)
+    if axes is None:
+        return _inverse_root(kept["full"])
+    row, column = axes
+    # In `rows` the column's axis is missing.
+    mean = kept["rows"].mean(row - 1 if row > column else row, keepdim=True)
+    rows, columns = _inverse_root(kept["rows"] / (mean + 1e-9)), _inverse_root(kept["columns"])
+    return rows.unsqueeze(column) * columns.unsqueeze(row)
+
+
+def parameter_features(grad: Tensor, value: Tensor, momenta: Tensor, squares: Tensor, factors: Kept) -> Tensor:
+    """Return what PT's per-parameter network looks at, (*shape, 2 + 2 R + 8 M), not yet `normalised`.
+
+    Args:
+        grad: (*shape).
+        value: the parameter, (*shape).
+        momenta: (*shape, M) averages of the gradient.
+        squares: (*shape, R) averages of its square, R being 1 or M.
+        factors: M factored second moments.
+
+    Returns:
+        In order: g, theta, m, v, m / sqrt(v), 1 / sqrt(v), g by Adafactor's scale, rows and columns, 1 / sqrt of both,
+        m by Adafactor's scale.
+    """
+    shape = tuple(grad.shape)
+    root = (squares + 1e-6).rsqrt()
+    scale = factors_scale(factors, shape)
+    rows, columns = factors_spread(factors, shape)
+    one = grad.unsqueeze(-1)
+    own = [one, value.unsqueeze(-1), momenta, squares, momenta * root, root, one * scale]
+    return torch.cat([*own, rows, columns, (rows + 1e-8).rsqrt(), (columns + 1e-8).rsqrt(), momenta * scale], -1)
+
+
+def normalised(features: Tensor) -> Tensor:
+    """Return features (*shape, F), each divided by the root of its mean square over the tensor (PT)."""
+    mean = features.reshape(-1, features.shape[-1]).square().mean(0)
+    return features * (mean + 1e-5).rsqrt()
+
+
+def time_features(step: Tensor, times: tuple[float, ...] = TIMES) -> Tensor:
+    """Return (len(times),) tanh(t / tau - 1) of a step number, a scalar (PT)."""
+    return torch.tanh(step.unsqueeze(-1) / step.new_tensor(times) - 1)
+
+
+def fraction_features(fraction: Tensor) -> Tensor:
+    """Return (9,) tanh(10 (x - tau)) of the share of training that is done, a scalar (VeLO)."""
+    return torch.tanh(10 * (fraction.unsqueeze(-1) - fraction.new_tensor(FRACTIONS)))
+
+
+def _inverse_root(x: Tensor) -> Tensor:
+    return x.clamp_min(1e-9).rsqrt()
