@@ -17,6 +17,12 @@ from quickstudy.testing import _variants
 from task_batches import KEYS, gradients, tasks
 
 
+def made(losses: TaskLosses) -> dict[object, recording.Recording]:
+    """Return the recordings of the one function that was recorded."""
+    (recorded,) = losses._recorded.values()
+    return recorded._made
+
+
 def test_falls_back_with_a_message(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object) -> None:
         raise RuntimeError("no compiler here")
@@ -43,7 +49,7 @@ def test_a_recorded_gradient_is_the_gradient(name: str) -> None:
     losses = TaskLosses(query_loss, compile="record")
     expected = gradients(learner, TaskLosses(query_loss), batch, KEYS[:2])
     torch.testing.assert_close(gradients(learner, losses, batch, KEYS[:2]), expected)
-    assert losses._recorded is not None
+    assert losses.compile
     with torch.no_grad():
         for parameter in learner.parameters():
             parameter.mul_(1.1)
@@ -58,14 +64,14 @@ def test_a_recording_is_of_one_setting() -> None:
     batch = batching.to_dtype(tasks(), torch.float64)
     losses = TaskLosses(query_loss, compile="record")
     gradients(learner, losses, batch)
-    assert losses._recorded is not None
+    assert losses.compile
     for change in (lambda: setattr(learner, "steps", 2), lambda: next(learner.parameters()).requires_grad_(False)):
         change()
         expected = gradients(learner, TaskLosses(query_loss), batch)
         torch.testing.assert_close(gradients(learner, losses, batch), expected)
-    assert len(losses._recorded._made) == 3
+    assert len(made(losses)) == 3
     gradients(learner, losses, batch)
-    assert len(losses._recorded._made) == 3
+    assert len(made(losses)) == 3
 
 
 @pytest.mark.slow
@@ -80,7 +86,7 @@ def test_compiled_agrees_with_eager(name: str) -> None:
         batch = batching.stack(_variants(classification_task(shape=(1, 5, 5)), 7))
     compiled, eager = TaskLosses(query_loss, compile=True), TaskLosses(query_loss)
     torch.testing.assert_close(gradients(learner, compiled, batch), gradients(learner, eager, batch))
-    assert compiled._recorded is not None
+    assert compiled.compile
     assert all(module.training for module in learner.modules())
 
 
@@ -92,9 +98,9 @@ def test_queries_judged_few_at_a_time_are_recorded_so() -> None:
     expected = gradients(learner, TaskLosses(query_loss), batch, KEYS[:3])
     for _ in range(2):
         torch.testing.assert_close(gradients(learner, recorded, batch, KEYS[:3]), expected, rtol=0, atol=0)
-    assert recorded._recorded is not None
-    (made,) = recorded._recorded._made.values()
-    assert sum("log_softmax" in node.name and "backward" not in node.name for node in made.graph.graph.nodes) > 2
+    assert recorded.compile
+    (one,) = made(recorded).values()
+    assert sum("log_softmax" in node.name and "backward" not in node.name for node in one.graph.graph.nodes) > 2
 
 
 def test_gradients_are_added_to_those_before() -> None:
@@ -116,7 +122,7 @@ def test_dropout_is_drawn_anew_and_as_without_recording() -> None:
     found = three(recorded)
     torch.testing.assert_close(found, three(plain))
     assert not torch.equal(found[0], found[1])
-    assert recorded._recorded is not None
+    assert recorded.compile
 
 
 def test_a_change_that_cannot_be_recorded_is_noticed(caplog: pytest.LogCaptureFixture) -> None:
@@ -131,7 +137,7 @@ def test_a_change_that_cannot_be_recorded_is_noticed(caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.WARNING):
         torch.testing.assert_close(gradients(learner, losses)[0], 2 * expected)
     assert "depends on more than tensors" in caplog.text
-    assert losses._recorded is None
+    assert not losses.compile
 
 
 def test_chance_outside_torch_is_noticed_at_once() -> None:
@@ -142,16 +148,16 @@ def test_chance_outside_torch_is_noticed_at_once() -> None:
     learner = ProtoNet(nn.Sequential(Noisy(), nn.Linear(classification_task().support.inputs[0].numel(), 4)))
     losses = TaskLosses(query_loss, compile="record")
     gradients(learner, losses)
-    assert losses._recorded is None
+    assert not losses.compile
 
 
 def test_does_not_record_for_ever() -> None:
     learner = MAML(mlp(WAYS), lr=0.1, steps=1)
     losses = TaskLosses(query_loss, compile="record")
     for count in range(1, recording.MOST + 2):
-        assert losses._recorded is not None
+        assert losses.compile
         gradients(learner, losses, tasks(count), KEYS[:1].expand(count))
-    assert losses._recorded is None
+    assert not losses.compile
 
 
 def test_does_not_record_what_takes_too_long(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

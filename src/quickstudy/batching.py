@@ -17,11 +17,12 @@ from weakref import WeakKeyDictionary
 import torch
 import torch.utils._pytree as pytree
 from torch import Tensor, nn
-from torch.func import vmap
+from torch.func import functional_call, vmap
 
 from quickstudy.core import Examples, Learner, Output, State, Streaming, Task
 from quickstudy.errors import InputError
-from quickstudy.recording import RecordedGradient
+from quickstudy.ranks import ALONE, Ranks
+from quickstudy.recording import Recordable, Recorded
 
 log = logging.getLogger(__name__)
 
@@ -156,24 +157,32 @@ class TaskLosses:
         objective: loss of one task. Where it has an attribute `after(learner, state, task, key)`, its value given what
             `adapt` returned, all tasks of a chunk adapt together, and then few at a time are judged on their queries,
             which are many more rows: gradients are handed over at the states, and no more is kept than those few need.
+            Where it has `combine(losses)`, that and not the mean is what the losses of a meta-batch become.
         chunk_size: tasks at once; None chooses (see `size`).
         compile: record losses and gradient as a whole (see `recording`), and compile them if True; where that fails,
             say so once and go on without (never partly compiled, which is slow without a word).
+        ranks: the processes that share a meta-batch.
     """
 
-    def __init__(self, objective: Objective, chunk_size: int | None = None, compile: Compile = False) -> None:
-        self.objective = objective
-        self.chunk_size = chunk_size
+    def __init__(
+        self, objective: Objective, chunk_size: int | None = None, compile: Compile = False, ranks: Ranks = ALONE
+    ) -> None:
+        self.objective, self.chunk_size, self.compile, self.ranks = objective, chunk_size, compile, ranks
         self._after: Callable[..., Tensor] | None = getattr(objective, "after", None)
-        self._recorded = RecordedGradient(self._backward_plain, compile is True) if compile else None
+        self._recorded: dict[Recordable, Recorded] = {}
 
     def __call__(self, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
         """Return (T,) losses of one chunk of tasks."""
         losses: Tensor = vmap(lambda task, key: self.objective(learner, task, key), randomness="different")(tasks, keys)
         return losses
 
+    def combine(self, losses: Tensor) -> Tensor:
+        """Return what the losses (T,) of all tasks of a meta-batch become: a scalar."""
+        combine = getattr(self.objective, "combine", None)
+        return losses.mean() if combine is None else combine(losses)
+
     def backward(self, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
-        """Add the gradient of the mean loss to the parameters' `.grad`, chunk by chunk; return the (T,) losses.
+        """Add the gradient of the combined loss to the parameters' `.grad`, chunk by chunk; return the (T,) losses.
 
         Where a GPU has too little memory for a chunk, chunks are halved from then on.
         """
@@ -192,57 +201,120 @@ class TaskLosses:
                 for parameter in learner.parameters():
                     parameter.grad = None
 
+    def population(self, learner: Learner, candidates: dict[str, Tensor], tasks: Task, keys: Tensor) -> Tensor:
+        """Return the (P, T) losses that a learner has with each of P sets of parameters; nothing is differentiated.
+
+        Args:
+            learner: whose parameters are exchanged.
+            candidates: (P, ...) values of parameters, by name.
+            tasks: T tasks, the same for all candidates.
+            keys: (T,).
+        """
+        size = max(1, self.size(learner, tasks, len(keys) * count(candidates)) // len(keys))
+        parts = [self.recorded(self._judge, learner, (part, tasks, keys)) for part in chunks(candidates, size)]
+        return torch.cat(parts)
+
     def size(self, learner: Learner, tasks: Task, total: int) -> int:
         """Return how many of all tasks adapt at once: as asked, or on a CPU as fit its cache and on a GPU all."""
         return self.chunk_size or _fitting(learner, tasks.support.inputs, ADAPTING_NUMBERS, total)
 
+    def recorded(self, function: Recordable, learner: Learner, inputs: Any) -> Any:
+        """Return function(learner, inputs): recorded the first time, and replayed from then on, where that is asked for
+        and can be done.
+
+        Args:
+            function: the same object each time; it may add to the gradients of the learner's parameters.
+            learner: the learner.
+            inputs: a pytree of tensors.
+        """
+        if not self.compile:
+            return function(learner, inputs)
+        if function not in self._recorded:
+            also = [self.objective] if isinstance(self.objective, nn.Module) else []
+            self._recorded[function] = Recorded(function, self.compile is True, also)
+        try:
+            return self._recorded[function](learner, inputs)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # recording runs all of the learner, and may fail in as many ways
+            log.warning("cannot record this learner's step as a whole, going on without: %s", _first_line(error))
+            self.compile = False
+            self._recorded.clear()
+        return function(learner, inputs)
+
+    def _judge(self, learner: Learner, inputs: Any) -> Tensor:
+        owner = _Owner(learner, self)
+
+        def losses(candidate: dict[str, Tensor], tasks: Task, keys: Tensor) -> Tensor:
+            named = {f"learner.{name}": value for name, value in candidate.items()}
+            return functional_call(owner, named, (tasks, keys))
+
+        with torch.no_grad():
+            found: Tensor = vmap(losses, (0, None, None), randomness="different")(*inputs)
+        return found
+
     def _backward(self, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
-        total = len(keys)
-        size = self.size(learner, tasks, total)
-        if size >= total:
-            return self._backward_chunk(learner, tasks, keys, total)
-        parts = zip(chunks(tasks, size), chunks(keys, size), strict=True)
-        return torch.cat([self._backward_chunk(learner, part, part_keys, total) for part, part_keys in parts])
+        size = self.size(learner, tasks, len(keys))
+        batch = (tasks, keys, self._weights(learner, tasks, keys, size))
+        if size >= len(keys):
+            return self.recorded(self._backward_plain, learner, batch)  # type: ignore[no-any-return]
+        return torch.cat([self.recorded(self._backward_plain, learner, part) for part in chunks(batch, size)])
 
-    def _backward_chunk(self, learner: Learner, tasks: Task, keys: Tensor, total: int) -> Tensor:
-        if self._recorded is not None:
-            try:
-                return self._recorded(learner, tasks, keys, total)
-            except torch.OutOfMemoryError:
-                raise
-            except Exception as error:  # recording runs all of the learner, and may fail in as many ways
-                log.warning("cannot record this learner's step as a whole, going on without: %s", _first_line(error))
-                self._recorded = None
-        return self._backward_plain(learner, tasks, keys, total)
+    def _weights(self, learner: Learner, tasks: Task, keys: Tensor, size: int) -> Tensor:
+        """Return the derivative of the combined loss by each loss (T,)."""
+        dtype = next((p.dtype for p in learner.parameters()), torch.float32)
+        dtype = torch.promote_types(dtype, torch.float32)
+        if getattr(self.objective, "combine", None) is None:
+            return torch.full((len(keys),), 1 / len(keys), dtype=dtype, device=keys.device)
+        with torch.no_grad():
+            own = torch.cat([self(learner, *part) for part in chunks((tasks, keys), size)])
+        losses = self.ranks.gather(own).to(dtype).requires_grad_()
+        (weights,) = torch.autograd.grad(self.combine(losses), losses)
+        start = self.ranks.rank * len(keys)
+        # Gradients are averaged over processes.
+        return weights[start : start + len(keys)] * self.ranks.size
 
-    def _backward_plain(self, learner: Learner, tasks: Task, keys: Tensor, total: int) -> Tensor:
+    def _backward_plain(self, learner: Learner, batch: tuple[Task, Tensor, Tensor]) -> Tensor:
+        tasks, keys, weights = batch
         few = _fitting(learner, tasks.query.inputs, JUDGED_NUMBERS, len(keys))
         if self._after is not None and few < len(keys):
-            return self._backward_in_two(learner, tasks, keys, few, total)
+            return self._backward_in_two(learner, batch, few)
         loss = self(learner, tasks, keys)
         if loss.requires_grad:
-            (loss.sum() / total).backward()  # type: ignore[no-untyped-call]
+            (loss * weights).sum().backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
-    def _backward_in_two(self, learner: Learner, tasks: Task, keys: Tensor, few: int, total: int) -> Tensor:
+    def _backward_in_two(self, learner: Learner, batch: tuple[Task, Tensor, Tensor], few: int) -> Tensor:
         assert self._after is not None
+        tasks, keys, _ = batch
         states, spec = pytree.tree_flatten(adapt(learner, tasks.support, keys if learner.stochastic else None))
         taught = [i for i, leaf in enumerate(states) if isinstance(leaf, Tensor) and leaf.requires_grad]
         losses, cotangents = [], []
         cut = [leaf.detach() if i in taught else leaf for i, leaf in enumerate(states)]
-        for leaves, part, part_keys in zip(chunks(cut, few), chunks(tasks, few), chunks(keys, few), strict=True):
+        for leaves, (part, part_keys, weights) in zip(chunks(cut, few), chunks(batch, few), strict=True):
             asked = [leaves[i].requires_grad_() for i in taught]
             state = pytree.tree_unflatten(leaves, spec)
             after = functools.partial(self._after, learner)
             loss = map_tasks(after, state, part, part_keys)
             if loss.requires_grad:
-                (loss.sum() / total).backward()
+                (loss * weights).sum().backward()
             losses.append(loss.detach())
             cotangents.append([torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in asked])
         if taught:
             joined = [torch.cat(each) for each in zip(*cotangents, strict=True)]
             torch.autograd.backward([states[i] for i in taught], joined)
         return torch.cat(losses)
+
+
+class _Owner(nn.Module):
+    """Losses as a module, so that the learner's parameters can be exchanged."""
+
+    def __init__(self, learner: Learner, losses: TaskLosses) -> None:
+        super().__init__()
+        self.learner, self.losses = learner, losses
+
+    def forward(self, tasks: Task, keys: Tensor) -> Tensor:
+        return self.losses(self.learner, tasks, keys)
 
 
 ROOMY = ("cpu",)

@@ -1,6 +1,6 @@
-"""A whole meta-gradient as one flat function: losses, inner loops and outer gradient, without autograd between.
+"""A whole outer step as one flat function: losses, inner loops and outer gradient, without autograd between.
 
-The batched loss and its gradient are recorded once as a graph of tensor operations (`make_fx`: transforms, autograd,
+What a function of a learner returns, and the gradient that it adds to the parameters, is recorded once as a graph of tensor operations (`make_fx`: transforms, autograd,
 modules and Python are gone) and replayed from then on, or first compiled by TorchInductor, whose results are kept in
 PyTorch's cache on disk. A replay does the same arithmetic in the same order, without what it costs to arrive there: for
 nets of a few operations that is most of the time.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +28,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from quickstudy.core import Learner
 from quickstudy.functional.calls import products
 
-Backward = Callable[[Learner, Any, Tensor, int], Tensor]
-"""(learner, batched tasks, keys, total) -> (T,) losses; adds the gradient of their sum / total to the `.grad`s."""
+Recordable = Callable[[Learner, Any], Any]
+"""(learner, pytree of tensors) -> pytree of tensors, the first of them losses; may add to parameters' `.grad`."""
 MOST = 8
 """Recordings of a run. More would mean that settings or shapes change all the time, and each costs seconds."""
 LONGEST = 75_000
@@ -42,10 +42,11 @@ class UnrecordableError(Exception):
 
 @dataclass
 class Recording:
-    """One graph: (learner's tensors, tasks, keys) -> losses, gradients."""
+    """One graph: (modules' tensors, inputs) -> outputs, gradients."""
 
     graph: torch.fx.GraphModule
     replay: Callable[..., Any]
+    outputs: pytree.TreeSpec
     taught: list[int]
     """Places, among the learner's tensors, of those that have gradients."""
     comparable: bool
@@ -53,36 +54,36 @@ class Recording:
     replays: int = 0
 
 
-class RecordedGradient:
-    """A gradient that is recorded for each shape and setting that comes, and replayed.
+class Recorded:
+    """A function of a learner that is recorded for each shape and setting that comes, and replayed.
 
     Args:
-        backward: what is recorded.
+        function: what is recorded.
         compile: whether to compile what was recorded.
+        also: further modules whose parameters and buffers it reads, such as an objective.
     """
 
-    def __init__(self, backward: Backward, compile: bool = False) -> None:
-        self._backward, self._compile = backward, compile
+    def __init__(self, function: Recordable, compile: bool = False, also: Sequence[nn.Module] = ()) -> None:
+        self._function, self._compile, self._also = function, compile, tuple(also)
         # Compiled, sums are rounded in another order, and a few inner steps make much of that.
         self._tolerance = 5e-2 if compile else 1e-3
         self._made: dict[Any, Recording] = {}
 
-    def __call__(self, learner: Learner, tasks: Any, keys: Tensor, total: int = 1) -> Tensor:
-        """Do what `backward` does.
+    def __call__(self, learner: Learner, inputs: Any) -> Any:
+        """Do what the function does.
 
         Raises:
             Exception: whatever recording or compiling could not do.
             UnrecordableError: the step is too long, or it changes, or depends on what cannot be recorded.
         """
-        modules = list(learner.modules())
+        modules = [module for each in (learner, *self._also) for module in each.modules()]
         # Names are for recording alone, and to collect them takes long.
         own: list[Tensor] = [*{id(t): t for m in modules for t in m._parameters.values() if t is not None}.values()]
         own += {id(t): t for m in modules for t in m._buffers.values() if t is not None}.values()
-        leaves, spec = pytree.tree_flatten((tasks, keys))
+        leaves, spec = pytree.tree_flatten(inputs)
         tensors = [*(tensor.detach() for tensor in own), *leaves]
         # All that the recorded operations depend on, besides the numbers in tensors.
         setting = (
-            total,
             spec,
             products(),
             tuple((t.shape, t.stride(), t.dtype, t.device) for t in tensors),
@@ -91,13 +92,14 @@ class RecordedGradient:
         )
         recording = self._made.get(setting)
         if recording is None:
-            named = [*learner.named_parameters(), *learner.named_buffers()]
-            recording = self._made[setting] = self._record(learner, named, spec, tensors, total)
+            recording = self._made[setting] = self._record(learner, len(own), spec, tensors)
         recording.replays += 1
         check = recording.comparable and recording.replays & (recording.replays - 1) == 0
-        expected = self._plainly(learner, tasks, keys, total) if check else None
+        expected = self._plainly(learner, inputs) if check else None
         with torch.no_grad():
-            losses, *gradients = recording.replay(*tensors)
+            results = recording.replay(*tensors)
+        count = len(results) - len(recording.taught)
+        losses, gradients = results[0], results[count:]
         if expected is not None and not torch.allclose(losses, expected, rtol=self._tolerance, equal_nan=True):
             raise UnrecordableError(
                 f"losses of {expected.tolist()} were {losses.tolist()} when replayed: the learner or the objective "
@@ -106,37 +108,35 @@ class RecordedGradient:
         for place, gradient in zip(recording.taught, gradients, strict=True):
             before = own[place].grad
             own[place].grad = gradient if before is None else before + gradient
-        return losses  # type: ignore[no-any-return]
+        return pytree.tree_unflatten(list(results[:count]), recording.outputs)
 
-    def _plainly(self, learner: Learner, tasks: Any, keys: Tensor, total: int) -> Tensor:
+    def _plainly(self, learner: Learner, inputs: Any) -> Tensor:
         """Return the losses found without a recording, and leave no trace of having done so."""
         with torch.random.fork_rng(), _gradients_kept(learner):
-            return self._backward(learner, tasks, keys, total)
+            first: Tensor = pytree.tree_leaves(self._function(learner, inputs))[0]
+            return first
 
-    def _record(
-        self,
-        learner: Learner,
-        named: list[tuple[str, Tensor]],
-        spec: pytree.TreeSpec,
-        tensors: list[Tensor],
-        total: int,
-    ) -> Recording:
+    def _record(self, learner: Learner, count: int, spec: pytree.TreeSpec, tensors: list[Tensor]) -> Recording:
         if len(self._made) == MOST:
             raise UnrecordableError(f"shapes or settings have changed {MOST} times")
-        module, count = _Backward(learner, self._backward), len(named)
+        module = _Call(learner, self._function, self._also)
+        named = [*module.named_parameters(), *module.named_buffers()]
         taught: list[int] = []
+        after: list[pytree.TreeSpec] = []
 
         def whole(*flat: Tensor) -> tuple[Tensor, ...]:
             own = [
                 value.detach().requires_grad_(old.requires_grad)
                 for value, (_, old) in zip(flat[:count], named, strict=True)
             ]
-            tasks, keys = pytree.tree_unflatten(list(flat[count:]), spec)
-            values = {f"learner.{name}": value for value, (name, _) in zip(own, named, strict=True)}
+            inputs = pytree.tree_unflatten(list(flat[count:]), spec)
+            values = {name: value for value, (name, _) in zip(own, named, strict=True)}
             with _Limit():
-                losses = functional_call(module, values, (tasks, keys, total))
+                outputs = functional_call(module, values, (inputs,))
+            leaves, structure = pytree.tree_flatten(outputs)
+            after[:] = [structure]
             taught[:] = [place for place, value in enumerate(own) if value.grad is not None]
-            return losses, *(value.grad for value in own if value.grad is not None)
+            return *leaves, *(value.grad for value in own if value.grad is not None)
 
         with torch.enable_grad():
             graph = make_fx(whole, tracing_mode="fake")(*tensors)
@@ -145,9 +145,10 @@ class RecordedGradient:
         random = any(torch.Tag.nondeterministic_seeded in getattr(n.target, "tags", ()) for n in graph.graph.nodes)
         if not self._compile:
             _call_directly(graph)
-            return Recording(graph, graph.forward, list(taught), True)
+            return Recording(graph, graph.forward, after[0], list(taught), True)
         with torch.no_grad():
-            return Recording(graph, torch._inductor.compile(graph, [*tensors]), list(taught), not random)
+            compiled = torch._inductor.compile(graph, [*tensors])
+        return Recording(graph, compiled, after[0], list(taught), not random)
 
 
 class _Limit(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -166,15 +167,15 @@ class _Limit(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
-class _Backward(nn.Module):
+class _Call(nn.Module):
     """Makes a learner's parameters those of a module that can be called with others in their place."""
 
-    def __init__(self, learner: Learner, backward: Backward) -> None:
+    def __init__(self, learner: Learner, function: Recordable, also: Sequence[nn.Module]) -> None:
         super().__init__()
-        self.learner, self.backward = learner, backward
+        self.learner, self.function, self.also = learner, function, nn.ModuleList(also)
 
-    def forward(self, tasks: Any, keys: Tensor, total: int) -> Tensor:
-        return self.backward(self.learner, tasks, keys, total)
+    def forward(self, inputs: Any) -> Any:
+        return self.function(self.learner, inputs)
 
 
 @contextlib.contextmanager

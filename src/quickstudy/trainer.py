@@ -114,12 +114,15 @@ class Trainer:
         )
         if self.compile is None:
             self.compile = worth_compiling(self.learner, self.fabric.device, self.steps)
-        self.losses = TaskLosses(self.objective, self.chunk, self.compile)
+        if isinstance(self.objective, torch.nn.Module):
+            self.objective.to(self.fabric.device)
+        self.losses = TaskLosses(self.objective, self.chunk, self.compile, self.ranks)
+        self.outer.prepare(self.learner)
         self.writer: Any = None
         if self.folder is not None:
             self._open(self.folder, facts, settings, resume)
         # Small tasks are drawn for many steps at once: drawing costs about as much for one as for a hundred.
-        self.ahead = max(1, min(100, chunk_size(self.tasks) // self.meta_batch))
+        self.ahead = max(1, min(100, chunk_size(self.tasks) // self.meta_batch)) if self.tasks.uniform else 1
 
     def _open(self, folder: Path, facts: dict[str, Any], settings: dict[str, Any], resume: bool) -> None:
         """Restore the run of a folder, or describe a new one there."""
@@ -214,6 +217,7 @@ class Trainer:
         self.optimizer.load_state_dict(content["optimizer"])
         self.step, self.best_step, self.since_best = content["step"], content["best_step"], content["since_best"]
         self.best = math.nan if content["best"] is None else content["best"]
+        self.outer.load_state_dict(content.get("outer", {}))
         self.history = content["history"]
         best = self.folder / ckpt.BEST
         if self.best_step and best.exists():
@@ -263,6 +267,8 @@ class Trainer:
         keys = random.fold_in(random.key(self.seed, device), indices.to(device))
         self._seed()
         self.optimizer.zero_grad(set_to_none=True)
+        if hasattr(self.objective, "schedule"):
+            self.objective.schedule(self.step / self.steps)
         with products_in(self.products):
             losses = self.outer.estimate(self.losses, self.learner, batch, keys, self.ranks)
         if len(losses) != self.ranks.size * len(keys):
@@ -356,11 +362,11 @@ class Trainer:
         self.learner.train()
         self._log({"step": self.step, f"validation_{report.metric}": report.mean})
         bar.validation(report.metric, report.mean)
-        better = math.isnan(self.best) or (
-            report.mean < self.best if report.metric in LOWER_IS_BETTER else report.mean > self.best
-        )
+        gain = self.best - report.mean if report.metric in LOWER_IS_BETTER else report.mean - self.best
+        better = math.isnan(self.best) or gain > 0
         self.since_best = 0 if better else self.since_best + 1
-        if better:
+        # Of equals, the later: where validation says all that it can, training may still go on to improve.
+        if better or gain == 0:
             self.best, self.best_step = report.mean, self.step
             self.best_weights = {name: value.detach().clone() for name, value in self.learner.state_dict().items()}
             if self.folder is not None and self.ranks.first:
@@ -399,6 +405,7 @@ class Trainer:
             "best_step": self.best_step,
             "since_best": self.since_best,
             "history": self.history,
+            "outer": self.outer.state_dict() if self.ranks.size == 1 else {},
         }
         ckpt.save_checkpoint(self.folder / ckpt.LAST, content)
 

@@ -17,7 +17,7 @@ from quickstudy.batching import Compile, Objective
 from quickstudy.core import Learner
 from quickstudy.errors import InputError
 from quickstudy.launch import launch
-from quickstudy.outer.base import Outer
+from quickstudy.outer.base import Outer, name_of
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import describe, lookup
 from quickstudy.tasks.base import TaskDistribution
@@ -88,7 +88,8 @@ def meta_train(
         The run. Interrupted by Ctrl-C or SIGTERM it saves a checkpoint first, then raises.
 
     Raises:
-        InputError: training and validation classes overlap, or a setting is out of range.
+        InputError: training and validation classes overlap, a setting is out of range, or the outer optimiser cannot
+            train this learner for this objective.
         NonFiniteError: a loss or gradient is NaN or infinite; the tasks that caused it are in the run folder.
         CheckpointError: the run folder holds another run, or cannot be written; or its tasks a step cannot be shared
             evenly by so many processes.
@@ -115,12 +116,18 @@ def meta_train(
         outer = lookup("outer", learner.default_outer).build()
     assert outer is not None
     goal = objective or ("sequence" if tasks.sequential else learner.default_objective)
+    objective = lookup("objective", goal).build if isinstance(goal, str) else goal
+    # A class that is named by a string is meant with its defaults.
+    objective = objective() if isinstance(objective, type) else objective
+    reason = outer.refuses(learner, objective)
+    if reason is not None:
+        raise InputError(reason)
     trainer = Trainer(
         learner=learner,
         tasks=tasks,
         validation=validation,
         outer=outer,
-        objective=lookup("objective", goal).build if isinstance(goal, str) else goal,
+        objective=objective,
         steps=steps,
         meta_batch=meta_batch,
         folder=None if run_dir is None else Path(run_dir),
@@ -139,7 +146,7 @@ def meta_train(
     facts = {
         "learner": describe(learner),
         "outer": describe(outer),
-        "objective": goal if isinstance(goal, str) else getattr(goal, "__name__", type(goal).__name__),
+        "objective": describe(objective) if hasattr(objective, "config") else name_of(objective),
         "tasks": {**tasks.describe(), "fingerprint": tasks.fingerprint},
         "validation": None if validation is None else {**validation.describe(), "fingerprint": validation.fingerprint},
         "meta_batch": meta_batch,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from quickstudy.batching import TaskLosses
+from quickstudy.batching import Objective, TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.ranks import ALONE, Ranks
@@ -100,6 +100,20 @@ class Outer:
             return float(self.lr * 0.5 ** (step // self.halve_every))
         return self.lr
 
+    def refuses(self, learner: Learner, objective: Objective) -> str | None:
+        """Return why this optimiser cannot train such a learner for such an objective, or None if it can."""
+        return None
+
+    def prepare(self, learner: Learner) -> None:
+        """Get ready to train a learner, forgetting any other."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what lasts from one outer step to the next, besides parameters: tensors and plain values."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+
     def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
         """Add an estimate of the meta-gradient to each parameter's `.grad`; return the losses.
 
@@ -108,3 +122,18 @@ class Outer:
         both at once. Rules that exchange scores rather than gradients use `ranks.mean` and `ranks.gather`.
         """
         raise NotImplementedError
+
+
+def without_derivative(objective: Objective) -> str | None:
+    """Return why an objective has no gradient, or None if it has one: the reason of those who need one."""
+    if getattr(objective, "differentiable", True):
+        return None
+    return (
+        f"the objective {name_of(objective)} has no derivative; use an outer optimiser that needs none, such as "
+        "outer.EvolutionStrategies or outer.PolicyGradient"
+    )
+
+
+def name_of(objective: Objective) -> str:
+    """Return an objective's name."""
+    return getattr(objective, "__name__", type(objective).__name__)

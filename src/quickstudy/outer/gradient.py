@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
-from quickstudy.batching import TaskLosses
+from quickstudy.batching import Objective, TaskLosses
 from quickstudy.core import Learner, Task
-from quickstudy.outer.base import Outer, Schedule
+from quickstudy.outer.base import Outer, Schedule, without_derivative
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
 
@@ -17,8 +18,11 @@ from quickstudy.registry import register
 class Gradient(Outer):
     """Gradient of the mean objective over the meta-batch.
 
-    How it passes through an inner loop (second order, first order, implicit) is the learner's part.
-    Arguments as for `outer.Outer`.
+    Arguments as for `outer.Outer`, and:
+
+    Args:
+        through: how the gradient passes through an inner loop (`functional.differentiation`: Unrolled, FirstOrder,
+            Implicit, SAMA); None leaves it as the learner has it.
     """
 
     def __init__(
@@ -31,8 +35,24 @@ class Gradient(Outer):
         schedule: Schedule = "constant",
         halve_every: int = 2000,
         factors: Mapping[str, float] | None = None,
+        through: Any = None,
     ) -> None:
         super().__init__(lr, optimizer, clip, weight_decay, momentum, schedule, halve_every, factors)
+        self.through = through
+
+    def refuses(self, learner: Learner, objective: Objective) -> str | None:
+        """Need a derivative, and an inner loop where one is told how to pass it."""
+        if self.through is not None and not hasattr(learner, "differentiation"):
+            return (
+                f"{type(learner).__name__} has no inner loop for the gradient to pass {type(self.through).__name__}; "
+                "leave out `through`"
+            )
+        return without_derivative(objective)
+
+    def prepare(self, learner: Learner) -> None:
+        """Let the gradient pass as asked."""
+        if self.through is not None:
+            learner.differentiation = self.through  # type: ignore[assignment]
 
     def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
         """Back-propagate the mean loss."""

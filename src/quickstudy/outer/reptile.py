@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from quickstudy import batching
-from quickstudy.batching import TaskLosses
+from quickstudy.batching import Objective, TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.errors import InputError
-from quickstudy.outer.base import Outer, Schedule
+from quickstudy.outer.base import Outer, Schedule, name_of
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
 
@@ -46,6 +46,20 @@ class Reptile(Outer):
         factors: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(lr, optimizer, clip, weight_decay, momentum, schedule, halve_every, factors)
+
+    def refuses(self, learner: Learner, objective: Objective) -> str | None:
+        """Need an inner loop that moves learned parameters."""
+        if not hasattr(learner, "adapted"):
+            return (
+                f"Reptile's outer rule needs a learner with an inner loop (GradientLearner), not "
+                f"{type(learner).__name__}; use outer.Gradient"
+            )
+        if hasattr(objective, "reward") or getattr(objective, "__name__", "") != "query_loss":
+            return (
+                f"Reptile's outer rule moves towards adapted parameters whatever the objective, so {name_of(objective)} "
+                "would be without effect; use objective='query_loss', or outer.Gradient"
+            )
+        return None
 
     def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
         """Set each adapted parameter's gradient to the mean of theta - theta'_i."""

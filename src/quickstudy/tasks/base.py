@@ -52,6 +52,8 @@ class TaskDistribution:
     """'accuracy' for classification, 'mse' or 'log_likelihood' for regression, 'iou' for segmentation."""
     sequential: bool = False
     """Whether a task is a sequence, each of whose rows is predicted from those before it."""
+    uniform: bool = True
+    """Whether all tasks have the same structure and can be in one batch."""
     _last: int = -AHEAD
     _ahead: Ahead | None = None
 

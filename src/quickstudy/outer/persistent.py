@@ -1,0 +1,200 @@
+"""Inner loops that outlast an outer step: each step of the outer optimiser takes them only a segment further.
+
+So a loop of thousands of inner steps gives a gradient every few of them, and its memory is that of a segment. What an
+inner loop has reached is kept between outer steps, in as many slots as the meta-batch has tasks. A slot whose loop has
+come to its end begins anew with a fresh task. The first loops are ended early, each slot's at another time, so that at
+any moment the slots are at all stages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.utils._pytree as pytree
+from torch import Tensor
+from torch.func import functional_call
+
+from quickstudy import batching
+from quickstudy.batching import Objective, TaskLosses
+from quickstudy.core import Learner, Resumable, State, Task
+from quickstudy.errors import CheckpointError, InputError
+from quickstudy.outer.base import Outer, Schedule, name_of, without_derivative
+
+
+@dataclass
+class Slots:
+    """T inner loops under way, of tasks of one structure."""
+
+    tasks: Task
+    keys: Tensor
+    """(T,) of the tasks."""
+    done: Tensor
+    """(T,) inner steps that were taken."""
+    end: Tensor
+    """(T,) inner steps at which to begin anew."""
+    states: Any
+    """Whatever else lasts: inner states, and what an estimator sums up along the loop."""
+
+
+class Persistent(Outer):
+    """Base of outer optimisers that go on with inner loops from one outer step to the next.
+
+    Args:
+        length: inner steps of a segment.
+        lr: as for `outer.Outer`, like all that follow.
+        optimizer: name.
+        clip: largest norm.
+        weight_decay: as in torch.optim.
+        momentum: for 'sgd'.
+        schedule: of the rate.
+        halve_every: for 'halving'.
+        factors: of the rate, by name.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        lr: float,
+        optimizer: str = "adam",
+        clip: float | None = None,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        schedule: Schedule = "constant",
+        halve_every: int = 2000,
+        factors: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(lr, optimizer, clip, weight_decay, momentum, schedule, halve_every, factors)
+        if length < 1:
+            raise InputError(f"length must be at least 1 inner step, not {length}")
+        self.length = length
+        self._slots: dict[str, Slots] = {}
+        self._restored: dict[str, Any] = {}
+
+    def refuses(self, learner: Learner, objective: Objective) -> str | None:
+        """Need an inner loop to interrupt, and an objective that judges along it."""
+        if not isinstance(learner, Resumable):
+            return (
+                f"{type(learner).__name__} has no inner loop to take in segments (start, step, finish); use "
+                "outer.Gradient"
+            )
+        if getattr(objective, "weight", None) is None:
+            return (
+                f"the objective {name_of(objective)} says nothing of a part of an inner loop; use "
+                "objectives.InnerSteps, or outer.Gradient"
+            )
+        return without_derivative(objective)
+
+    def prepare(self, learner: Learner) -> None:
+        """Begin with no loop under way."""
+        self._slots, self._restored = {}, {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the loops under way."""
+        return {
+            name: [leaf.detach() for leaf in pytree.tree_leaves(_contents(slots))]
+            for name, slots in self._slots.items()
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with loops. Their structure is known when tasks of that structure come."""
+        self._slots, self._restored = {}, dict(state)
+
+    def slots(self, learner: Learner, tasks: Task, keys: Tensor) -> Slots:
+        """Return the loops of tasks of this structure, those at their end with these tasks in their place."""
+        name = _structure(tasks)
+        if name not in self._slots:
+            self._slots[name] = self._open(learner, tasks, keys, self._restored.pop(name, None))
+        slots = self._slots[name]
+        over = slots.done >= slots.end
+        slots.tasks, slots.keys = _where(over, (tasks, keys), (slots.tasks, slots.keys))
+        slots.end = torch.where(over, learner.inner_steps, slots.end)  # type: ignore[arg-type]
+        slots.done = torch.where(over, 0, slots.done)
+        return slots
+
+    def first(self, learner: Learner, task: Task, key: Tensor) -> Any:
+        """Return what a slot holds at the beginning of one task: the inner state, unless an estimator needs more."""
+        return begin(learner, task, key)
+
+    def _open(self, learner: Learner, tasks: Task, keys: Tensor, restored: list[Tensor] | None) -> Slots:
+        with torch.no_grad():
+            states = batching.map_tasks(lambda task, key: self.first(learner, task, key), tasks, keys)
+        count, steps = len(keys), learner.inner_steps
+        segments = max(1, -(-steps // self.length))  # type: ignore[operator]
+        slot = torch.arange(count, device=keys.device)
+        # Done with nothing, and to end after 1, 2, ... segments: spread evenly over the slots.
+        end = self.length * (1 + slot * segments // count)
+        slots = Slots(tasks, keys, torch.zeros_like(slot), end, states)
+        if restored is not None:
+            leaves, spec = pytree.tree_flatten(_contents(slots))
+            shapes = [tuple(leaf.shape) for leaf in leaves]
+            if [tuple(leaf.shape) for leaf in restored] != shapes:
+                raise CheckpointError("the checkpoint's inner loops are those of another learner or meta-batch")
+            values = [new.to(old.device, old.dtype) for new, old in zip(restored, leaves, strict=True)]
+            slots = Slots(*pytree.tree_unflatten(values, spec))
+        return slots
+
+    def segment(self, learner: Learner, losses: TaskLosses, loop: Any) -> tuple[State, Tensor, Tensor]:
+        """Take one loop a segment further.
+
+        Args:
+            learner: the learner, maybe with other parameters than its own.
+            losses: for its objective.
+            loop: (state, task, key, done) of one slot; with nothing done the state is begun anew.
+
+        Returns:
+            The state, the objective's share of this segment, and the mean loss along it, to be shown.
+        """
+        assert isinstance(learner, Resumable)
+        state, task, key, done = loop
+        state = _where(done == 0, begin(learner, task, key), state)
+        weight, steps = losses.objective.weight, learner.inner_steps  # type: ignore[attr-defined]
+        share, shown = [], []
+        for number in range(1, self.length + 1):
+            state = learner.step(state, task.support)
+            loss = learner.loss(learner.finish(state, task.support), task.query)
+            share.append(weight(done + number, steps) * loss)
+            shown.append(loss.detach())
+        return state, torch.stack(share).sum(), torch.stack(shown).mean()
+
+
+def begin(learner: Learner, task: Task, key: Tensor) -> State:
+    """Return a learner's state before the first inner step."""
+    assert isinstance(learner, Resumable)
+    return learner.start(task.support, key) if learner.stochastic else learner.start(task.support)
+
+
+def with_parameters(learner: Learner, values: dict[str, Tensor], function: Any, *args: Any) -> Any:
+    """Return function(learner, *args) with other values of the learner's parameters."""
+    named = {f"learner.{name}": value for name, value in values.items()}
+    return functional_call(_Owner(learner, function), named, args)
+
+
+class _Owner(torch.nn.Module):
+    def __init__(self, learner: Learner, function: Any) -> None:
+        super().__init__()
+        self.learner, self.function = learner, function
+
+    def forward(self, *args: Any) -> Any:
+        return self.function(self.learner, *args)
+
+
+def _where(condition: Tensor, new: Any, old: Any) -> Any:
+    def pick(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where(condition.reshape(condition.shape + (1,) * (a.ndim - condition.ndim)), a, b)
+
+    return pytree.tree_map(pick, new, old)
+
+
+def _contents(slots: Slots) -> tuple[Any, ...]:
+    return slots.tasks, slots.keys, slots.done, slots.end, slots.states
+
+
+def _structure(tasks: Task) -> str:
+    """Return a name of the tasks' structure, the same in another process."""
+    leaves, spec = pytree.tree_flatten(tasks)
+    text = f"{spec} {[(tuple(leaf.shape), str(leaf.dtype)) for leaf in leaves]}"
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

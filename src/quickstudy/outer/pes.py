@@ -1,0 +1,125 @@
+"""Persistent evolution strategies: the gradient of whole inner loops, without bias, from segments of them.
+
+Vicol, Metz & Sohl-Dickstein 2021, "Unbiased Gradient Estimation in Unrolled Computation Graphs with Persistent
+Evolution Strategies", algorithm 2 with antithetic pairs. Slot i takes two loops further, with parameters perturbed by
+a fresh eps for each segment, and sums up the perturbations that its loops have met:
+
+    xi_i  <- xi_i + eps_i                                      (xi_i = 0 at the beginning of a loop)
+    gradient = mean_i xi_i (L(omega + eps_i) - L(omega - eps_i)) / (2 sigma^2)
+
+Unlike the gradient of a segment it counts what an early change of omega does to late losses; unlike back-propagation it
+smooths the objective over N(omega, sigma^2), which for long loops is often chaotic. Its variance grows with the number
+of parameters and of segments. Departure: averaged over the slots' tasks, each with one pair of perturbations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.utils._pytree as pytree
+from torch import Tensor
+
+from quickstudy import batching
+from quickstudy.batching import Objective, TaskLosses
+from quickstudy.core import Learner, Task
+from quickstudy.errors import InputError
+from quickstudy.functional import random
+from quickstudy.outer.base import Schedule
+from quickstudy.outer.persistent import Persistent, begin, with_parameters
+from quickstudy.ranks import ALONE, Ranks
+from quickstudy.registry import register
+
+
+@register("outer", how="evolution strategies with a persistent inner loop, unbiased")
+class PES(Persistent):
+    """Perturbs the parameters of pairs of persistent inner loops, a segment at a time.
+
+    Args:
+        length: inner steps of a segment (K).
+        sigma: standard deviation of the perturbations.
+        lr: outer learning rate.
+        optimizer: 'adam', 'adamw' or 'sgd'.
+        clip: largest norm of the estimate.
+        weight_decay: as in torch.optim.
+        momentum: for 'sgd'.
+        schedule: of the rate.
+        halve_every: for 'halving'.
+        factors: of the rate, for parameters whose name begins so.
+    """
+
+    def __init__(
+        self,
+        length: int = 20,
+        sigma: float = 0.01,
+        lr: float = 1e-3,
+        optimizer: str = "adam",
+        clip: float | None = 1.0,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        schedule: Schedule = "constant",
+        halve_every: int = 2000,
+        factors: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(length, lr, optimizer, clip, weight_decay, momentum, schedule, halve_every, factors)
+        if not sigma > 0:
+            raise InputError(f"sigma must be positive, not {sigma}")
+        self.sigma = sigma
+
+    def refuses(self, learner: Learner, objective: Objective) -> str | None:
+        """Need an inner loop; derivatives are not needed, and a meta-batch counts by its mean alone."""
+        if hasattr(objective, "combine"):
+            return (
+                "each of PES's perturbations meets one task, so it knows the mean over tasks only; use outer.Truncated"
+            )
+        reason = super().refuses(learner, objective)
+        return None if reason is not None and not getattr(objective, "differentiable", True) else reason
+
+    def first(self, learner: Learner, task: Task, key: Tensor) -> Any:
+        """Return the states of both loops, and the sum of perturbations."""
+        state = begin(learner, task, key)
+        return state, state, {name: torch.zeros_like(value) for name, value in _taught(learner).items()}
+
+    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
+        """Take all pairs of loops a segment further; set the gradient to PES's estimate."""
+        slots = self.slots(learner, tasks, keys)
+        self._losses = losses
+        # The keys of this outer step's tasks, whether they are needed as tasks or not, are new at every step.
+        loops = (slots.states, slots.tasks, slots.keys, slots.done, random.fold_in(keys, 1))
+        shown, slots.states = losses.recorded(self._estimate, learner, loops)
+        slots.done = slots.done + self.length
+        return ranks.share(learner.parameters(), shown)
+
+    def _estimate(self, learner: Learner, loops: tuple[Any, ...]) -> tuple[Tensor, Any]:
+        omega = _taught(learner)
+
+        def pair(states: Any, task: Task, key: Tensor, done: Tensor, noise: Tensor) -> Any:
+            plus, minus, met = states
+            eps = {
+                name: self.sigma * random.normal(random.fold_in(noise, i), *value.shape, dtype=value.dtype)
+                for i, (name, value) in enumerate(omega.items())
+            }
+            met = {name: torch.where(done == 0, 0.0, met[name]) + eps[name] for name in met}
+            ends, shares, shown = [], [], []
+            for state, sign in ((plus, 1), (minus, -1)):
+                moved = {name: omega[name] + sign * eps[name] for name in omega}
+                loop = (self._losses, (state, task, key, done))
+                end, share, seen = with_parameters(learner, moved, self.segment, *loop)
+                ends.append(end)
+                shares.append(share)
+                shown.append(seen)
+            slope = (shares[0] - shares[1]) / (2 * self.sigma**2)
+            estimate = {name: slope * met[name] for name in met}
+            return torch.stack(shown).mean(), estimate, (*ends, met)
+
+        with torch.no_grad():
+            shown, estimates, states = batching.map_tasks(pair, *loops)
+        for name, parameter in _taught(learner).items():
+            estimate = estimates[name].mean(0)
+            parameter.grad = estimate if parameter.grad is None else parameter.grad + estimate
+        return shown, pytree.tree_map(Tensor.detach, states)
+
+
+def _taught(learner: Learner) -> dict[str, Tensor]:
+    return {name: value for name, value in learner.named_parameters() if value.requires_grad}

@@ -1,0 +1,85 @@
+"""Truncated back-propagation through inner loops that persist.
+
+Werbos 1990, "Backpropagation Through Time"; Williams & Peng 1990, for recurrent nets. Here the recurrence is learning:
+
+    state_{t+K}, loss = K inner steps from state_t         (state_t a constant)
+    gradient          = d loss / d omega                   (through these K steps alone)
+
+Biased: how omega brought the loop to state_t is left out, so that what pays late is undervalued (Wu et al. 2018,
+"Understanding Short-Horizon Bias in Stochastic Meta-Optimization"). With one task and K = 1 it is the online
+hyper-gradient (Baydin et al. 2018); with K at least the loop's length it is `outer.Gradient`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch.utils._pytree as pytree
+from torch import Tensor
+
+from quickstudy import batching
+from quickstudy.batching import Objective, TaskLosses
+from quickstudy.core import Learner, Task
+from quickstudy.outer.base import Schedule
+from quickstudy.outer.persistent import Persistent
+from quickstudy.ranks import ALONE, Ranks
+from quickstudy.registry import register
+
+
+@register("outer", how="gradient through segments of a persistent inner loop")
+class Truncated(Persistent):
+    """Back-propagates through `length` inner steps, and goes on from there at the next outer step.
+
+    Args:
+        length: inner steps of a segment (K).
+        lr: outer learning rate.
+        optimizer: 'adam', 'adamw' or 'sgd'.
+        clip: largest norm of the meta-gradient.
+        weight_decay: as in torch.optim.
+        momentum: for 'sgd'.
+        schedule: of the rate.
+        halve_every: for 'halving'.
+        factors: of the rate, for parameters whose name begins so.
+    """
+
+    def __init__(
+        self,
+        length: int = 20,
+        lr: float = 1e-3,
+        optimizer: str = "adam",
+        clip: float | None = 1.0,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        schedule: Schedule = "constant",
+        halve_every: int = 2000,
+        factors: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(length, lr, optimizer, clip, weight_decay, momentum, schedule, halve_every, factors)
+
+    def refuses(self, learner: Learner, objective: Objective) -> str | None:
+        """Need a gradient that passes through inner steps."""
+        reason = super().refuses(learner, objective)
+        differentiation = getattr(learner, "differentiation", None)
+        if reason is None and not getattr(differentiation, "stepwise", True):
+            return (
+                f"{type(differentiation).__name__} gradients are of a loop's end, not of its steps; use "
+                "outer.Gradient, or let the learner's gradient pass Unrolled or FirstOrder"
+            )
+        return reason
+
+    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
+        """Take all loops a segment further, and back-propagate through it."""
+        slots = self.slots(learner, tasks, keys)
+        self._losses = losses
+        shown, slots.states = losses.recorded(
+            self._backward, learner, (slots.states, slots.tasks, slots.keys, slots.done)
+        )
+        slots.done = slots.done + self.length
+        return ranks.share(learner.parameters(), shown)
+
+    def _backward(self, learner: Learner, loops: tuple[object, Task, Tensor, Tensor]) -> tuple[Tensor, object]:
+        states, share, shown = batching.map_tasks(lambda *loop: self.segment(learner, self._losses, loop), *loops)
+        total = self._losses.combine(share)
+        if total.requires_grad:
+            total.backward()  # type: ignore[no-untyped-call]
+        return shown, pytree.tree_map(Tensor.detach, states)
