@@ -1,9 +1,9 @@
 """A whole outer step as one flat function: losses, inner loops and outer gradient, without autograd between.
 
-What a function of a learner returns, and the gradient that it adds to the parameters, is recorded once as a graph of tensor operations (`make_fx`: transforms, autograd,
-modules and Python are gone) and replayed from then on, or first compiled by TorchInductor, whose results are kept in
-PyTorch's cache on disk. A replay does the same arithmetic in the same order, without what it costs to arrive there: for
-nets of a few operations that is most of the time.
+What a function of a learner returns, and the gradient that it adds to the parameters, are recorded once as a graph of
+tensor operations (`make_fx`: transforms, autograd, modules and Python are gone) and replayed from then on, or first
+compiled by TorchInductor, whose results are kept in PyTorch's cache on disk. A replay does the same arithmetic in the
+same order, without what it costs to arrive there: for nets of a few operations that is most of the time.
 
 A recording knows of nothing that Python code reads besides tensors and the attributes of modules, such as a counter in
 an objective. So the plain way is taken as well at the 1st, 2nd, 4th, 8th, ... replay, and must find the same losses.

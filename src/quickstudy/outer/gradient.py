@@ -52,7 +52,7 @@ class Gradient(Outer):
     def prepare(self, learner: Learner) -> None:
         """Let the gradient pass as asked."""
         if self.through is not None:
-            learner.differentiation = self.through  # type: ignore[assignment]
+            learner.differentiation = self.through
 
     def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
         """Back-propagate the mean loss."""

@@ -22,7 +22,7 @@ from quickstudy import batching
 from quickstudy.batching import Objective, TaskLosses
 from quickstudy.core import Learner, Resumable, State, Task
 from quickstudy.errors import CheckpointError, InputError
-from quickstudy.outer.base import Outer, Schedule, name_of, without_derivative
+from quickstudy.outer.base import Outer, Schedule, name_of
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Persistent(Outer):
                 f"the objective {name_of(objective)} says nothing of a part of an inner loop; use "
                 "objectives.InnerSteps, or outer.Gradient"
             )
-        return without_derivative(objective)
+        return None
 
     def prepare(self, learner: Learner) -> None:
         """Begin with no loop under way."""
@@ -122,8 +122,8 @@ class Persistent(Outer):
     def _open(self, learner: Learner, tasks: Task, keys: Tensor, restored: list[Tensor] | None) -> Slots:
         with torch.no_grad():
             states = batching.map_tasks(lambda task, key: self.first(learner, task, key), tasks, keys)
-        count, steps = len(keys), learner.inner_steps
-        segments = max(1, -(-steps // self.length))  # type: ignore[operator]
+        count, steps = len(keys), int(learner.inner_steps)  # type: ignore[arg-type]
+        segments = max(1, -(-steps // self.length))
         slot = torch.arange(count, device=keys.device)
         # Done with nothing, and to end after 1, 2, ... segments: spread evenly over the slots.
         end = self.length * (1 + slot * segments // count)

@@ -26,7 +26,7 @@ from quickstudy.batching import Objective, TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.outer.base import Schedule
+from quickstudy.outer.base import Schedule, name_of
 from quickstudy.outer.persistent import Persistent, begin, with_parameters
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
@@ -71,10 +71,10 @@ class PES(Persistent):
         """Need an inner loop; derivatives are not needed, and a meta-batch counts by its mean alone."""
         if hasattr(objective, "combine"):
             return (
-                "each of PES's perturbations meets one task, so it knows the mean over tasks only; use outer.Truncated"
+                f"each of PES's perturbations meets one task, so it knows no {name_of(objective)} of several; use "
+                "outer.Truncated or outer.EvolutionStrategies"
             )
-        reason = super().refuses(learner, objective)
-        return None if reason is not None and not getattr(objective, "differentiable", True) else reason
+        return super().refuses(learner, objective)
 
     def first(self, learner: Learner, task: Task, key: Tensor) -> Any:
         """Return the states of both loops, and the sum of perturbations."""

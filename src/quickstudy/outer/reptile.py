@@ -56,8 +56,8 @@ class Reptile(Outer):
             )
         if hasattr(objective, "reward") or getattr(objective, "__name__", "") != "query_loss":
             return (
-                f"Reptile's outer rule moves towards adapted parameters whatever the objective, so {name_of(objective)} "
-                "would be without effect; use objective='query_loss', or outer.Gradient"
+                "Reptile's outer rule moves towards adapted parameters whatever the objective, so "
+                f"{name_of(objective)} would be without effect; use objective='query_loss', or outer.Gradient"
             )
         return None
 

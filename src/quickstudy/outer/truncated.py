@@ -20,7 +20,7 @@ from torch import Tensor
 from quickstudy import batching
 from quickstudy.batching import Objective, TaskLosses
 from quickstudy.core import Learner, Task
-from quickstudy.outer.base import Schedule
+from quickstudy.outer.base import Schedule, without_derivative
 from quickstudy.outer.persistent import Persistent
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
@@ -58,7 +58,7 @@ class Truncated(Persistent):
 
     def refuses(self, learner: Learner, objective: Objective) -> str | None:
         """Need a gradient that passes through inner steps."""
-        reason = super().refuses(learner, objective)
+        reason = super().refuses(learner, objective) or without_derivative(objective)
         differentiation = getattr(learner, "differentiation", None)
         if reason is None and not getattr(differentiation, "stepwise", True):
             return (
