@@ -20,6 +20,7 @@ from torch import Tensor
 from quickstudy import batching
 from quickstudy.batching import Objective, TaskLosses
 from quickstudy.core import Learner, Task
+from quickstudy.functional.differentiation import FirstOrder, Unrolled
 from quickstudy.outer.base import Schedule, without_derivative
 from quickstudy.outer.persistent import Persistent
 from quickstudy.ranks import ALONE, Ranks
@@ -60,7 +61,7 @@ class Truncated(Persistent):
         """Need a gradient that passes through inner steps."""
         reason = super().refuses(learner, objective) or without_derivative(objective)
         differentiation = getattr(learner, "differentiation", None)
-        if reason is None and not getattr(differentiation, "stepwise", True):
+        if reason is None and not isinstance(differentiation, Unrolled | FirstOrder | None):
             return (
                 f"{type(differentiation).__name__} gradients are of a loop's end, not of its steps; use "
                 "outer.Gradient, or let the learner's gradient pass Unrolled or FirstOrder"

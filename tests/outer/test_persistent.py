@@ -1,0 +1,181 @@
+"""Truncated back-propagation and PES against hyper-gradients in closed form."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import bilevel
+import quickstudy as qs
+from learner_table import CLASSIFICATION, WAYS, mlp
+from quickstudy import batching
+from quickstudy.batching import TaskLosses
+from quickstudy.errors import CheckpointError, InputError
+from quickstudy.functional import random
+from quickstudy.objectives import InnerSteps, query_loss
+from quickstudy.outer import PES, Gradient, Outer, Truncated
+
+STEPS, LENGTH, LR = 12, 3, 0.1
+
+
+def keys(first: int, count: int) -> Tensor:
+    return random.fold_in(random.key(1), torch.arange(first, first + count))
+
+
+def slope(learner: qs.Learner) -> Tensor:
+    grad = learner.rule.log_lr.grad
+    assert grad is not None
+    learner.zero_grad()
+    return grad
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("compile", [False, "record"])
+def test_segments_are_differentiated_as_in_closed_form(compile: batching.Compile) -> None:
+    learner, outer, losses = bilevel.learner(STEPS, LR), Truncated(LENGTH), TaskLosses(InnerSteps(), compile=compile)
+    drawn = [bilevel.Parabolas().draw(torch.arange(1) + number) for number in range(6)]
+    found = []
+    for number, task in enumerate(drawn):
+        outer.estimate(losses, learner, task, keys(number, 1))
+        found.append(slope(learner))
+    weights = torch.full((STEPS,), 1 / STEPS)
+
+    def expected(task: qs.Task) -> Tensor:
+        return bilevel.truncated_gradients(batching.select(task, 0), LR, STEPS, LENGTH, weights)
+
+    # The first slot's first loop ends after one segment; the next goes all the way, whatever tasks come meanwhile.
+    torch.testing.assert_close(found[0], expected(drawn[0])[0], rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(torch.stack(found[1:5]), expected(drawn[1]), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(found[5], expected(drawn[5])[0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", ["MAML", "CAVIA", "ADML", "IMAML-unrolled", "ProtoMAML", "Reptile"])
+def test_one_segment_is_the_gradient(name: str) -> None:
+    learner = CLASSIFICATION[name.partition("-")[0]](mlp, WAYS).double()
+    if name == "IMAML-unrolled":
+        learner.differentiation = qs.functional.differentiation.Unrolled()
+    tasks = batching.to_dtype(_few_shot(), torch.float64)
+    steps = learner.inner_steps
+
+    def gradient(outer: Outer, objective: batching.Objective) -> Tensor:
+        learner.zero_grad()
+        outer.estimate(TaskLosses(objective), learner, tasks, keys(0, 4))
+        return torch.cat([p.grad.flatten() for p in learner.parameters() if p.grad is not None])
+
+    for objective in (InnerSteps(), query_loss):
+        found, expected = gradient(Truncated(steps), objective), gradient(Gradient(), objective)
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def _few_shot() -> qs.Task:
+    from learner_table import classification_task
+    from quickstudy.testing import _variants
+
+    return batching.stack(_variants(classification_task(), 4))  # type: ignore[no-any-return]
+
+
+@pytest.mark.usefixtures("float64")
+def test_truncation_is_biased_and_pes_is_not() -> None:
+    # The end alone counts. Averaged over a loop's segments, a truncated gradient knows only of the last one.
+    count = 4096
+    learner, task = bilevel.learner(STEPS, LR), bilevel.Parabolas().draw(torch.zeros(1).long())
+    whole = float(bilevel.hyper_gradient(batching.select(task, 0), LR, STEPS))
+    cut = float(bilevel.truncated_gradients(batching.select(task, 0), LR, STEPS, LENGTH).sum())
+    assert abs(cut - whole) > 0.5 * abs(whole)
+
+    truncated, pes = Truncated(LENGTH), PES(LENGTH, sigma=0.01)
+    tasks = batching.stack([batching.select(task, 0)] * count)
+    found: dict[str, list[Tensor]] = {"truncated": [], "pes": []}
+    for name, outer in (("truncated", truncated), ("pes", pes)):
+        losses = TaskLosses(query_loss)
+        outer.slots(learner, tasks, keys(0, count)).end.fill_(STEPS)
+        for segment in range(STEPS // LENGTH):
+            outer.estimate(losses, learner, tasks, keys(segment * count, count))
+            found[name].append(slope(learner))
+    torch.testing.assert_close(float(torch.stack(found["truncated"]).sum()), cut, rtol=1e-9, atol=1e-12)
+    # Its error falls with the root of the number of pairs; with this seed it is within three parts of a hundred.
+    assert float(torch.stack(found["pes"]).sum()) == pytest.approx(whole, rel=0.1)
+    assert abs(float(torch.stack(found["pes"]).sum()) - cut) > 5 * abs(float(torch.stack(found["pes"]).sum()) - whole)
+
+
+@pytest.mark.usefixtures("float64")
+def test_pes_is_what_the_paper_writes() -> None:
+    sigma, count = 0.05, 3
+    learner, outer, losses = bilevel.learner(STEPS, LR), PES(LENGTH, sigma), TaskLosses(InnerSteps())
+    task = bilevel.Parabolas().draw(torch.arange(count))
+    outer.slots(learner, task, keys(0, count)).end.fill_(STEPS)
+    log_lr, weights = torch.tensor(LR).log(), torch.full((LENGTH,), 1 / STEPS)
+    start = {sign: torch.ones(count, bilevel.SIZE) for sign in (1, -1)}
+    xi = torch.zeros(count)
+    for segment in range(3):
+        step_keys = keys(segment * count, count)
+        outer.estimate(losses, learner, task, step_keys)
+        eps = sigma * random.normal(random.fold_in(random.fold_in(step_keys, 1), 0), dtype=torch.float64)
+        xi = xi + eps
+        value = {}
+        for sign in (1, -1):
+            per_task = []
+            for i in range(count):
+                lr = float((log_lr + sign * eps[i]).exp())
+                one, begin = batching.select(task, i), start[sign][i]
+                per_task.append(bilevel.value(one, lr, LENGTH, weights, begin))
+                start[sign][i] = bilevel.path(one, lr, LENGTH, begin)[0][-1]
+            value[sign] = torch.stack(per_task)
+        expected = (xi * (value[1] - value[-1]) / (2 * sigma**2)).mean()
+        torch.testing.assert_close(slope(learner), expected, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("outer", [Truncated, PES])
+def test_a_killed_run_goes_on_with_its_loops(outer: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(folder: Path, steps: int) -> Tensor:
+        learner = bilevel.learner(STEPS, LR)
+        qs.meta_train(
+            learner,
+            bilevel.Parabolas(),
+            outer(LENGTH),
+            steps=steps,
+            meta_batch=5,
+            run_dir=folder,
+            objective="InnerSteps",
+            compile=False,
+            progress=False,
+        )
+        return learner.rule.log_lr.detach()
+
+    expected = run(tmp_path / "whole", 9)
+    run(tmp_path / "parts", 4)
+    assert torch.equal(run(tmp_path / "parts", 9), expected)
+    assert not torch.equal(expected, torch.tensor(LR).log())
+
+
+def test_loops_of_another_meta_batch_are_refused() -> None:
+    learner, outer, losses = bilevel.learner(STEPS, LR), Truncated(LENGTH), TaskLosses(InnerSteps())
+    outer.estimate(losses, learner, bilevel.Parabolas().draw(torch.arange(4)), keys(0, 4))
+    other = Truncated(LENGTH)
+    saved = outer.state_dict()
+    other.load_state_dict({name: [leaf[:2] for leaf in leaves] for name, leaves in saved.items()})
+    with pytest.raises(CheckpointError, match="another learner or meta-batch"):
+        other.estimate(losses, learner, bilevel.Parabolas().draw(torch.arange(4)), keys(0, 4))
+
+
+def test_slots_are_at_all_stages() -> None:
+    learner, outer, losses = bilevel.learner(STEPS, LR), Truncated(LENGTH), TaskLosses(InnerSteps())
+    for step in range(6):
+        outer.estimate(losses, learner, bilevel.Parabolas().draw(torch.arange(8) + 8 * step), keys(8 * step, 8))
+        (slots,) = outer._slots.values()
+        assert sorted(slots.done.tolist()) != [slots.done[0].item()] * 8 or step == 0
+        assert int(slots.done.max()) <= STEPS
+
+
+def test_refusals() -> None:
+    with pytest.raises(InputError, match="at least 1"):
+        Truncated(0)
+    with pytest.raises(InputError, match="sigma"):
+        PES(sigma=0.0)
+    assert "no inner loop" in (Truncated().refuses(qs.learners.ProtoNet(mlp()), InnerSteps()) or "")
+    imaml = CLASSIFICATION["IMAML"](mlp, WAYS)
+    assert "of a loop's end" in (Truncated().refuses(imaml, InnerSteps()) or "")
+    assert "InnerSteps" in (PES().refuses(imaml, lambda *_: torch.zeros(())) or "")
+    assert PES().refuses(imaml, InnerSteps()) is None
