@@ -38,9 +38,11 @@ class Problem(Examples):
         start: the parameters of the net, by name, at the beginning.
         mask: (S,) booleans, False for rows that are only padding; None means that all rows count.
         ways: number of classes N, or None for regression.
+        steps: () integer, the number of steps to solve it in; None leaves that to the learner.
     """
 
     start: dict[str, Tensor]
+    steps: Tensor | None
 
     def __init__(
         self,
@@ -49,10 +51,17 @@ class Problem(Examples):
         start: dict[str, Tensor],
         mask: Tensor | None = None,
         ways: int | None = None,
+        steps: Tensor | None = None,
     ) -> None:
         super().__init__(inputs, labels, mask, ways, check=False)
         object.__setattr__(self, "start", start)
+        object.__setattr__(self, "steps", steps)
+
+
+def budget(support: Examples) -> Tensor | None:
+    """Return the number of steps () that a task gives a learner, or None where it says nothing of that."""
+    return support.steps if isinstance(support, Problem) else None
 
 
 register_pytree(Optimizee, ("inputs",), ("net",))
-register_pytree(Problem, ("inputs", "labels", "mask", "start"), ("ways",))
+register_pytree(Problem, ("inputs", "labels", "mask", "start", "steps"), ("ways",))

@@ -39,7 +39,8 @@ def test_segments_are_differentiated_as_in_closed_form(compile: batching.Compile
     for number, task in enumerate(drawn):
         outer.estimate(losses, learner, task, keys(number, 1))
         found.append(slope(learner))
-    weights = torch.full((STEPS,), 1 / STEPS)
+    # A segment counts as the mean of its losses.
+    weights = torch.full((STEPS,), 1 / LENGTH)
 
     def expected(task: qs.Task) -> Tensor:
         return bilevel.truncated_gradients(batching.select(task, 0), LR, STEPS, LENGTH, weights)
@@ -93,7 +94,7 @@ def test_truncation_is_biased_and_pes_is_not() -> None:
         outer.slots(learner, tasks, keys(0, count)).end.fill_(STEPS)
         for segment in range(STEPS // LENGTH):
             outer.estimate(losses, learner, tasks, keys(segment * count, count))
-            found[name].append(slope(learner))
+            found[name].append(slope(learner) * LENGTH / STEPS)
     torch.testing.assert_close(float(torch.stack(found["truncated"]).sum()), cut, rtol=1e-9, atol=1e-12)
     # Its error falls with the root of the number of pairs; with this seed it is within three parts of a hundred.
     assert float(torch.stack(found["pes"]).sum()) == pytest.approx(whole, rel=0.1)
@@ -106,7 +107,7 @@ def test_pes_is_what_the_paper_writes() -> None:
     learner, outer, losses = bilevel.learner(STEPS, LR), PES(LENGTH, sigma), TaskLosses(InnerSteps())
     task = bilevel.Parabolas().draw(torch.arange(count))
     outer.slots(learner, task, keys(0, count)).end.fill_(STEPS)
-    log_lr, weights = torch.tensor(LR).log(), torch.full((LENGTH,), 1 / STEPS)
+    log_lr, weights = torch.tensor(LR).log(), torch.full((LENGTH,), 1 / LENGTH)
     start = {sign: torch.ones(count, bilevel.SIZE) for sign in (1, -1)}
     xi = torch.zeros(count)
     for segment in range(3):

@@ -23,6 +23,7 @@ from quickstudy.batching import Objective, TaskLosses
 from quickstudy.core import Learner, Resumable, State, Task
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.outer.base import Outer, Schedule, name_of
+from quickstudy.problem import budget
 
 
 @dataclass
@@ -111,7 +112,7 @@ class Persistent(Outer):
         slots = self._slots[name]
         over = slots.done >= slots.end
         slots.tasks, slots.keys = _where(over, (tasks, keys), (slots.tasks, slots.keys))
-        slots.end = torch.where(over, learner.inner_steps, slots.end)  # type: ignore[arg-type]
+        slots.end = torch.where(over, _steps(learner, tasks), slots.end)
         slots.done = torch.where(over, 0, slots.done)
         return slots
 
@@ -122,11 +123,10 @@ class Persistent(Outer):
     def _open(self, learner: Learner, tasks: Task, keys: Tensor, restored: list[Tensor] | None) -> Slots:
         with torch.no_grad():
             states = batching.map_tasks(lambda task, key: self.first(learner, task, key), tasks, keys)
-        count, steps = len(keys), int(learner.inner_steps)  # type: ignore[arg-type]
-        segments = max(1, -(-steps // self.length))
-        slot = torch.arange(count, device=keys.device)
+        slot = torch.arange(len(keys), device=keys.device)
+        segments = (_steps(learner, tasks) + self.length - 1) // self.length
         # Done with nothing, and to end after 1, 2, ... segments: spread evenly over the slots.
-        end = self.length * (1 + slot * segments // count)
+        end = self.length * (1 + slot * segments // len(keys))
         slots = Slots(tasks, keys, torch.zeros_like(slot), end, states)
         if restored is not None:
             leaves, spec = pytree.tree_flatten(_contents(slots))
@@ -146,19 +146,22 @@ class Persistent(Outer):
             loop: (state, task, key, done) of one slot; with nothing done the state is begun anew.
 
         Returns:
-            The state, the objective's share of this segment, and the mean loss along it, to be shown.
+            The state; the objective's share of this segment, times the number of segments, so that the mean over a loop
+            is the objective; and the mean loss of this segment, to be shown.
         """
         assert isinstance(learner, Resumable)
         state, task, key, done = loop
         state = _where(done == 0, begin(learner, task, key), state)
-        weight, steps = losses.objective.weight, learner.inner_steps  # type: ignore[attr-defined]
+        objective, steps = losses.objective, budget(task.support)
+        judge = _judge_of_states(objective)
+        total = learner.inner_steps if steps is None else steps
         share, shown = [], []
         for number in range(1, self.length + 1):
             state = learner.step(state, task.support)
-            loss = learner.loss(learner.finish(state, task.support), task.query)
-            share.append(weight(done + number, steps) * loss)
+            loss = judge(learner, learner.finish(state, task.support), task, key)
+            share.append(objective.weight(done + number, total) * total * loss)  # type: ignore[attr-defined]
             shown.append(loss.detach())
-        return state, torch.stack(share).sum(), torch.stack(shown).mean()
+        return state, torch.stack(share).mean(), torch.stack(shown).mean()
 
 
 def begin(learner: Learner, task: Task, key: Tensor) -> State:
@@ -180,6 +183,20 @@ class _Owner(torch.nn.Module):
 
     def forward(self, *args: Any) -> Any:
         return self.function(self.learner, *args)
+
+
+def _judge_of_states(objective: Any) -> Any:
+    """Return what judges one state: of a sum over states, what is summed."""
+    while not hasattr(objective, "after"):
+        objective = objective.of
+    return objective.after
+
+
+def _steps(learner: Learner, tasks: Task) -> Tensor:
+    """Return the inner steps of each of T tasks."""
+    known, own = budget(tasks.support), int(learner.inner_steps)  # type: ignore[arg-type]
+    like = tasks.query.labels
+    return torch.full((len(like),), own, device=like.device) if known is None else known
 
 
 def _where(condition: Tensor, new: Any, old: Any) -> Any:

@@ -18,8 +18,8 @@ Theta = dict[str, Tensor]
 class Rule(nn.Module):
     """Base of update rules."""
 
-    def start(self, theta: Theta, steps: int | None = None) -> Any:
-        """Return the rule's state at the beginning of a task, of so many steps where that is known."""
+    def start(self, theta: Theta, steps: Tensor | int | None = None) -> Any:
+        """Return the rule's state at the beginning of a task, of so many steps where that is known (neither None nor 0)."""
         return ()
 
     def update(self, grads: Theta, state: Any, theta: Theta, loss: Tensor | None = None) -> tuple[Theta, Any]:
@@ -41,6 +41,6 @@ class LearnedRule(Rule):
     parameter. So whatever a rule remembers of all tensors together, such as the number of steps, each entry holds.
     """
 
-    def start(self, theta: Theta, steps: int | None = None) -> dict[str, dict[str, Tensor]]:
+    def start(self, theta: Theta, steps: Tensor | int | None = None) -> dict[str, dict[str, Tensor]]:
         """Return what is remembered of each tensor before the first step."""
         raise NotImplementedError

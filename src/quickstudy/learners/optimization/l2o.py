@@ -16,14 +16,18 @@ uses, by default the loss on the query after the last step, and a problem may ju
 
 from __future__ import annotations
 
+import torch
+import torch.utils._pytree as pytree
 from torch import Tensor
 
 from quickstudy.core import Examples, State
 from quickstudy.errors import InputError
+from quickstudy.functional import random
 from quickstudy.functional.checkpointing import unroll
 from quickstudy.functional.differentiation import FirstOrder, Unrolled
 from quickstudy.learners.optimization.adapted import Optimizees
-from quickstudy.learners.optimization.inner_loop import GradientLearner
+from quickstudy.learners.optimization.inner_loop import GradientLearner, InnerState
+from quickstudy.problem import budget
 from quickstudy.registry import register
 from quickstudy.rules import Rule
 
@@ -36,6 +40,7 @@ class L2O(GradientLearner):
         rule: the update rule; its parameters are the learner's.
         steps: steps on a problem in meta-training.
         batch: rows of the support a step, in random order; None for all rows.
+        told: share of problems whose number of steps the rule is told when it starts, drawn with the task's key.
         test_steps: steps in evaluation mode; None for the same.
         differentiation: `FirstOrder()`, the paper's assumption and what None stands for, or `Unrolled()`, exact.
         checkpoint: keep every so many-th step for the outer gradient and make the others again; 0 keeps all, None
@@ -64,6 +69,7 @@ class L2O(GradientLearner):
         test_steps: int | None = None,
         differentiation: FirstOrder | Unrolled | None = None,
         checkpoint: int | None = None,
+        told: float = 1.0,
     ) -> None:
         passing = FirstOrder() if differentiation is None else differentiation
         if not isinstance(passing, FirstOrder | Unrolled):
@@ -74,7 +80,31 @@ class L2O(GradientLearner):
         if checkpoint is not None and checkpoint < 0:
             raise InputError(f"checkpoint must be 0 (keep everything) or more, not {checkpoint}")
         super().__init__(Optimizees(), rule, passing, steps, test_steps, batch=batch)
-        self.checkpoint = checkpoint
+        if not 0 <= told <= 1:
+            raise InputError(f"told must be a share of problems, 0 to 1, not {told}")
+        self.checkpoint, self.told = checkpoint, told
+
+    @property
+    def stochastic(self) -> bool:
+        """Mini-batches, and which problems tell their number of steps, are drawn with a key."""
+        return super().stochastic or 0 < self.told < 1
+
+    def start(self, support: Examples, key: Tensor | None = None) -> InnerState:
+        """Return the state before the first step, the rule told of how many there are or not."""
+        state = super().start(support, key)
+        known = budget(support)
+        steps = torch.full_like(state.step, self.inner_steps) if known is None else known
+        if self.told < 1:
+            key = random.key(0, state.step.device) if key is None else key
+            steps = torch.where(random.uniform(random.fold_in(key, 7)) < self.told, steps, 0)
+        return state._replace(rule=self.rule.start(state.theta, steps))
+
+    def step(self, state: InnerState, support: Examples) -> InnerState:
+        """Make one step, unless the problem's number of them is reached."""
+        new, known = super().step(state, support), budget(support)
+        if known is None:
+            return new
+        return pytree.tree_map(lambda a, b: torch.where(state.step < known, a, b), new, state)  # type: ignore[no-any-return]
 
     def adapt(self, support: Examples, key: Tensor | None = None) -> State:
         """Run the rule on one problem."""
