@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,8 @@ def _positive(name: str, value: float) -> float:
 class SGD(Rule):
     """Gradient descent, theta <- theta - lr g."""
 
+    symmetric: ClassVar[bool] = True
+
     def __init__(self, lr: float) -> None:
         super().__init__()
         self.lr = _positive("lr", lr)
@@ -35,11 +37,13 @@ class SGD(Rule):
 class ProximalSGD(Rule):
     """Gradient descent pulled to where it began, theta <- theta - lr (g + strength (theta - theta_0))."""
 
+    symmetric: ClassVar[bool] = True
+
     def __init__(self, lr: float, strength: float) -> None:
         super().__init__()
         self.lr, self.strength = _positive("lr", lr), _positive("strength", strength)
 
-    def start(self, theta: Theta, steps: int | None = None) -> Any:
+    def start(self, theta: Theta, steps: Tensor | int | None = None) -> Any:
         """Return theta_0."""
         return theta
 
@@ -57,7 +61,7 @@ class Adam(Rule):
         super().__init__()
         self.lr, self.betas, self.eps = _positive("lr", lr), betas, eps
 
-    def start(self, theta: Theta, steps: int | None = None) -> Any:
+    def start(self, theta: Theta, steps: Tensor | int | None = None) -> Any:
         """Return first and second moments and the step count."""
         zeros = {name: torch.zeros_like(value) for name, value in theta.items()}
         like = next(iter(theta.values()))
@@ -74,6 +78,28 @@ class Adam(Rule):
         # The tiny term keeps the root's derivative finite where a gradient is exactly zero.
         step = {name: m[name] / (1 - b1**t) / ((v[name] / (1 - b2**t) + 1e-30).sqrt() + self.eps) for name in theta}
         return {name: theta[name] - self.lr * step[name] for name in theta}, (m, v, t)
+
+
+@register("rule")
+class AdamW(Adam):
+    """Adam with decoupled weight decay, theta <- theta - lr (step + weight_decay theta) (Loshchilov & Hutter 2019)."""
+
+    def __init__(
+        self,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(lr, betas, eps)
+        if weight_decay < 0:
+            raise InputError(f"weight_decay must be 0 or more, not {weight_decay}")
+        self.weight_decay = weight_decay
+
+    def update(self, grads: Theta, state: Any, theta: Theta, loss: Tensor | None = None) -> tuple[Theta, Any]:
+        """Return the moved theta, decayed."""
+        shrunk = {name: theta[name] * (1 - self.lr * self.weight_decay) for name in theta}
+        return super().update(grads, state, shrunk, loss)
 
 
 class LearnedRates(Rule):

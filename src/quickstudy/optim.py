@@ -1,0 +1,230 @@
+"""Learned update rules as optimisers for anyone's training script, in place of `torch.optim.Adam`."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from quickstudy.checkpoint import load, load_checkpoint, save_checkpoint
+from quickstudy.errors import CheckpointError, InputError, unknown_name
+from quickstudy.registry import build, describe
+from quickstudy.rules import LearnedRule
+
+WEIGHTS = Path(__file__).parent / "weights"
+"""Rules that come with the library, each one file that `save_rule` wrote."""
+DEFAULT = "learned-optimizer"
+
+
+class LearnedOptimizer(Optimizer):
+    """An optimiser whose update rule was meta-trained; it is used as `torch.optim.Adam` is, and needs no rate.
+
+    The rule sees all parameters that have a gradient at once, computes in their precision or in float32, whichever is
+    wider, and is itself never changed. What it remembers of a parameter is in `state`, and so in checkpoints.
+
+    Args:
+        params: parameters, named parameters or groups of them, as for any optimiser. A group may have its own `lr` and
+            `weight_decay`.
+        rule: the name of a rule that comes with the library, or one of your own, of which a copy is taken.
+        lr: factor of the rule's updates; 1 is what it was trained for. Schedulers change it.
+        weight_decay: before it is moved, lr * weight_decay of a parameter is taken away (decoupled, Loshchilov & Hutter
+            2019). AdamW takes its own lr times its weight_decay, by default 1e-5 in all.
+        steps: number of steps that training will have, for rules that look at what is left.
+
+    Raises:
+        InputError: the name is unknown, the rule is not learned, or an argument is out of range; in `step`, a gradient
+            is sparse or a parameter complex.
+
+    Examples:
+        >>> import torch, quickstudy as qs
+        >>> net = torch.nn.Linear(3, 1)
+        >>> optimizer = qs.optim.LearnedOptimizer(net.parameters())  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        rule: LearnedRule | str = DEFAULT,
+        *,
+        lr: float = 1.0,
+        weight_decay: float = 0.0,
+        steps: int | None = None,
+    ) -> None:
+        if isinstance(rule, str):
+            rule = shipped(rule)
+        if not isinstance(rule, LearnedRule):
+            raise InputError(
+                f"rule must be a learned rule or the name of one, not {type(rule).__name__}; for rules of fixed form "
+                "there are the optimisers of torch.optim"
+            )
+        if steps is not None and steps < 1:
+            raise InputError(f"steps must be positive, not {steps}")
+        self.rule, self.steps = copy.deepcopy(rule).eval().requires_grad_(False), steps
+        self._placed: dict[tuple[torch.device, torch.dtype], LearnedRule] = {}
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+
+    @classmethod
+    def from_run(cls, run_dir: str | os.PathLike[str], params: Any, checkpoint: str = "best", **options: Any) -> Any:
+        """Return an optimiser with the rule that `meta_train` trained in a run folder.
+
+        Args:
+            run_dir: folder of a run whose learner is `learners.L2O` around a learned rule.
+            params: as above.
+            checkpoint: 'best' (by validation) or 'last'.
+            options: `lr`, `weight_decay`, `steps`.
+        """
+        learner = load(run_dir, checkpoint=checkpoint)
+        rule = getattr(learner, "rule", None)
+        if not isinstance(rule, LearnedRule):
+            raise InputError(f"the run in {run_dir} is of {type(learner).__name__}, which learned no update rule")
+        return cls(params, rule, **options)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters, which may have its own `lr` and `weight_decay`."""
+        for name in ("lr", "weight_decay"):
+            value = param_group.get(name, self.defaults[name])
+            if not value >= 0:
+                raise InputError(f"{name} must be 0 or more, not {value}")
+        super().add_param_group(param_group)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None, *, loss: Tensor | float | None = None) -> Any:
+        """Move all parameters that have a gradient.
+
+        Args:
+            closure: computes gradients anew and returns the loss, as for any optimiser.
+            loss: the scalar loss at which the gradients were taken, for rules that look at it.
+
+        Returns:
+            The loss, where one is known.
+        """
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for (device, dtype), slots in self._by_place().items():
+            rule = self._at(device, dtype)
+            theta = {name: p.detach().to(dtype) for name, (p, _) in slots.items()}
+            grads = {name: p.grad.to(dtype) for name, (p, _) in slots.items() if p.grad is not None}
+            fresh = {name: theta[name] for name, (p, _) in slots.items() if not self.state[p]}
+            started = rule.start(fresh, self.steps) if fresh else {}
+            state = {name: started[name] if name in fresh else self.state[p] for name, (p, _) in slots.items()}
+            value = None if loss is None else torch.as_tensor(loss, device=device).detach().to(dtype)
+            moved, state = rule.update(grads, state, theta, value)
+            for name, (p, group) in slots.items():
+                self.state[p] = state[name]
+                p.copy_(_scaled(theta[name], moved[name], group["lr"], group["weight_decay"]))
+        return loss
+
+    def _by_place(self) -> dict[tuple[torch.device, torch.dtype], dict[str, tuple[Tensor, dict[str, Any]]]]:
+        """Return parameters with a gradient, and their groups, by device and by the precision to compute in."""
+        found: dict[Any, dict[str, tuple[Tensor, dict[str, Any]]]] = {}
+        for number, (p, group) in enumerate(self._all()):
+            if p.grad is None:
+                continue
+            if p.grad.layout != torch.strided:
+                raise InputError(
+                    f"parameter {number} {tuple(p.shape)} has a sparse gradient, which LearnedOptimizer does not take; "
+                    "build the layer with sparse=False"
+                )
+            if p.is_complex():
+                raise InputError(f"parameter {number} {tuple(p.shape)} is complex; learned rules move real numbers")
+            # Rules mix tensors in the order of their names' numbers, the same in every step.
+            found.setdefault((p.device, _wide(p.dtype)), {})[str(number)] = (p, group)
+        return found
+
+    def _all(self) -> Iterator[tuple[Tensor, dict[str, Any]]]:
+        return ((p, group) for group in self.param_groups for p in group["params"])
+
+    def _at(self, device: torch.device, dtype: torch.dtype) -> LearnedRule:
+        """Return the rule on a device, in a precision."""
+        if (device, dtype) not in self._placed:
+            self._placed[device, dtype] = copy.deepcopy(self.rule).to(device, dtype)
+        return self._placed[device, dtype]
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load what `state_dict` returned; training then goes on as if it had not stopped."""
+        given: dict[str, Any] = {}
+
+        def keep(_: Optimizer, final: dict[str, Any]) -> None:
+            given.update(final)
+
+        def restore(_: Optimizer) -> None:
+            # PyTorch gives whatever is remembered the parameter's dtype: too narrow for bfloat16, wrong for counts.
+            numbers = [n for group in given["param_groups"] for n in group["params"]]
+            for n, (p, _group) in zip(numbers, self._all(), strict=True):
+                if n in given["state"]:
+                    self.state[p] = {name: _placed_as(value, p) for name, value in given["state"][n].items()}
+
+        # Between the user's own hooks: after those that may change what is given, before those that see the result.
+        hooks = self.register_load_state_dict_pre_hook(keep), self.register_load_state_dict_post_hook(restore, True)
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copying and pickling need: the rule too, which PyTorch does not know of."""
+        kept: dict[str, Any] = super().__getstate__()
+        return {**kept, "rule": self.rule, "steps": self.steps, "_placed": {}}
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _placed_as(value: Any, p: Tensor) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    return value.to(p.device, _wide(p.dtype) if value.is_floating_point() else value.dtype)
+
+
+def _scaled(theta: Tensor, moved: Tensor, lr: float | Tensor, weight_decay: float) -> Tensor:
+    # Where nothing is scaled, what the rule says, to the last bit.
+    if isinstance(lr, Tensor) or lr != 1:
+        moved = theta + lr * (moved - theta)
+    return moved - lr * weight_decay * theta if weight_decay else moved
+
+
+def save_rule(rule: LearnedRule, path: str | os.PathLike[str], card: dict[str, Any] | None = None) -> None:
+    """Write a rule as one safetensors file: how to build it, its weights, and a card that says how it came about."""
+    save_checkpoint(Path(path), {"rule": describe(rule), "weights": rule.state_dict(), "card": card or {}})
+
+
+def load_rule(path: str | os.PathLike[str]) -> LearnedRule:
+    """Return the rule of a file that `save_rule` wrote.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or holds no learned rule.
+    """
+    content = load_checkpoint(Path(path))
+    if not {"rule", "weights"} <= set(content):
+        raise CheckpointError(f"{path} holds no update rule; write one with quickstudy.optim.save_rule")
+    rule = build(content["rule"])
+    if not isinstance(rule, LearnedRule):
+        raise CheckpointError(f"{path} holds a {type(rule).__name__}, which is no learned rule")
+    try:
+        rule.load_state_dict(content["weights"])
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{path} holds weights of another rule than {type(rule).__name__}: {error}") from error
+    return rule
+
+
+def shipped(name: str = DEFAULT) -> LearnedRule:
+    """Return a rule that comes with the library.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    path = WEIGHTS / f"{name}.safetensors"
+    with suppress(ValueError):  # a name with an end that no path can have
+        if path.parent == WEIGHTS and path.is_file():
+            return load_rule(path)
+    raise unknown_name("learned optimiser", name, [each.stem for each in WEIGHTS.glob("*.safetensors")])
