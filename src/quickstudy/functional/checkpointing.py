@@ -71,13 +71,13 @@ def checkpoint(function: Callable[..., Any], *args: Any, module: nn.Module) -> A
         args: its arguments.
         module: whose parameters it may read.
     """
-    call = _Call(function, module)
+    call = Call(function, module)
     tensors = call.flatten(args)
     outputs = _Checkpoint.apply(call, _Generators(tensors), *tensors)  # type: ignore[no-untyped-call]
     return call.unflatten(outputs, tensors)
 
 
-class _Call:
+class Call:
     """One call as a function of tensors. It holds none of them: autograd does, while they are needed."""
 
     def __init__(self, function: Callable[..., Any], module: nn.Module) -> None:

@@ -5,6 +5,9 @@ Rajeswaran, Finn, Kakade & Levine 2019, "Meta-Learning with Implicit Gradients",
     theta* = argmin_theta L(theta, support) + strength/2 |theta - theta_0|^2
     d theta*/d theta_0 = (I + H/strength)^-1, applied to the query's gradient by conjugate gradient.
 
+That is MAML whose update rule is pulled to its start (`rules.ProximalSGD`) and whose outer gradient is the implicit one
+(`functional.differentiation.Implicit`).
+
 Learned across tasks: the initialisation theta_0. Memory does not grow with the number of inner steps. Departures:
 plain gradient descent finds theta* approximately; the solve stops after `cg_steps`.
 """
@@ -46,4 +49,4 @@ class IMAML(GradientLearner):
         batch_norm: BatchNormPolicy = "support",
     ) -> None:
         rule = ProximalSGD(lr, strength)
-        super().__init__(AllParameters(net), rule, Implicit(strength, cg_steps), steps, test_steps, batch_norm)
+        super().__init__(AllParameters(net), rule, Implicit("cg", cg_steps), steps, test_steps, batch_norm)

@@ -3,6 +3,7 @@
     theta_0  = adapted.initial(support)
     g_t      = differentiation.gradient(inner loss at theta_t)
     theta_t+1 = rule.update(g_t, theta_t)
+    theta'   = differentiation.finish(the step at theta_T)
 
 Named methods (`maml.py`, `meta_sgd.py`, ...) only put the parts together. The loop is resumable: `start` gives the
 state before learning, `step` makes one step, `finish` what prediction needs; `adapt` is the three in turn.
@@ -22,11 +23,9 @@ from quickstudy.functional import random
 from quickstudy.functional.calls import BatchNormPolicy, Statistics, check_policy, given_by, uses_batch_statistics
 from quickstudy.functional.checkpointing import unroll
 from quickstudy.functional.classes import mask_absent, present
-from quickstudy.functional.differentiation import FirstOrder, Implicit, Unrolled
+from quickstudy.functional.differentiation import Differentiation, InnerStep
 from quickstudy.learners.optimization.adapted import Adapted, Theta, slice_ways
 from quickstudy.rules import Rule
-
-Differentiation = Unrolled | FirstOrder | Implicit
 
 
 class InnerState(NamedTuple):
@@ -139,13 +138,21 @@ class GradientLearner(Learner):
         def loss(theta: Theta, rows: Examples) -> Tensor:
             return self.inner_loss(theta, rows, is_present)
 
-        grads, value = self.differentiation.gradient(loss, state.theta, rows)
-        theta, rule = self.rule.update(grads, state.rule, state.theta, value)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.differentiation.recorded):
+            grads, value = self.differentiation.gradient(loss, state.theta, rows)
+            theta, rule = self.rule.update(grads, state.rule, state.theta, value)
         return state._replace(theta=theta, rule=rule, step=state.step + 1)
 
     def finish(self, state: InnerState, support: Examples) -> InnerState:
         """Return the state that prediction uses: the outer gradient attached, batch statistics taken."""
-        theta = self.differentiation.finish(self.inner_loss, state.initial, state.theta, support)
+        inner = InnerStep(
+            loss=lambda theta, rule, rows: self.inner_loss(theta, rows),
+            update=lambda grads, theta, value, rule, rows: self.rule.update(grads, rule, theta, value)[0],
+            module=self,
+            symmetric=getattr(self.rule, "symmetric", False),
+        )
+        # With mini-batches, too, it is the step on all rows whose fixed point the end is taken for.
+        theta = self.differentiation.finish(inner, state.theta, state.rule, support)
         statistics: Statistics = ()
         if self.batch_norm == "support":
             _, statistics = self.adapted.apply(theta, support.inputs, None, support.mask)
