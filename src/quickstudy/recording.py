@@ -30,7 +30,7 @@ from quickstudy.functional.calls import products
 
 Recordable = Callable[[Learner, Any], Any]
 """(learner, pytree of tensors) -> pytree of tensors, the first of them losses; may add to parameters' `.grad`."""
-MOST = 8
+MOST = 16
 """Recordings of a run. More would mean that settings or shapes change all the time, and each costs seconds."""
 LONGEST = 75_000
 """Operations of a step that is recorded, of which a third remain: ten seconds, and many minutes to compile."""
