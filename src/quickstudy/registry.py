@@ -120,7 +120,10 @@ def lookup(kind: str, name: str) -> Entry:
 
 
 def describe(value: Any) -> Any:
-    """Return JSON that `build` turns into an equal object, or {'custom': type} where that is impossible."""
+    """Return JSON that `build` turns into an equal object, or {'custom': type} where that is impossible.
+
+    An objective that is a function becomes its name.
+    """
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -129,6 +132,10 @@ def describe(value: Any) -> Any:
         return [describe(item) for item in value]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {"dict": {key: describe(item) for key, item in value.items()}}
+    for name, entry in TABLES.get("objective", {}).items():
+        # A function has no arguments to describe it by; whatever takes an objective takes its name.
+        if entry.build is value:
+            return name
     config = getattr(value, "config", None)
     if isinstance(config, dict) and "arguments" in config:
         return {**config, "arguments": {key: describe(item) for key, item in config["arguments"].items()}}

@@ -76,6 +76,26 @@ def test_fgsm() -> None:
     assert not moved.requires_grad
 
 
+def test_pgd_finds_what_lies_within_the_ball() -> None:
+    """Of -|x - target|^2 the nearest point of the ball: the target itself where it is inside, else clamped."""
+    x, target = torch.zeros(3, 2), torch.tensor([[0.05, -0.3], [0.7, 0.0], [-0.02, 0.1]])
+    mask = torch.tensor([True, True, False])
+
+    def loss(inputs: list[torch.Tensor]) -> torch.Tensor:
+        return -(inputs[0] - target).square().sum()
+
+    moved = adversarial.pgd(loss, [x], 0.2, steps=100, size=0.004)[0]
+    torch.testing.assert_close(moved, target.clamp(-0.2, 0.2), rtol=0, atol=0.004)
+    torch.testing.assert_close(
+        adversarial.pgd(loss, [x], 0.2, 1)[0], adversarial.fgsm(lambda y: loss([y]), x, 0.2), rtol=0, atol=1e-12
+    )
+    kept = adversarial.pgd(loss, [x], 0.2, 5, mask=mask, limits=(-0.1, 1.0))[0]
+    assert kept[2].tolist() == [0, 0]
+    assert float(kept.min()) == -0.1
+    far = adversarial.pgd(loss, [x], 0.2, 1, size=1e-9, start=[torch.full((3, 2), 5.0)])[0]
+    torch.testing.assert_close(far, torch.full((3, 2), 0.2), rtol=0, atol=1e-8)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_cells_are_torchs(bias: bool) -> None:
     x, h, c = torch.randn(2, 3), torch.randn(2, 4), torch.randn(2, 4)

@@ -1,7 +1,11 @@
-"""The loss on a task's query after learning its support: final performance."""
+"""The loss on a task's query after learning its support: final, or asymptotic, performance.
+
+loss = L(theta_n; query),  theta_n after all n inner steps
+"""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from quickstudy.batching import adapt_one
@@ -20,4 +24,10 @@ def after(learner: Learner, state: State, task: Task, key: Tensor) -> Tensor:
     return learner.loss(state, task.query)
 
 
+def weight(step: Tensor, steps: int) -> Tensor:
+    """Return 1 for the last inner step, 0 for those before."""
+    return (step == steps).to(torch.get_default_dtype())
+
+
 query_loss.after = after  # type: ignore[attr-defined]
+query_loss.weight = weight  # type: ignore[attr-defined]

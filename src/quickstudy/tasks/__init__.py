@@ -2,11 +2,16 @@
 
 from quickstudy.tasks.algorithmic import AssociativeRecall, Copy
 from quickstudy.tasks.base import Bank, TaskDistribution
+from quickstudy.tasks.budgets import Budgets
+from quickstudy.tasks.characters import Characters
+from quickstudy.tasks.convex import LogisticRegression, Quadratics
 from quickstudy.tasks.few_shot import FewShot
 from quickstudy.tasks.functions import FunctionTasks, Linear, MultiModal, Sinusoid
 from quickstudy.tasks.gaussian_process import GaussianProcess
 from quickstudy.tasks.linear_regression import LinearRegression
 from quickstudy.tasks.meta_dataset_tasks import MetaDataset
+from quickstudy.tasks.one_task import OneTask
+from quickstudy.tasks.optimizer_problems import optimizer_problems
 from quickstudy.tasks.orders import Mixture, by_group
 from quickstudy.tasks.pattern_completion import PatternCompletion
 from quickstudy.tasks.problems import Fitting
@@ -17,6 +22,8 @@ from quickstudy.tasks.supervised import Supervised
 __all__ = [
     "AssociativeRecall",
     "Bank",
+    "Budgets",
+    "Characters",
     "Copy",
     "FewShot",
     "Fitting",
@@ -24,14 +31,18 @@ __all__ = [
     "GaussianProcess",
     "Linear",
     "LinearRegression",
+    "LogisticRegression",
     "MetaDataset",
     "Mixture",
     "MultiModal",
+    "OneTask",
     "PatternCompletion",
+    "Quadratics",
     "Segmentation",
     "Sequential",
     "Sinusoid",
     "Supervised",
     "TaskDistribution",
     "by_group",
+    "optimizer_problems",
 ]
