@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,10 +24,10 @@ from quickstudy.ranks import ALONE, Ranks
 from quickstudy.tasks.base import Bank, TaskDistribution
 
 BANK_SEED = 2024
-METRICS = ("accuracy", "iou", "mse", "log_likelihood")
+METRICS = ("accuracy", "iou", "mse", "log_likelihood", "loss")
 """What a task distribution may be measured by: the fraction of queries right, intersection over union of the
-foreground, mean squared error, or the mean log-density of a query's targets (nats)."""
-LOWER_IS_BETTER = ("mse",)
+foreground, mean squared error, the mean log-density of a query's targets (nats), or the learner's own loss."""
+LOWER_IS_BETTER = ("mse", "loss")
 Progress = Callable[[int, int], None]
 
 
@@ -157,7 +157,8 @@ def evaluate(
             differently.
 
     Raises:
-        InputError: no task, an unknown metric, or a log-likelihood asked of predictions that are points.
+        InputError: no task, an unknown metric, a log-likelihood asked of predictions that are points, or a loss asked
+            of sequences.
     """
     if tasks < 1:
         raise InputError(f"tasks must be at least 1, not {tasks}")
@@ -166,6 +167,8 @@ def evaluate(
     measure = bank.metric if metric is None else metric
     if measure not in METRICS:
         raise unknown_name("metric", measure, METRICS)
+    if bank.sequential and measure == "loss":
+        raise InputError("a sequence has no query on which there could be a loss; use metric='accuracy'")
     where = torch.device(device) if device is not None else _device_of(learner)
     learner.to(where)
     bank.to(where)
@@ -178,15 +181,18 @@ def evaluate(
     # Whole chunks, in order: those of all processes end to end are those of one.
     own = starts[ranks.rank * len(starts) // ranks.size : (ranks.rank + 1) * len(starts) // ranks.size]
     scores, curves, confidences, rights, presentations = [], [], [], [], []
+    outputs: Output
     try:
         # Gradients inside learners are taken by torch.func, which turns recording on for itself alone.
         with torch.no_grad():
-            solver, drawn = embedded_once(learner, bank, torch.arange(own.start, min(own.stop, tasks)))
+            solver, drawn = learner, bank
+            if measure != "loss":  # which is the learner's own, of whole inputs
+                solver, drawn = embedded_once(learner, bank, torch.arange(own.start, min(own.stop, tasks)))
             if drawn is not bank:
                 size = chunk or chunk_size(drawn)
                 own = range(own.start, own.stop, size)
-            for start in own:
-                indices = torch.arange(start, min(start + size, own.stop, tasks))
+            done = 0
+            for indices in _batches(own, min(own.stop, tasks), drawn):
                 batch = drawn.draw(indices) if dtype is None else batching.to_dtype(drawn.draw(indices), dtype)
                 keys, query = _keys(indices, seed, where), batch.query
                 if bank.sequential:
@@ -195,16 +201,18 @@ def evaluate(
                     if measure == "accuracy":
                         presentations.append(_by_presentation(outputs, query))
                     query = batching.map_tasks(answerable, query)
+                    score = _score(outputs, query, measure)
                 else:
-                    outputs, curve = _outputs(solver, batch, keys, steps, measure)
+                    score, outputs, curve = _results(solver, batch, keys, steps, measure)
                     curves.append(curve)
-                scores.append(_score(outputs, query, measure))
+                scores.append(score)
                 if measure == "accuracy":
                     confidence, right = _confidence(outputs, query)
                     confidences.append(confidence)
                     rights.append(right)
+                done += len(indices)
                 if progress is not None:
-                    progress(min(start + size, own.stop, tasks) - own.start, min(own.stop, tasks) - own.start)
+                    progress(done, min(own.stop, tasks) - own.start)
     finally:
         for module, training in modes:
             module.training = training
@@ -311,11 +319,27 @@ def _curve_length(learner: Learner, asked: int | None) -> int:
     return own if asked is None or not own else asked
 
 
-def _outputs(learner: Learner, batch: Task, keys: Tensor, steps: int, metric: str) -> tuple[Output, Tensor]:
-    """Return the predictions for the query, and (T, steps + 1) the metric along the inner loop."""
+def _batches(chunks: range, stop: int, bank: TaskDistribution) -> Iterator[Tensor]:
+    """Yield the numbers of the tasks of each chunk, or of the parts of it that can be batched."""
+    for start in chunks:
+        yield from bank.runs(torch.arange(start, min(start + chunks.step, stop)))
+
+
+def _results(
+    learner: Learner, batch: Task, keys: Tensor, steps: int, metric: str
+) -> tuple[Tensor, Output | None, Tensor]:
+    """Return the metric of each task (T,), the predictions for the query unless the metric is the loss, and
+    (T, steps + 1) the metric along the inner loop."""
+
+    def judge(states: Any) -> tuple[Tensor, Output | None]:
+        if metric == "loss":
+            return batching.map_tasks(learner.loss, states, batch.query).double(), None
+        outputs = batching.predict(learner, states, batch.query.inputs)
+        return _score(outputs, batch.query, metric), outputs
+
     if not steps or not isinstance(learner, Resumable):
-        states = batching.adapt(learner, batch.support, keys)
-        return batching.predict(learner, states, batch.query.inputs), torch.zeros(batching.count(batch), 0)
+        found = judge(batching.adapt(learner, batch.support, keys))
+        return *found, torch.zeros(batching.count(batch), 0)
     state = batching.map_tasks(learner.start, batch.support, keys)
     points, at_end = [], None
     for step in range(max(steps, learner.inner_steps) + 1):
@@ -323,13 +347,13 @@ def _outputs(learner: Learner, batch: Task, keys: Tensor, steps: int, metric: st
             state = batching.map_tasks(learner.step, state, batch.support)
         if step > steps and step != learner.inner_steps:
             continue
-        finished = batching.map_tasks(learner.finish, state, batch.support)
-        outputs = batching.predict(learner, finished, batch.query.inputs)
+        found = judge(batching.map_tasks(learner.finish, state, batch.support))
         if step <= steps:
-            points.append(_score(outputs, batch.query, metric))
+            points.append(found[0])
         if step == learner.inner_steps:
-            at_end = outputs
-    return at_end, torch.stack(points, 1)
+            at_end = found
+    assert at_end is not None
+    return *at_end, torch.stack(points, 1)
 
 
 def _mask(query: Examples) -> Tensor:

@@ -18,6 +18,7 @@ METRIC = {
     "iou": "Intersection over union",
     "mse": "Mean squared error",
     "log_likelihood": "Log-likelihood of a query, in nats",
+    "loss": "Loss on the query",
 }
 
 

@@ -67,9 +67,9 @@ def initialise(net: nn.Module, keys: Tensor, scale: Tensor | float = 1.0) -> dic
         # One draw for all: of a small net's many parameters most of the time would be calls.
         sizes = [value.numel() for value, _ in uniform.values()]
         drawn = 2 * random.uniform(random.fold_in(keys, 0), sum(sizes)) - 1
-        for (name, (value, bound)), part in zip(uniform.items(), drawn.split(sizes, -1), strict=True):
-            part = part.reshape(*keys.shape, *value.shape).to(value.dtype)
-            found[name] = part * (bound * _over(scale, value))
+        for (name, (like, bound)), part in zip(uniform.items(), torch.split(drawn, sizes, -1), strict=True):
+            shaped = part.reshape(*keys.shape, *like.shape).to(like.dtype)
+            found[name] = shaped * (bound * _over(scale, like))
     return {name: found[name] for name, _ in net.named_parameters() if name in found}
 
 

@@ -49,7 +49,8 @@ class TaskDistribution:
 
     name: str = "tasks"
     metric: str = "accuracy"
-    """'accuracy' for classification, 'mse' or 'log_likelihood' for regression, 'iou' for segmentation."""
+    """'accuracy' for classification, 'mse' or 'log_likelihood' for regression, 'iou' for segmentation, 'loss' for
+    problems of optimisation."""
     sequential: bool = False
     """Whether a task is a sequence, each of whose rows is predicted from those before it."""
     uniform: bool = True
@@ -93,6 +94,17 @@ class TaskDistribution:
     def batch(self, start: int, count: int) -> Task:
         """Return tasks start, ..., start + count - 1 of the stream, batched."""
         return self.draw(torch.arange(start, start + count))
+
+    def kinds(self, plan: Plan) -> Tensor:
+        """Return numbers (T,), equal where tasks of a plan can be batched."""
+        return torch.zeros(len(next(iter(plan.values()))), dtype=torch.long)
+
+    def runs(self, indices: Tensor) -> list[Tensor]:
+        """Return indices (T,) cut where the next task cannot be batched with the one before."""
+        if self.uniform or not len(indices):
+            return [indices]
+        _, counts = torch.unique_consecutive(self.kinds(self._planned(indices)), return_counts=True)
+        return list(torch.split(indices, counts.tolist()))
 
     def keys(self, indices: Tensor) -> Tensor:
         """Return the random key of each task (T,)."""
@@ -139,7 +151,7 @@ class Bank(TaskDistribution):
         super().__init__(source.seed if seed is None else seed)
         self.source, self._plan = source, plan
         self.name, self.metric, self.device = source.name, source.metric, source.device
-        self.sequential = source.sequential
+        self.sequential, self.uniform = source.sequential, source.uniform
 
     def __len__(self) -> int:
         return len(next(iter(self._plan.values())))
@@ -153,6 +165,10 @@ class Bank(TaskDistribution):
     def gather(self, plan: Plan) -> Task:
         """Return the tasks of a plan."""
         return self.source.gather(plan)
+
+    def kinds(self, plan: Plan) -> Tensor:
+        """Return which tasks of a plan can be batched."""
+        return self.source.kinds(plan)
 
     def _planned(self, indices: Tensor) -> Plan:
         return self.plan(indices)

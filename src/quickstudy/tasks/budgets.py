@@ -55,6 +55,10 @@ class Budgets(TaskDistribution):
             raise InputError(f"{self.problems.name} draws no optimisation problems, so they have no number of steps")
         return Task(Problem(old.inputs, old.labels, old.start, old.mask, old.ways, plan["steps"]), task.query)
 
+    def kinds(self, plan: Plan) -> Tensor:
+        """Return which problems of a plan can be batched."""
+        return self.problems.kinds(plan)
+
     def to(self, device: torch.device | str) -> Self:
         """Move the problems."""
         self.problems.to(device)

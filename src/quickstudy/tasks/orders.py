@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import torch
+import torch.utils._pytree as pytree
 from torch import Tensor
 
 from quickstudy.core import Task
@@ -25,7 +26,10 @@ Order = Literal["interleaved", "blocked", "curriculum"]
 
 @register("tasks")
 class Mixture(TaskDistribution):
-    """A stream whose tasks come from several distributions with the same shapes.
+    """A stream whose tasks come from several distributions.
+
+    Parts whose tasks differ in structure, such as problems of different nets, cannot share a batch: they are drawn in
+    blocks, and every batch must lie within one (`uniform` is False). Make `block` the meta-batch.
 
     Args:
         parts: the distributions; for a curriculum, the easiest first.
@@ -35,7 +39,8 @@ class Mixture(TaskDistribution):
         seed: the stream's seed.
 
     Raises:
-        InputError: no part, or parts whose tasks differ in shape.
+        InputError: no part; parts whose tasks differ in shape, unless they are blocked; in `gather`, tasks of several
+            parts of different structure.
     """
 
     def __init__(
@@ -48,12 +53,33 @@ class Mixture(TaskDistribution):
             raise unknown_name("order", order, ("interleaved", "blocked", "curriculum"))
         if block < 1:
             raise InputError(f"block must be at least 1, not {block}")
+        if not all(part.uniform for part in parts):
+            raise InputError("a part is itself a mixture of unlike tasks; give its parts to this mixture instead")
         self.parts, self.order, self.block = list(parts), order, block
         self.name = "+".join(dict.fromkeys(part.name for part in parts))
         self.metric = parts[0].metric
-        shapes = [{k: tuple(v.shape) for k, v in part.plan(torch.zeros(1).long()).items()} for part in parts]
-        if any(shape != shapes[0] for shape in shapes):
-            raise InputError(f"parts draw tasks of different shapes: {shapes}; give them the same ways, shots, queries")
+        plans = [part.plan(torch.zeros(1).long()) for part in parts]
+        shapes = [{name: tuple(value.shape) for name, value in plan.items()} for plan in plans]
+        alike = all(shape == shapes[0] for shape in shapes)
+        self.uniform = alike and all(
+            _structure(part.gather(plan)) == _structure(parts[0].gather(plans[0]))
+            for part, plan in zip(parts[1:], plans[1:], strict=True)
+        )
+        if not self.uniform and order != "blocked":
+            raise InputError(
+                f"parts draw tasks of different shapes or nets: {shapes}; give them the same ways, shots, queries, or "
+                "take order='blocked' with block= the tasks a meta-batch"
+            )
+        # Parts of unlike plans share the columns that are alike, so that a bank stays small.
+        self._columns = [
+            {name: name if alike else f"{name} {value.dtype} {tuple(value.shape[1:])}" for name, value in plan.items()}
+            for plan in plans
+        ]
+        self._empty = {
+            column: plan[name][0]
+            for plan, columns in zip(plans, self._columns, strict=True)
+            for name, column in columns.items()
+        }
 
     def part_of(self, indices: Tensor) -> Tensor:
         """Return which part each task of the stream comes from."""
@@ -69,17 +95,20 @@ class Mixture(TaskDistribution):
         return random.below(self.keys(indices), reach)
 
     def plan(self, indices: Tensor) -> Plan:
-        """Return the parts' plans, and which part each task is of."""
+        """Return the parts' plans, and which part each task is of. What a task's part has not is zero."""
         which = self.part_of(indices)
         # The task's index in its part's own stream is its index here, under this mixture's seed.
         own = indices + (self.seed << 32)
-        mixed: Plan = {}
+        mixed: Plan = {
+            name: torch.zeros(len(which), *value.shape, dtype=value.dtype, device=which.device)
+            for name, value in self._empty.items()
+        }
         for number, part in enumerate(self.parts):
             rows = (which == number).nonzero().squeeze(1)
             # Only the tasks that are this part's: with many parts most have none in a meta-batch.
-            if len(rows) or number == 0:
+            if len(rows):
                 for name, value in part.plan(own[rows]).items():
-                    mixed.setdefault(name, value.new_empty(len(which), *value.shape[1:]))[rows] = value
+                    mixed[self._columns[number][name]][rows] = value
         return {**mixed, "part": which}
 
     def gather(self, plan: Plan) -> Task:
@@ -87,15 +116,29 @@ class Mixture(TaskDistribution):
         from quickstudy.batching import select, stack
 
         which = plan["part"]
-        rest = {name: value for name, value in plan.items() if name != "part"}
+        present = torch.unique(which).tolist()
+        if len(present) > 1 and not self.uniform:
+            raise InputError(
+                f"tasks of parts {present} differ in structure and cannot be one batch; take as many tasks a "
+                f"meta-batch as a block has ({self.block}), or a divisor of it, or batch each of `runs`"
+            )
+        drawn: dict[int, Task] = {
+            number: self.parts[number].gather(
+                {name: plan[column][which == number] for name, column in self._columns[number].items()}
+            )
+            for number in present
+        }
+        if len(present) == 1:
+            return next(iter(drawn.values()))
         singles: list[Any] = [None] * len(which)
-        for number, part in enumerate(self.parts):
-            rows = (which == number).nonzero().squeeze(1)
-            if len(rows):
-                tasks = part.gather({name: value[rows] for name, value in rest.items()})
-                for place, row in enumerate(rows.tolist()):
-                    singles[row] = select(tasks, place)
+        for number, tasks in drawn.items():
+            for place, row in enumerate((which == number).nonzero().squeeze(1).tolist()):
+                singles[row] = select(tasks, place)
         return stack(singles)  # type: ignore[no-any-return]
+
+    def kinds(self, plan: Plan) -> Tensor:
+        """Return the part of each task of a plan, or one number where all can be batched."""
+        return super().kinds(plan) if self.uniform else plan["part"]
 
     def to(self, device: torch.device | str) -> Self:
         """Move all parts."""
@@ -121,6 +164,12 @@ class Mixture(TaskDistribution):
             "block": self.block,
             "parts": [part.describe() for part in self.parts],
         }
+
+
+def _structure(task: Task) -> tuple[Any, ...]:
+    """Return what tasks of one batch have in common."""
+    leaves, form = pytree.tree_flatten(task)
+    return form, [(leaf.shape, leaf.dtype) for leaf in leaves]
 
 
 def by_group(

@@ -7,6 +7,7 @@ support is a `Problem`: the rows to fit, the net, and where its parameters begin
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from typing import Any, Self
@@ -41,6 +42,13 @@ def draw_scale(keys: Tensor, ends: tuple[float, float]) -> Tensor:
     """Return (T,) numbers between the ends, their logarithm uniform."""
     low, high = math.log(ends[0]), math.log(ends[1])
     return torch.exp(low + (high - low) * random.uniform(keys))
+
+
+def fingerprint_of(net: nn.Module, *facts: Any) -> str:
+    """Return a short hash of a net's layers and shapes, and of further facts: what problems, and banks of them, fit."""
+    layers = [(name, type(module).__name__) for name, module in net.named_modules()]
+    shapes = [(name, tuple(value.shape)) for name, value in net.named_parameters()]
+    return hashlib.sha256(repr((layers, shapes, facts)).encode()).hexdigest()[:16]
 
 
 @register("tasks")
@@ -106,7 +114,7 @@ class Fitting(DataTasks):
         class_keys = random.fold_in(random.fold_in(keys, 2).unsqueeze(1), torch.arange(self.ways, device=keys.device))
         picked = self._starts[classes].unsqueeze(-1) + random.choose(class_keys, self._counts[classes], sum(self._each))
         # Class by class in turn, so that any leading part of the rows is balanced.
-        support, query = (part.mT.flatten(1) for part in picked.split(self._each, -1))
+        support, query = (part.mT.flatten(1) for part in torch.split(picked, list(self._each), -1))
         plan = {
             "support": support[:, : self.most].contiguous(),
             "query": query[:, : self.query_rows or 0].contiguous(),
@@ -140,6 +148,11 @@ class Fitting(DataTasks):
         self._starts, self._counts = self._starts.to(device), self._counts.to(device)
         self.net.to(device)
         return super().to(device)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the data and of the net."""
+        return fingerprint_of(self.net, self.data.fingerprint, self.ways)
 
     def describe(self) -> dict[str, Any]:
         """Return facts about the problems."""
