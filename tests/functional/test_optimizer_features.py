@@ -107,4 +107,45 @@ def test_times() -> None:
     assert found[2] == 0
     assert bool((found[:2] > 0).all())
     assert bool((found[3:] < 0).all())
-    assert features.fraction_features(torch.tensor(0.4))[3] == 0
+
+
+def test_shares_of_training() -> None:
+    found = features.fraction_features(torch.tensor([0.0, 4.0, 4.0]), torch.tensor([0.0, 10.0, 0.0]))
+    assert found.shape == (3, len(features.FRACTIONS))
+    assert found[1, 3].abs() < 1e-6
+    assert bool((found[1, :3] > 0).all())
+    assert bool((found[1, 4:] < 0).all())
+    assert not found[::2].any()
+
+
+@pytest.mark.parametrize("steps", [0.0, 100.0])
+@pytest.mark.parametrize(("change", "sign"), [(-1, -1), (0, -1), (1, 1)])
+def test_how_training_goes(steps: float, change: float, sign: int) -> None:
+    kept = features.losses_start(torch.zeros(()))
+    for step in range(50):
+        # Half falls and half does not: what counts is the last part.
+        loss = torch.tensor(20.0 - min(step, 25) + 0.3 * change * max(step - 25, 0))
+        kept, found = features.losses_update(kept, loss, torch.tensor(float(step)), torch.tensor(steps))
+        assert bool(torch.isfinite(found).all())
+        assert bool((found.abs() <= 1).all())
+        assert step > 1 or not found.any()
+    assert (found[0] > -0.9) == (sign > 0)
+
+
+def test_averages_of_losses_by_a_plain_loop() -> None:
+    losses = [3.0, 5.0, 4.0, 100.0]
+    kept = features.losses_start(torch.zeros((), dtype=torch.float64))
+    for i, loss in enumerate(losses):
+        values = (torch.tensor(float(x), dtype=torch.float64) for x in (loss, i, 500))
+        kept, _ = features.losses_update(kept, *values)
+    decays = np.exp(-1 / np.logspace(1, np.log10(500), 10))
+
+    def average(losses: list[float]) -> np.ndarray:
+        weights = [decays ** (len(losses) - 1 - i) for i in range(len(losses))]
+        return np.sum([w * x for w, x in zip(weights, losses, strict=True)], 0) / np.sum(weights, 0)
+
+    # The last loss is cut to twice the largest average before it.
+    losses[-1] = 2 * average(losses[:3]).max()
+    np.testing.assert_allclose((kept["losses"] / (1 - torch.tensor(decays) ** 4)).numpy(), average(losses))
+    least = np.min([average(losses[:n]) for n in (1, 2, 3, 4)], 0)
+    np.testing.assert_allclose(kept["minima"].numpy(), least)

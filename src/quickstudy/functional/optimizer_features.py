@@ -124,13 +124,54 @@ def normalised(features: Tensor) -> Tensor:
 
 
 def time_features(step: Tensor, times: tuple[float, ...] = TIMES) -> Tensor:
-    """Return (len(times),) tanh(t / tau - 1) of a step number, a scalar (PT)."""
+    """Return (..., times) tanh(t / tau - 1) of step numbers (...) (PT)."""
     return torch.tanh(step.unsqueeze(-1) / step.new_tensor(times) - 1)
 
 
-def fraction_features(fraction: Tensor) -> Tensor:
-    """Return (9,) tanh(10 (x - tau)) of the share of training that is done, a scalar (VeLO)."""
-    return torch.tanh(10 * (fraction.unsqueeze(-1) - fraction.new_tensor(FRACTIONS)))
+def fraction_features(step: Tensor, steps: Tensor) -> Tensor:
+    """Return (..., 9) tanh(10 (step / steps - tau)) of the share of training that is done (VeLO).
+
+    Where steps (...) is 0, for an unknown number, features are 0.
+    """
+    done = (step / steps.clamp_min(1)).unsqueeze(-1)
+    return torch.where(steps.unsqueeze(-1) > 0, torch.tanh(10 * (done - done.new_tensor(FRACTIONS))), 0.0)
+
+
+SPANS, LONGEST = 10, 1000
+"""Averages of the loss, over spans from 10 steps to all of training, or to so many where its length is unknown."""
+
+
+def losses_start(like: Tensor) -> Kept:
+    """Return what is kept of the losses so far: averages (10,) and their smallest values (10,)."""
+    return {"losses": like.new_zeros(SPANS), "minima": like.new_zeros(SPANS)}
+
+
+def losses_update(kept: Kept, loss: Tensor, step: Tensor, steps: Tensor) -> tuple[Kept, Tensor]:
+    """Return the averages with a loss taken in, and features (..., 9) in [-1, 1] of how training goes (VeLO).
+
+    For each span, where its average lies between the least that it was and the next longer span's average: -1 while
+    the loss falls or stands, towards 0 and above where it rises.
+
+    Args:
+        kept: `losses` and `minima` (..., 10).
+        loss: (...).
+        step: (...) how many losses were taken in before.
+        steps: (...) how many there will be; 0 where that is unknown.
+    """
+    step, loss = step.unsqueeze(-1), loss.unsqueeze(-1)
+    ratio = torch.where(steps > 0, steps, LONGEST).unsqueeze(-1).clamp_min(10) / 10
+    decays = torch.exp(-0.1 * ratio ** -torch.linspace(0, 1, SPANS, dtype=step.dtype, device=step.device))
+    first = step == 0
+    known = kept["losses"] / torch.where(first, 1.0, 1 - decays**step)
+    # A loss that explodes must not blind the averages for long.
+    loss = torch.where(first, loss, torch.minimum(loss, 2 * known.amax(-1, keepdim=True).abs()))
+    means = decays * kept["losses"] + (1 - decays) * loss
+    corrected = means / (1 - decays ** (step + 1))
+    minima = torch.where(first, corrected, torch.minimum(kept["minima"], corrected))
+    room = (corrected[..., 1:] - minima[..., :-1]).clamp_min(1e-8)
+    found = ((corrected[..., :-1] - minima[..., :-1]) / room - 1).clamp(-1, 1)
+    # The averages of two losses or fewer hardly differ.
+    return {"losses": means, "minima": minima}, torch.where(step < 2, 0.0, found)
 
 
 def _inverse_root(x: Tensor) -> Tensor:

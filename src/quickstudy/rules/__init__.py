@@ -1,6 +1,8 @@
 """HOW an inner loop moves what it adapts: update rules, of fixed form or learned."""
 
 from quickstudy.rules.base import LearnedRule, Rule, Theta
-from quickstudy.rules.fixed import SGD, Adam, LearnedRates, ProximalSGD
+from quickstudy.rules.fixed import SGD, Adam, AdamW, LearnedRates, ProximalSGD
+from quickstudy.rules.lstm import LSTMRule
+from quickstudy.rules.velo import VeLO
 
-__all__ = ["SGD", "Adam", "LearnedRates", "LearnedRule", "ProximalSGD", "Rule", "Theta"]
+__all__ = ["SGD", "Adam", "AdamW", "LSTMRule", "LearnedRates", "LearnedRule", "ProximalSGD", "Rule", "Theta", "VeLO"]
