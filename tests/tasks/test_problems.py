@@ -12,7 +12,7 @@ from torch.func import functional_call
 import quickstudy as qs
 from quickstudy import batching
 from quickstudy.errors import CheckpointError, InputError
-from quickstudy.nets.optimizees import CharacterGRU, character_mlp, small_conv
+from quickstudy.nets.optimizees import ACTIVATIONS, CharacterGRU, character_mlp, perceptron, small_conv
 from quickstudy.problem import Optimizee, Problem
 from quickstudy.tasks import Bank, Characters, Fitting, LogisticRegression, Mixture, Quadratics, TaskDistribution
 from quickstudy.tasks.optimizer_problems import digits, families
@@ -309,6 +309,40 @@ def test_banks_of_several_nets_are_evaluated(tmp_path: Path) -> None:
         assert report.values[number] == pytest.approx(loss, rel=1e-4)
 
 
+NETS = [
+    *(perceptron(64, (5,), 10, activation) for activation in ACTIVATIONS),
+    small_conv(1, 8, (3, 4), 10, "elu"),
+    nn.Sequential(
+        nn.Conv2d(1, 4, 3, 2), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten(), nn.LayerNorm(36), nn.Linear(36, 10)
+    ),
+]
+OF_NETS = [Fitting(net, DIGITS, 20, 10) for net in NETS] + [
+    Characters(net, TEXT, 4, 20, 20, 10) for net in (character_mlp(20, 4, 3, 5), CharacterGRU(20, 3, 5))
+]
+
+
+@pytest.mark.parametrize("tasks", OF_NETS, ids=str)
+def test_second_derivatives_of_a_batch_are_those_of_each_task(tasks: Any) -> None:
+    tasks.net.double()
+    batch = batching.to_dtype(tasks.batch(0, 2), torch.float64)
+    start = {name: value.requires_grad_() for name, value in batch.support.start.items()}
+    learner = qs.learners.L2O(qs.rules.SGD(0.3), 2, differentiation=qs.functional.differentiation.Unrolled())
+    losses = batching.map_tasks(learner.loss, batching.adapt(learner, batch.support), batch.query)
+    found = torch.autograd.grad(losses.sum(), list(start.values()))
+    for number in range(2):
+        first = {name: value[number].detach().requires_grad_() for name, value in start.items()}
+        theta = first
+        rows, asked = batching.select(batch.support, number), batching.select(batch.query, number)
+        for _ in range(2):
+            loss = nn.functional.cross_entropy(functional_call(tasks.net, theta, rows.inputs.inputs), rows.labels)
+            grads = torch.autograd.grad(loss, list(theta.values()), create_graph=True)
+            theta = {name: value - 0.3 * g for (name, value), g in zip(theta.items(), grads, strict=True)}
+        loss = nn.functional.cross_entropy(functional_call(tasks.net, theta, asked.inputs.inputs), asked.labels)
+        torch.testing.assert_close(losses[number], loss)
+        for one, other in zip(found, torch.autograd.grad(loss, list(first.values())), strict=True):
+            torch.testing.assert_close(one[number], other)
+
+
 def test_a_budget_of_steps_keeps_nets_apart() -> None:
     mixture = qs.tasks.Budgets(Mixture([fitting(), Quadratics()], "blocked", block=2), (1, 4))
     assert not mixture.bank(2).uniform
@@ -334,3 +368,13 @@ def test_parts_of_the_digits_are_apart() -> None:
     assert len(train.classes) == len(test.classes) == 10
     rows = [tuple(row.flatten().tolist()) for part in (train, val, test) for row in part.inputs]
     assert sorted(rows) == sorted(tuple(row.flatten().tolist()) for row in DIGITS.inputs)
+
+
+@pytest.mark.slow
+def test_the_default_mixture_is_there() -> None:
+    train, test = (qs.tasks.optimizer_problems(part=part) for part in ("train", "test"))
+    assert len(train.parts) == len(test.parts) == 16
+    assert train.batch(32, 16).support.labels.shape[0] == 16
+    assert not set(train.parts[9].classes) & set(test.parts[9].classes)
+    with pytest.raises(InputError, match="unknown part"):
+        qs.tasks.optimizer_problems(part="all")  # type: ignore[arg-type]
