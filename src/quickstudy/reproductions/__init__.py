@@ -1,0 +1,1 @@
+"""Published comparisons and comparisons of this library's own, each run by one command: `quickstudy reproduce`."""
