@@ -13,8 +13,8 @@ The network has two hidden layers of 4 and looks at the gradient, momenta, secon
 each parameter (`functional.optimizer_features`). Learned across tasks: the LSTM, its beginning and the bank.
 Departures: sizes are small by default (the paper's are hidden=512, bank=256); the tensor statistics are taken after the
 step's gradient came in; variances of second moments are about their own mean; where the number of steps is unknown,
-features of the share of training are 0. In the published code C's output goes unused and the network has a third, unused
-output; neither is so here.
+features of the share of training are 0. In the published code C's output goes unused and the network has a third,
+unused output; neither is so here.
 """
 
 from __future__ import annotations
