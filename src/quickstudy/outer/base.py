@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from quickstudy.batching import Objective, TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.errors import InputError, unknown_name
+from quickstudy.functional.differentiation import Differentiation, FirstOrder
 from quickstudy.ranks import ALONE, Ranks
 
 Schedule = Literal["constant", "cosine", "linear", "halving"]
@@ -104,6 +106,10 @@ class Outer:
         """Return why this optimiser cannot train such a learner for such an objective, or None if it can."""
         return None
 
+    def seen(self, learner: Learner) -> Learner:
+        """Return the learner as it will be when `prepare` has changed it."""
+        return learner
+
     def prepare(self, learner: Learner) -> None:
         """Get ready to train a learner, forgetting any other."""
 
@@ -113,6 +119,11 @@ class Outer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
+
+    def evaluations(self, tasks: int) -> int:
+        """Return the evaluations of an outer step on so many tasks, once prepared: adaptations to one task with one set
+        of parameters, and its loss. A derivative of it counts as part of the one."""
+        return tasks
 
     def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
         """Add an estimate of the meta-gradient to each parameter's `.grad`; return the losses.
@@ -132,6 +143,20 @@ def without_derivative(objective: Objective) -> str | None:
         f"the objective {name_of(objective)} has no derivative; use an outer optimiser that needs none, such as "
         "outer.EvolutionStrategies or outer.PolicyGradient"
     )
+
+
+def without_gradient(learner: Learner) -> Learner:
+    """Return a learner through whose inner loop, if it has one, no gradient passes."""
+    return passing(learner, FirstOrder())
+
+
+def passing(learner: Learner, differentiation: Differentiation) -> Learner:
+    """Return a learner with the outer gradient passing its inner loop, if it has one, in another way."""
+    if not hasattr(learner, "differentiation"):
+        return learner
+    other: Any = copy.copy(learner)
+    other.differentiation = differentiation
+    return other  # type: ignore[no-any-return]
 
 
 def name_of(objective: Objective) -> str:

@@ -1,0 +1,94 @@
+"""Outer optimisers that judge whole sets of parameters by their losses alone, and differentiate nothing.
+
+All P candidates meet the same T tasks with the same keys (common random numbers), so that they differ by nothing but
+their parameters. Processes that train together all make the same candidates, each judges them on its own tasks, and
+what they exchange is losses (P, T): the step is that of one process with all tasks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from quickstudy import batching
+from quickstudy.batching import TaskLosses
+from quickstudy.core import Learner, Task
+from quickstudy.learners.optimization.adapted import AllParameters
+from quickstudy.outer.base import Outer
+from quickstudy.ranks import Ranks
+
+
+class Population(Outer):
+    """Base of outer optimisers that judge candidates. Arguments as for `outer.Outer`."""
+
+    candidates: int
+    """P, once `prepare` has been called."""
+    _names: dict[nn.Module, Callable[[], list[str]]]
+
+    def prepare(self, learner: Learner) -> None:
+        """Note which parameters inner loops adapt: inside vmap a candidate's tensors do not say that they may."""
+        adapted = [module for module in learner.modules() if isinstance(module, AllParameters)]
+        self._names = {module: functools.partial(list, module.names()) for module in adapted}
+
+    def evaluations(self, tasks: int) -> int:
+        """Return the losses that an outer step finds: those of all candidates."""
+        return self.candidates * tasks
+
+    def judge(
+        self, losses: TaskLosses, learner: Learner, rows: Tensor, tasks: Task, keys: Tensor, ranks: Ranks
+    ) -> Tensor:
+        """Return the (P, T) losses of candidates (P, D) on the tasks of all processes, infinite in place of NaN."""
+        named, start = {}, 0
+        for name, value in taught(learner).items():
+            part = rows[:, start : start + value.numel()]
+            named[name] = part.reshape(len(rows), *value.shape).to(value.dtype)
+            start += value.numel()
+        with self._names_kept():
+            found = losses.population(learner, named, tasks, keys)
+        found = ranks.gather(found.t().contiguous()).t()
+        return found.nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf)
+
+    @contextlib.contextmanager
+    def _names_kept(self) -> Iterator[None]:
+        for module, names in self._names.items():
+            module.names = names  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            for module in self._names:
+                del module.names
+
+
+def taught(learner: Learner) -> dict[str, Tensor]:
+    """Return the parameters that are learned, by name."""
+    return {name: value for name, value in learner.named_parameters() if value.requires_grad}
+
+
+def flat(learner: Learner) -> Tensor:
+    """Return the parameters that are learned, end to end (D,)."""
+    return torch.cat([value.detach().flatten() for value in taught(learner).values()])
+
+
+def add_gradient(learner: Learner, gradient: Tensor) -> None:
+    """Add a gradient (D,) to the `.grad` of the parameters that are learned."""
+    parameters = list(taught(learner).values())
+    parts = torch.split(gradient, [value.numel() for value in parameters])
+    for value, part in zip(parameters, parts, strict=True):
+        own = part.reshape(value.shape).to(value.device, value.dtype)
+        value.grad = own if value.grad is None else value.grad + own
+
+
+def combined(losses: TaskLosses, found: Tensor) -> Tensor:
+    """Return what the losses (P, T) of each candidate become (P,)."""
+    each: Tensor = batching.map_tasks(losses.combine, found)
+    return each
+
+
+def typical(found: Tensor) -> Tensor:
+    """Return the losses (T,) of the candidate in the middle, task by task: a few that diverged do not show."""
+    return found.median(0).values
