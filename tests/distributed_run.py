@@ -137,6 +137,8 @@ def first(folder: Path) -> None:
     facts["weights"] = [p.flatten().tolist() for p in run.learner.parameters()]
     facts["loss"] = [row["loss"] for row in run.history if "loss" in row]
     train(folder / "reptile", 2, outer=qs.outer.Reptile(0.5))
+    train(folder / "evolution", 2, outer=qs.outer.EvolutionStrategies(6, 0.1))
+    train(folder / "cma", 2, outer=qs.outer.CMAES(0.1))
     train(folder / "legs", 2, steps=3)
     train(folder / "dropout-whole", 2, steps=4, dropout=0.5)
     train(folder / "dropout", 2, steps=1, dropout=0.5)

@@ -89,6 +89,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     processes = start("first", folder, torchrun)
     train(folder / "alone", 4)
     train(folder / "reptile-alone", 4, outer=qs.outer.Reptile(0.5))
+    train(folder / "evolution-alone", 4, outer=qs.outer.EvolutionStrategies(6, 0.1))
+    train(folder / "cma-alone", 4, outer=qs.outer.CMAES(0.1))
     save_reports(folder / "reports-alone.npz", evaluations(ALONE))
     first, second = end(processes)
     assert first[0] == 0, first[1]
@@ -122,7 +124,8 @@ def same_run(one: Path, other: Path) -> None:
 
 def test_two_processes_are_one_with_twice_the_tasks(folder: Path, facts: list[dict[str, Any]]) -> None:
     same_run(folder / "together", folder / "alone")
-    same_run(folder / "reptile", folder / "reptile-alone")
+    for name in ("reptile", "evolution", "cma"):
+        same_run(folder / name, folder / f"{name}-alone")
     assert facts[0]["weights"] == facts[1]["weights"]
     assert facts[0]["loss"] == facts[1]["loss"]
     described = json.loads((folder / "together" / "run.json").read_text())
