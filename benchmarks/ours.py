@@ -22,8 +22,8 @@ from quickstudy.batching import Compile, TaskLosses, to_dtype
 from quickstudy.core import Examples, Learner, Task
 from quickstudy.functional import random
 from quickstudy.functional.calls import products_in
-from quickstudy.hardware import SOME_STEPS, keep_pages, worth_compiling
 from quickstudy.functional.differentiation import Unrolled
+from quickstudy.hardware import SOME_STEPS, keep_pages, worth_compiling
 from quickstudy.objectives.query_loss import query_loss
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.tasks.base import Plan, TaskDistribution

@@ -19,6 +19,12 @@ from benchmarks.harness import CaseRun, DisagreementError, Plan, agree, errors, 
 
 PLAN = Plan(repeats=3, round_seconds=0.001, budget=1.0)
 DOUBLE = Context(torch.float64)
+OTHERS = {
+    "proto_training": "peers.proto",
+    "sequences": "peers.sequences",
+    "learned_optimizer": "ours_learned_optimizer",
+}
+"""What cases are compared with that cannot be done by the plain loop of MAML."""
 
 
 def values(loss=1.0, gradient=(3.0, 4.0), bias=(0.0,)):
@@ -112,11 +118,13 @@ def test_every_case_is_well_formed(name):
         ("proto_training", {"tasks": 2, "ways": 3, "shots": 2, "queries": 2}, ["quickstudy"]),
         ("sequences", {"cell": "MANN", "tasks": 2, "rows": 15}, ["quickstudy"]),
         ("sequences", {"cell": "LSTM", "tasks": 2, "rows": 15}, ["quickstudy"]),
+        ("learned_optimizer", {"problem": "quadratics", "tasks": 2, "steps": 3}, ["plain loop", "batched by hand"]),
+        ("learned_optimizer", {"problem": "nets", "tasks": 2, "steps": 3}, ["plain loop", "batched by hand"]),
     ],
 )
 def test_what_needs_no_other_library_agrees(case, setting, pairs):
     found = load(case)
-    plain = {"proto_training": "peers.proto", "sequences": "peers.sequences"}.get(case, "peers.loop")
+    plain = OTHERS.get(case, "peers.loop")
     implementations = {"plain": type(found.implementations["quickstudy"])(plain), **found.implementations}
     checks = {
         name: implementations[name].build(found.problem(setting, DOUBLE), DOUBLE).check() for name in ("plain", *pairs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,16 +18,46 @@ from benchmarks.peers.problems import MAML
 Weights = dict[str, Any]
 
 
-class Jax(Step):
+class JaxStep(Step):
+    """Outer step of JAX implementations: the gradient of a loss and optax's Adam, jitted as a whole.
+
+    Args:
+        net: holds the initial weights.
+        tasks: a pytree of tensors.
+        loss: (weights by name, tasks) -> scalar.
+        dtype: of the arithmetic.
+    """
+
+    def __init__(self, net: nn.Module, tasks: Any, loss: Callable[[Weights, Any], Any], dtype: torch.dtype) -> None:
+        jax.config.update("jax_enable_x64", dtype == torch.float64)
+        optimizer = optax.adam(1e-3)
+        self.weights = {name: jnp.asarray(p.detach().numpy()) for name, p in net.named_parameters()}
+        self.state = optimizer.init(self.weights)
+        self.tasks = jax.tree.map(lambda value: jnp.asarray(value.numpy()), tasks)
+
+        def outer(weights: Weights, state: Any, tasks: Any) -> Any:
+            updates, state = optimizer.update(jax.grad(loss)(weights, tasks), state)
+            return optax.apply_updates(weights, updates), state
+
+        self.outer = jax.jit(outer, donate_argnums=(0, 1))
+        self.gradient = jax.jit(jax.value_and_grad(loss))
+        jax.jit(lambda x: x + 1)(0.0).block_until_ready()  # load the compiler before memory is measured
+
+    def step(self) -> None:
+        self.weights, self.state = self.outer(self.weights, self.state, self.tasks)
+        jax.block_until_ready(self.weights)
+
+    def check(self) -> dict[str, Tensor]:
+        loss, grads = self.gradient(self.weights, self.tasks)
+        named = {f"gradient of {name}": torch.from_numpy(np.array(g)) for name, g in grads.items()}
+        return {"loss": torch.tensor(float(loss), dtype=torch.float64), **named}
+
+
+class Jax(JaxStep):
     """The outer step of a MAML problem whose net is linear layers with ReLU between."""
 
     def __init__(self, problem: MAML, dtype: torch.dtype) -> None:
-        jax.config.update("jax_enable_x64", dtype == torch.float64)
         layers = [name for name, module in problem.net.named_modules() if isinstance(module, nn.Linear)]
-        optimizer = optax.adam(1e-3)
-        self.weights = {name: jnp.asarray(p.detach().numpy()) for name, p in problem.net.named_parameters()}
-        self.state = optimizer.init(self.weights)
-        self.episodes = tuple(jnp.asarray(v.numpy()) for v in (*problem.episodes.support, *problem.episodes.query))
 
         def inner(weights: Weights, x: Any, y: Any) -> Any:
             for name in layers[:-1]:
@@ -42,28 +73,18 @@ class Jax(Step):
                 weights = jax.tree.map(lambda w, g: w - problem.lr * g, weights, grads)
             return inner(weights, query_x, query_y)
 
-        def loss(weights: Weights, episodes: Any) -> Any:
-            return jnp.mean(jax.vmap(task_loss, (None, 0, 0, 0, 0))(weights, *episodes))
+        def loss(weights: Weights, tasks: Any) -> Any:
+            return jnp.mean(jax.vmap(task_loss, (None, 0, 0, 0, 0))(weights, *tasks))
 
-        def outer(weights: Weights, state: Any, episodes: Any) -> Any:
-            updates, state = optimizer.update(jax.grad(loss)(weights, episodes), state)
-            return optax.apply_updates(weights, updates), state
+        super().__init__(problem.net, (*problem.episodes.support, *problem.episodes.query), loss, dtype)
 
-        self.outer = jax.jit(outer, donate_argnums=(0, 1))
-        self.gradient = jax.jit(jax.value_and_grad(loss))
-        jax.jit(lambda x: x + 1)(0.0).block_until_ready()  # load the compiler before memory is measured
 
-    def step(self) -> None:
-        self.weights, self.state = self.outer(self.weights, self.state, self.episodes)
-        jax.block_until_ready(self.weights)
-
-    def check(self) -> dict[str, Tensor]:
-        loss, grads = self.gradient(self.weights, self.episodes)
-        named = {f"gradient of {name}": torch.from_numpy(np.array(g)) for name, g in grads.items()}
-        return {"loss": torch.tensor(float(loss), dtype=torch.float64), **named}
+def supported(context: Context) -> None:
+    """Raise AbsentError where JAX cannot take part."""
+    if context.device != "cpu" or context.dtype == torch.bfloat16:
+        raise AbsentError("only its CPU build is installed, and runs in fp32 here")
 
 
 def build(problem: MAML, context: Context) -> Step:
-    if context.device != "cpu" or context.dtype == torch.bfloat16:
-        raise AbsentError("only its CPU build is installed, and runs in fp32 here")
+    supported(context)
     return Jax(problem, context.dtype)
