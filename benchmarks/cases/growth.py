@@ -1,9 +1,10 @@
 """Growth: time and memory of a MAML outer step against inner steps, tasks, ways and parameters, one at a time."""
 
-import quickstudy as qs
-from benchmarks.case import Case, Context, Implementation, Setting
+from functools import partial
+
+from benchmarks.case import Case, Implementation
 from benchmarks.implementations import ours
-from benchmarks.peers.problems import MAML, images, seeded
+from benchmarks.peers.problems import conv4_maml
 
 BASE = {"steps": 1, "tasks": 4, "ways": 5, "filters": 32}
 AXES = {
@@ -14,16 +15,10 @@ AXES = {
 }
 
 
-def problem(setting: Setting, context: Context) -> MAML:
-    net = seeded(qs.nets.conv4(hidden=setting["filters"], outputs=setting["ways"]), context)
-    episodes = images(context, setting["tasks"], setting["ways"], shots=1, queries=5, shape=(1, 28, 28))
-    return MAML(net, episodes, lr=0.1, steps=setting["steps"])
-
-
 CASE = Case(
     title="Growth: MAML, Conv4, 28x28, 1 shot, 5 queries, second order",
     unit="outer step",
-    problem=problem,
+    problem=partial(conv4_maml, lr=0.1, queries=5),
     settings=tuple({"axis": axis, **BASE, axis: value} for axis, values in AXES.items() for value in values),
     quick=tuple({"axis": "steps", **BASE, "filters": 8, "steps": steps} for steps in (1, 4)),
     implementations={"higher": Implementation("peers.higher_maml"), "quickstudy": ours()},

@@ -1,21 +1,15 @@
 """MAML on images of Omniglot's size: Conv4-64, whose convolutions are most of the work."""
 
-import quickstudy as qs
-from benchmarks.case import Case, Context, Implementation, Setting
+from functools import partial
+
+from benchmarks.case import Case, Implementation
 from benchmarks.implementations import MAML_RIVALS, ours
-from benchmarks.peers.problems import MAML, images, seeded
-
-
-def problem(setting: Setting, context: Context) -> MAML:
-    net = seeded(qs.nets.conv4(outputs=5), context)
-    episodes = images(context, setting["tasks"], ways=5, shots=1, queries=15, shape=(1, 28, 28))
-    return MAML(net, episodes, lr=0.4, steps=setting["steps"], first_order=setting["order"] == "first order")
-
+from benchmarks.peers.problems import conv4_maml
 
 CASE = Case(
     title="Omniglot MAML: Conv4-64, 28x28, 5-way 1-shot, 15 queries",
     unit="outer step",
-    problem=problem,
+    problem=partial(conv4_maml, lr=0.4, queries=15),
     settings=(
         *({"tasks": tasks, "steps": steps, "order": "second order"} for steps in (1, 5) for tasks in (16, 32)),
         *({"tasks": 16, "steps": steps, "order": "first order"} for steps in (1, 5)),

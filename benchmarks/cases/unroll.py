@@ -1,21 +1,15 @@
 """Long inner loops: MAML with many steps, whose states are all kept, or every so many-th and the others made again."""
 
-import quickstudy as qs
-from benchmarks.case import Case, Context, Setting
+from functools import partial
+
+from benchmarks.case import Case
 from benchmarks.implementations import ours
-from benchmarks.peers.problems import MAML, images, seeded
-
-
-def problem(setting: Setting, context: Context) -> MAML:
-    net = seeded(qs.nets.conv4(outputs=5), context)
-    episodes = images(context, setting["tasks"], ways=5, shots=1, queries=1, shape=(1, 28, 28))
-    return MAML(net, episodes, lr=0.01, steps=setting["steps"])
-
+from benchmarks.peers.problems import conv4_maml
 
 CASE = Case(
     title="Long unrolls: MAML, Conv4-64, 28x28, 5-way 1-shot, second order",
     unit="outer step",
-    problem=problem,
+    problem=partial(conv4_maml, lr=0.01, queries=1),
     settings=({"tasks": 2, "steps": 25}, {"tasks": 2, "steps": 100}),
     quick=({"tasks": 2, "steps": 25},),
     implementations={

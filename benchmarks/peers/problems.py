@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.case import Context
+from benchmarks.case import Context, Setting
+from quickstudy.nets import conv4
 
 Rows = tuple[Tensor, Tensor]
 """Inputs (S, ...) and labels (S,), or targets (S, 1), of one task."""
@@ -68,6 +69,16 @@ def images(
         return x.to(context.device, context.dtype), labels.expand(tasks, -1).contiguous().to(context.device)
 
     return Episodes(rows(shots), rows(queries), ways)
+
+
+def conv4_maml(
+    setting: Setting, context: Context, lr: float, queries: int, channels: int = 1, hidden: int = 64, size: int = 28
+) -> MAML:
+    """Return MAML with Conv4 on 1 shot of images; 'ways', 'filters' and 'order' of a setting are optional."""
+    ways = setting.get("ways", 5)
+    net = seeded(conv4(channels, setting.get("filters", hidden), outputs=ways, size=size), context)
+    episodes = images(context, setting["tasks"], ways, 1, queries, (channels, size, size))
+    return MAML(net, episodes, lr, setting["steps"], setting.get("order") == "first order")
 
 
 def seeded(net: nn.Module, context: Context, seed: int = 0) -> nn.Module:
