@@ -47,6 +47,9 @@ CASE = Case(
         "batched by hand": Implementation("peers.learned_optimizer", {"how": "batched"}),
         "JAX jit": Implementation("peers.jax_learned_optimizer", compiles=True),
         "quickstudy": Implementation("ours_learned_optimizer", ours=True),
-        "quickstudy compiled": Implementation("ours_learned_optimizer", {"compile": True}, ours=True, compiles=True),
+        "quickstudy compiled": Implementation(
+            "ours_learned_optimizer", {"compile": True}, ours=True, compiles=True, quick=False
+        ),
     },
+    small=lambda setting: {**setting, "tasks": 2, "steps": 3},
 )
