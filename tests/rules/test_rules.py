@@ -16,6 +16,7 @@ from quickstudy.functional.differentiation import Unrolled
 from quickstudy.learners import L2O
 from quickstudy.rules import LearnedRule, LSTMRule, VeLO
 from quickstudy.rules.base import Theta
+from quickstudy.testing import check_learner
 
 RULES: dict[str, Callable[[], LearnedRule]] = {
     "LSTMRule": lambda: LSTMRule(hidden=3),
@@ -105,16 +106,20 @@ def test_finite_whatever_the_gradients(name: str, scale: float) -> None:
         assert torch.isfinite(value).all()
 
 
+@pytest.mark.parametrize("ways", [3, None])
 @pytest.mark.parametrize("name", RULES)
-def test_meta_gradient_through_three_steps(name: str) -> None:
-    rule, task = built(name), qs.batching.to_dtype(problem_task(None), torch.float64)
-    learner = L2O(rule, steps=STEPS, differentiation=Unrolled())
-    named = dict(learner.named_parameters())
+def test_learner_that_runs_the_rule_keeps_the_contract(name: str, ways: int | None) -> None:
+    check_learner(L2O(built(name).float(), steps=STEPS, differentiation=Unrolled()), problem_task(ways))
+
+
+def test_meta_gradient_of_every_weight_through_three_steps() -> None:
+    task = qs.batching.to_dtype(problem_task(None), torch.float64)
+    whole = _Loss(L2O(built("LSTMRule"), steps=STEPS, differentiation=Unrolled()))
+    named = dict(whole.named_parameters())
 
     def loss(*values: Tensor) -> Tensor:
-        return torch.func.functional_call(
-            _Loss(learner), {f"learner.{n}": v for n, v in zip(named, values, strict=True)}, (task,)
-        )
+        found: Tensor = torch.func.functional_call(whole, dict(zip(named, values, strict=True)), (task,))
+        return found
 
     assert torch.autograd.gradcheck(loss, tuple(named.values()), fast_mode=True)
 
