@@ -7,6 +7,7 @@ import pytest
 import quickstudy as qs
 from quickstudy.datasets.files import data_folders
 from quickstudy.errors import CheckpointError, InputError
+from quickstudy.recipes.base import evaluations
 from quickstudy.registry import lookup, table
 
 TINY = {
@@ -50,6 +51,25 @@ def test_recipe_trains_and_is_found_again(name, tmp_path, glyph_cache):
     if plan.test.metric == "accuracy":
         assert set(plan.train.classes).isdisjoint(plan.test.classes)
         assert set(plan.validation.classes).isdisjoint(plan.test.classes)
+
+
+def test_counts_the_evaluations_of_a_run(tmp_path):
+    build = lookup("recipe", "sinusoid-maml-es").build
+    run = build(steps=2, meta_batch=3, population=4, compile=False).train(tmp_path / "es", progress=False)
+    assert evaluations(run) == 2 * 3 * 4
+    cma = lookup("recipe", "sinusoid-maml-cma").build(steps=2, meta_batch=3, population=5, compile=False)
+    assert evaluations(cma.train(tmp_path / "cma", progress=False)) == 2 * 3 * 5
+
+    class Own(qs.outer.Gradient):
+        pass
+
+    learner, tasks = qs.learners.MAML(qs.nets.mlp(1, outputs=1)), qs.tasks.Sinusoid(2, 2)
+    options = {"steps": 2, "meta_batch": 3, "progress": False}
+    assert evaluations(qs.meta_train(learner, tasks, run_dir=tmp_path / "default", **options)) == 2 * 3
+    assert evaluations(qs.meta_train(learner, tasks, **options)) is None
+    own = Own()
+    own.config = None
+    assert evaluations(qs.meta_train(learner, tasks, own, run_dir=tmp_path / "own", **options)) is None
 
 
 def test_every_recipe_says_which_paper():

@@ -62,8 +62,8 @@ class EvolutionStrategies(Population):
     """Estimates the gradient from antithetic pairs of perturbed parameters, and follows it as any other.
 
     Args:
-        population: candidates P of an outer step, an even number. Each is judged on all tasks of the meta-batch, of
-            which there had better be few: more candidates lessen the noise more than more tasks do.
+        population: candidates P of an outer step, an even number; each is judged on all tasks of the meta-batch. The
+            noise of the estimate falls with P over the number of parameters.
         sigma: standard deviation of the perturbations.
         shaping: what losses become before they weigh perturbations: 'ranks' (of no concern how far apart, candidates
             that diverge are just the last), 'standardised', or 'none' (the plain estimate).

@@ -16,7 +16,7 @@ from quickstudy.checkpoint import RUN, read_json
 from quickstudy.core import Learner
 from quickstudy.errors import CheckpointError
 from quickstudy.outer.base import Outer
-from quickstudy.registry import lookup
+from quickstudy.registry import build, lookup
 from quickstudy.tasks.base import TaskDistribution
 from quickstudy.training import Run, meta_train
 
@@ -113,7 +113,21 @@ def of_run(run_dir: str | os.PathLike[str]) -> Recipe:
             f"{run_dir} was not made by a recipe, so its tasks are not known; evaluate it in Python with "
             "quickstudy.evaluate(quickstudy.load(run_dir), tasks)"
         )
-    build = lookup("recipe", settings["recipe"]).build
-    known = {field.name for field in dataclasses.fields(build)}  # type: ignore[arg-type]
+    recipe = lookup("recipe", settings["recipe"]).build
+    known = {field.name for field in dataclasses.fields(recipe)}  # type: ignore[arg-type]
     options = {name: value for name, value in settings.get("options", {}).items() if name in known}
-    return build(**{name: tuple(v) if isinstance(v, list) else v for name, v in options.items()})  # type: ignore[no-any-return]
+    return recipe(**{name: tuple(v) if isinstance(v, list) else v for name, v in options.items()})  # type: ignore[no-any-return]
+
+
+def evaluations(run: Run) -> int | None:
+    """Return the evaluations that meta-training took: adaptations to a task with one set of parameters, and its loss
+    (`outer.Outer.evaluations`). None where the run has no folder, or an outer optimiser that is not registered."""
+    if run.run_dir is None:
+        return None
+    described = read_json(run.run_dir / RUN)
+    try:
+        outer: Outer = build(described["outer"])
+    except CheckpointError:
+        return None
+    outer.prepare(run.learner)
+    return run.steps * outer.evaluations(described["meta_batch"] * described["ranks"])
