@@ -1,183 +1,38 @@
-"""A tiny instance of every learner, from which all tests build theirs. A new learner needs a line here."""
-
-from collections.abc import Callable
+"""What tests build learners and tasks from: those of `quickstudy.specimens`, and some only tests need."""
 
 import torch
-from torch import nn
 
-import quickstudy as qs
-from quickstudy.core import Examples, Learner, Task
-from quickstudy.learners import (
-    ADML,
-    ANIL,
-    CAVIA,
-    CNP,
-    DNC,
-    FOMAML,
-    IMAML,
-    L2O,
-    MAML,
-    MANN,
-    NP,
-    SNAIL,
-    AttentiveNP,
-    BaselinePlusPlus,
-    CausalInContext,
-    ExactGP,
-    FineTune,
-    HyperNetwork,
-    InContext,
-    LogisticRegressionOnFeatures,
-    MatchingNet,
-    MetaNet,
-    MetaSGD,
-    NearestNeighbour,
-    Plastic,
-    ProtoMAML,
-    ProtoNet,
-    RecurrentLearner,
-    RelationNet,
-    Reptile,
-    Ridge,
-    Siamese,
-    Transducer,
+from quickstudy import Examples, Task
+from quickstudy.specimens import (
+    CLASSIFICATION,
+    FEATURES,
+    PROBLEMS,
+    REGRESSION,
+    WAYS,
+    Build,
+    Net,
+    classification_task,
+    conv4,
+    mlp,
+    problem_task,
+    regression_task,
 )
-from quickstudy.problem import Optimizee, Problem
 
-WAYS, FEATURES = 3, 4
-
-Net = Callable[..., nn.Module]
-"""Takes outputs (None for an embedding), context and flatten; returns a net."""
-Build = Callable[..., Learner]
-"""Takes a Net, outputs and the batch norm policy as batch_norm."""
-
-# Names are registered ones, with a variant after a dash.
-CLASSIFICATION: dict[str, Build] = {
-    "ADML": lambda net, n, **o: ADML(net(outputs=n), lr=0.1, steps=2, **o),
-    "ANIL": lambda net, n, **o: ANIL(net(outputs=n), lr=0.1, steps=2, **o),
-    "BaselinePlusPlus": lambda net, n, **o: BaselinePlusPlus(net(), classes=7, steps=3, **o),
-    "CAVIA": lambda net, n, **o: CAVIA(net(outputs=n, context=3), lr=0.5, steps=2, **o),
-    "DNC": lambda net, n, **o: DNC(net(), n, hidden=5, slots=6, width=3, read_heads=2, **o),
-    "FOMAML": lambda net, n, **o: FOMAML(net(outputs=n), lr=0.1, steps=2, **o),
-    "FineTune": lambda net, n, **o: FineTune(net(), classes=7, steps=3, **o),
-    "FineTune-all": lambda net, n, **o: FineTune(net(), classes=7, steps=2, adapts="all", optimizer="sgd", **o),
-    "HyperNetwork": lambda net, n, **o: HyperNetwork(net(), n, 8, width=6, **o),
-    "HyperNetwork-low": lambda net, n, **o: HyperNetwork(
-        net(), n, 8, model=qs.nets.mlp(8, (6, 8), n), width=6, rank=1, **o
-    ),
-    "IMAML": lambda net, n, **o: IMAML(net(outputs=n), lr=0.1, steps=3, **o),
-    "LogisticRegressionOnFeatures": lambda net, n, **o: LogisticRegressionOnFeatures(net(), classes=7, steps=20, **o),
-    "MAML": lambda net, n, **o: MAML(net(outputs=n), lr=0.1, steps=2, **o),
-    "MANN": lambda net, n, **o: MANN(net(), n, hidden=5, slots=8, width=3, heads=2, **o),
-    "MatchingNet": lambda net, n, **o: MatchingNet(net(), **o),
-    "MatchingNet-context": lambda net, n, **o: MatchingNet(net(), full_context=True, reads=2, **o),
-    "MetaNet": lambda net, n, **o: MetaNet(net(), n, 8, width=5, hidden=4, **o),
-    "MetaSGD": lambda net, n, **o: MetaSGD(net(outputs=n), lr=0.1, steps=1, **o),
-    "NearestNeighbour": lambda net, n, **o: NearestNeighbour(),
-    "Plastic": lambda net, n, **o: Plastic(net(), n, 8, **o),
-    "Plastic-neuromodulated": lambda net, n, **o: Plastic(net(), n, 8, rule=qs.nets.Neuromodulated(8, n), **o),
-    "Plastic-oja": lambda net, n, **o: Plastic(net(), n, 8, rule=qs.nets.Oja(), activation="tanh", **o),
-    "ProtoMAML": lambda net, n, **o: ProtoMAML(net(), lr=0.05, steps=2, **o),
-    "ProtoMAML-first": lambda net, n, **o: ProtoMAML(net(), lr=0.05, steps=2, first_order=True, **o),
-    "ProtoNet": lambda net, n, **o: ProtoNet(net(), **o),
-    "ProtoNet-cosine": lambda net, n, **o: ProtoNet(net(), distance="cosine", **o),
-    "RecurrentLearner": lambda net, n, **o: RecurrentLearner(net(), n, hidden=6, **o),
-    "RecurrentLearner-gru": lambda net, n, **o: RecurrentLearner(net(), n, cell="gru", hidden=6, **o),
-    "RelationNet": lambda net, n, **o: RelationNet(net(flatten=False), channels=8, hidden=4, norm="batch", **o),
-    "Reptile": lambda net, n, **o: Reptile(net(outputs=n), lr=0.05, steps=3, batch=4, test_steps=3, **o),
-    "Reptile-sgd": lambda net, n, **o: Reptile(
-        net(outputs=n), lr=0.1, steps=2, batch=None, test_steps=None, optimizer="sgd", **o
-    ),
-    "CausalInContext": lambda net, n, **o: CausalInContext(net(), n, 8, width=8, depth=2, heads=2, **o),
-    "InContext": lambda net, n, **o: InContext(net(), n, 8, width=8, depth=2, heads=2, **o),
-    "InContext-random": lambda net, n, **o: InContext(net(), n, 8, width=8, depth=2, heads=2, labels="random", **o),
-    "SNAIL": lambda net, n, **o: SNAIL(net(), n, 8, filters=4, length=9, **o),
-    "Siamese": lambda net, n, **o: Siamese(net(), **o),
-    "Siamese-triplet": lambda net, n, **o: Siamese(net(), objective="triplet", normalise=False, **o),
-}
-
-REGRESSION = {
-    name: CLASSIFICATION[name]
-    for name in ("ADML", "ANIL", "CAVIA", "FOMAML", "IMAML", "MAML", "MetaSGD", "Reptile", "Reptile-sgd")
-}
-REGRESSION |= {
-    name: CLASSIFICATION[name]
-    for name in (
-        "CausalInContext",
-        "DNC",
-        "HyperNetwork",
-        "HyperNetwork-low",
-        "InContext",
-        "MANN",
-        "MetaNet",
-        "Plastic",
-        "Plastic-oja",
-        "RecurrentLearner",
-        "RecurrentLearner-gru",
-        "SNAIL",
-    )
-}
-# Learners of regression alone, which build their own nets.
-REGRESSION |= {
-    "AttentiveNP": lambda net, n, **o: AttentiveNP(outputs=n, width=6, heads=2, samples=3),
-    "CNP": lambda net, n, **o: CNP(outputs=n, width=6),
-    "ExactGP": lambda net, n, **o: ExactGP(length_scales=(0.5, 1.5)),
-    "NP": lambda net, n, **o: NP(outputs=n, width=6, samples=3),
-    "Ridge": lambda net, n, **o: Ridge(),
-    "Transducer": lambda net, n, **o: Transducer(qs.nets.NTMCell(1, 5, 6, 3, 2, 2), n),
-    "Transducer-dnc": lambda net, n, **o: Transducer(qs.nets.DNCCell(1, 5, 6, 3), n),
-    "Transducer-gru": lambda net, n, **o: Transducer(qs.nets.GRUCell(1, 5), n),
-}
-
-# Learners of optimisation problems, which bring their own nets.
-PROBLEMS: dict[str, Callable[[], Learner]] = {
-    "L2O": lambda: L2O(qs.rules.Adam(0.1), steps=3),
-    "L2O-batch": lambda: L2O(qs.rules.Adam(0.1), steps=5, batch=4),
-}
-
-
-def mlp(outputs: int | None = None, context: int = 0, flatten: bool = True, inputs: int = FEATURES) -> nn.Module:
-    """Return a tiny perceptron; it has no feature maps, so `flatten` makes no difference."""
-    return qs.nets.mlp(inputs, (6, 8), outputs, context)
-
-
-def conv4(outputs: int | None = None, context: int = 0, flatten: bool = True) -> nn.Module:
-    """Return a tiny conv4 with batch norm, for images of 16 pixels."""
-    return qs.nets.conv4(1, 8, outputs, size=16, flatten=flatten, context=context)
-
-
-def classification_task(shots: int = 3, queries: int = 2, shape: tuple[int, ...] = (FEATURES,)) -> Task:
-    """Return a task of three ways with a little structure."""
-    generator = torch.Generator().manual_seed(11)
-    centres = torch.randn(WAYS, *shape, generator=generator)
-
-    def rows(count: int) -> Examples:
-        labels = torch.arange(WAYS).repeat(count)
-        return Examples(centres[labels] + 0.5 * torch.randn(len(labels), *shape, generator=generator), labels)
-
-    return Task(rows(shots), rows(queries))
-
-
-def regression_task(shots: int = 6, queries: int = 5) -> Task:
-    """Return one sinusoid."""
-    task = qs.tasks.Sinusoid(shots=shots, queries=queries).batch(3, 1)
-    return qs.batching.select(task, 0)  # type: ignore[no-any-return]
-
-
-def problem_task(ways: int | None = WAYS) -> Task:
-    """Return a problem of classification, or of regression where ways is None."""
-    net = mlp(WAYS if ways else 1, inputs=FEATURES if ways else 1)
-    generator = torch.Generator().manual_seed(12)
-    start = {
-        name: torch.randn(value.shape, generator=generator) / value[0].numel() ** 0.5
-        for name, value in net.named_parameters()
-    }
-
-    def problem(rows: Examples) -> Problem:
-        return Problem(Optimizee(rows.inputs, net), rows.labels, start, rows.mask, rows.ways)
-
-    task = classification_task() if ways else regression_task()
-    return Task(problem(task.support), problem(task.query))
+__all__ = [
+    "CLASSIFICATION",
+    "FEATURES",
+    "PROBLEMS",
+    "REGRESSION",
+    "WAYS",
+    "Build",
+    "Net",
+    "classification_task",
+    "conv4",
+    "masked_task",
+    "mlp",
+    "problem_task",
+    "regression_task",
+]
 
 
 def masked_task() -> Task:

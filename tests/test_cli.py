@@ -20,7 +20,7 @@ from quickstudy import cli, commands, recipes
 from quickstudy.cli import main
 from quickstudy.console import show, table
 
-COMMANDS = ["train", "evaluate", "compare", "adapt", "report", "list", "demo", "completion"]
+COMMANDS = ["train", "evaluate", "compare", "adapt", "report", "list", "demo", "reproduce", "completion"]
 
 
 @pytest.fixture
@@ -83,6 +83,7 @@ def test_every_command_has_help(command, capsys):
         ("adapt", "support query format output invert fit size checkpoint device"),
         ("report", "output tasks checkpoint open"),
         ("demo", "output quick"),
+        ("reproduce", "output quick seeds"),
     ],
 )
 def test_options_are_frozen(command, options, capsys):
@@ -427,6 +428,22 @@ def test_list_shows_every_kind(capsys):
     out = capsys.readouterr().out
     assert "mlp" in out
     assert "glyphs-maml" not in out
+
+
+def test_axes_are_a_map_of_what_goes_with_what(capsys):
+    assert main(["list", "--axes"]) == 0
+    out = capsys.readouterr().out
+    for name in ("Gradient(SAMA)", "PES", "WorstCase", "MAML", "has no latent variable for the ELBO"):
+        assert name in out
+    assert main(["list", "--axes", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {"outer": "Reptile", "objective": "query_loss", "learner": "MAML", "reason": None} in rows
+    (refused,) = [
+        row["reason"]
+        for row in rows
+        if (row["outer"], row["objective"], row["learner"]) == ("Gradient", "Reward", "ProtoNet")
+    ]
+    assert "no derivative" in refused
 
 
 def test_tables_in_a_pipe_are_whole():

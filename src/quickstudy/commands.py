@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from quickstudy.commands_list import List
+from quickstudy.commands_reproduce import Reproduce
 from quickstudy.errors import CheckpointError, QuickstudyError
 from quickstudy.words import tasks_in_words
 
@@ -43,6 +45,7 @@ class Train:
     def __call__(self) -> int:
         """Train, and say what to do next."""
         from quickstudy.console import say, show
+        from quickstudy.recipes.base import evaluations
 
         folder = self.run_dir if self.run_dir is not None else Path("runs") / self.recipe.name
         if self.resume and (folder / "last.safetensors").exists():
@@ -55,7 +58,10 @@ class Train:
             raise CheckpointError(f"{error} (in this command: --run-dir, --no-resume)") from error
         best = f", best validation {run.best:.4f} at step {run.best_step}" if run.best_step else ""
         early = ", stopped early" if run.stopped_early else ""
-        show(f"Meta-trained {self.recipe.name}: {run.steps} steps{early}{best}.", f"Run folder: {folder}", "Next:")
+        count = evaluations(run)
+        taken = "" if count is None else f", {count:,} evaluations"
+        show(f"Meta-trained {self.recipe.name}: {run.steps} steps{taken}{early}{best}.")
+        show(f"Run folder: {folder}", "Next:")
         show(f"  quickstudy evaluate {folder}", f"  quickstudy report {folder}")
         if hasattr(self.recipe, "ways"):
             show(f"  quickstudy adapt {folder} --support FOLDER --query FOLDER")
@@ -250,27 +256,6 @@ class Report:
         return 0
 
 
-Kind = Literal["all", "recipes", "learners", "datasets", "nets", "outer", "objectives", "tasks"]
-
-
-@dataclass
-class List:
-    """List recipes, learners, data sets, nets, outer optimisers, objectives or task distributions."""
-
-    kind: Annotated[Positional[Kind], arg(metavar="KIND")] = "all"
-    """all, recipes, learners, datasets, nets, outer, objectives or tasks."""
-
-    def __call__(self) -> int:
-        """Show the tables."""
-        from quickstudy.console import show, table
-
-        for kind in ("recipes", "learners", "datasets", "nets", "outer", "objectives", "tasks"):
-            if self.kind in ("all", kind):
-                columns, rows = _listed(kind)
-                show(f"{kind}:", table(columns, rows))
-        return 0
-
-
 @dataclass
 class Demo:
     """Meta-train on embedded data, evaluate on writing systems never seen, and write one page about it."""
@@ -314,6 +299,7 @@ COMMANDS: dict[str, Any] = {
     "report": Report,
     "list": List,
     "demo": Demo,
+    "reproduce": Reproduce,
     "completion": Completion,
 }
 
@@ -323,29 +309,6 @@ class UsageError(QuickstudyError):
 
     def __init__(self, message: str, command: str = "") -> None:
         super().__init__(f"{message}\nFor help: {' '.join(filter(None, ('quickstudy', command)))} --help")
-
-
-def _listed(kind: str) -> tuple[list[str], list[list[str]]]:
-    """Return the columns and rows of a table of names."""
-    import inspect
-
-    from quickstudy import datasets
-    from quickstudy.registry import table
-
-    if kind == "datasets":
-        functions = {name: getattr(datasets, name) for name in datasets.__all__}
-        rows = [
-            [name, (inspect.getdoc(each) or "").partition("\n")[0]]
-            for name, each in sorted(functions.items())
-            if inspect.isfunction(each) and not name.endswith("_split") and name != "with_rotations"
-        ]
-        return ["name", "what"], rows
-    entries = table(
-        {"recipes": "recipe", "learners": "learner", "nets": "net", "objectives": "objective"}.get(kind, kind)
-    )
-    facts = list(dict.fromkeys(fact for entry in entries.values() for fact in entry.facts))
-    rows = [[name, entry.summary, "; ".join(entry.facts.values())] for name, entry in entries.items()]
-    return (["name", "what", ", ".join(facts)], rows) if facts else (["name", "what"], [row[:2] for row in rows])
 
 
 def _write_result(path: Path | None, value: Any) -> None:

@@ -112,6 +112,8 @@ class Learner(nn.Module):
     """Name of the objective that meta-training uses where the user names none."""
     default_outer: ClassVar[str] = "Gradient"
     """Name of the outer optimiser that meta-training uses where the user names none."""
+    needs_problems: ClassVar[bool] = False
+    """Whether tasks must bring their own net (`quickstudy.problem`)."""
     config: dict[str, Any]
     """How to build this learner again (set by `quickstudy.registry.register`)."""
 

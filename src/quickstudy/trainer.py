@@ -277,6 +277,11 @@ class Trainer:
                 f"of {len(keys)} tasks; it must return those of all: ranks.share(learner.parameters(), losses)"
             )
         grads = [p.grad for p in self.parameters if p.grad is not None]
+        if self.step == 0 and not grads:
+            raise InputError(
+                f"no parameter of {type(self.learner).__name__} gets a gradient from {type(self.outer).__name__} for "
+                "this objective: what is judged does not depend on any"
+            )
         norm = torch.nn.utils.get_total_norm(grads) if grads else torch.zeros((), device=device)
         loss = losses.mean()
         if not math.isfinite(float(loss) + float(norm)):

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from quickstudy.axes import refusal
 from quickstudy.batching import Compile, Objective
 from quickstudy.core import Learner
 from quickstudy.errors import InputError
@@ -119,7 +120,7 @@ def meta_train(
     objective = lookup("objective", goal).build if isinstance(goal, str) else goal
     # A class that is named by a string is meant with its defaults.
     objective = objective() if isinstance(objective, type) else objective
-    reason = outer.refuses(learner, objective)
+    reason = refusal(outer, learner, objective)
     if reason is not None:
         raise InputError(reason)
     trainer = Trainer(

@@ -105,9 +105,9 @@ def test_reptile_moves_towards_the_adapted_parameters(size: int | None) -> None:
     ("name", "message"),
     [
         ("ProtoNet", "needs a learner with an inner loop"),
-        ("CAVIA", r"adapts \['context'\], which are no parameters"),
-        ("ProtoMAML", r"adapts \['.bias', '.weight'\]"),
-        ("ADML", "does not end with one theta"),
+        ("CAVIA", "does not end with other values"),
+        ("ProtoMAML", "does not end with other values"),
+        ("ADML", "does not end with other values"),
     ],
 )
 def test_reptile_refuses_what_it_cannot_move(name: str, message: str) -> None:

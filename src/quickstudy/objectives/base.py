@@ -9,6 +9,7 @@ part of what is recorded. Whatever else it has is found by name:
     combine(losses (T,)) -> ()               how the losses of a meta-batch become one, differentiable; else their mean
     reward(answers, query) -> (Q,)           judges class numbers (Q,) or targets (Q, ...), without a derivative
     differentiable                           False where the loss has no gradient; else True
+    refuses(learner) -> str | None           why it is not for such a learner
     schedule(done)                           is told before each outer step what share of them is done, 0 to 1
 
 Classes may be named by a string where their arguments all have defaults.
@@ -55,6 +56,11 @@ class Wrapper(nn.Module):
     def forward(self, learner: Learner, task: Task, key: Tensor) -> Tensor:
         """Return the other objective's loss of one task."""
         return self.of(learner, task, key)
+
+    def refuses(self, learner: Learner) -> str | None:
+        """Refuse what the other objective refuses."""
+        refuses = getattr(self.of, "refuses", None)
+        return None if refuses is None else refuses(learner)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.of, name) if name in self.passed else super().__getattr__(name)

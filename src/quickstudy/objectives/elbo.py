@@ -46,7 +46,7 @@ def elbo(learner: Learner, task: Task, key: Tensor) -> Tensor:
         InputError: the learner has no latent variable.
     """
     if not isinstance(learner, Latent):
-        raise InputError(f"{type(learner).__name__} has no latent variable for the ELBO; use objective='query_loss'")
+        raise InputError(refuses(learner))
     both = _joined(task.support, task.query)
     posterior, prior = learner.latent(both), learner.latent(task.support)
     noise = random.normal(key, 1, *posterior.mean.shape, dtype=posterior.mean.dtype)
@@ -54,6 +54,16 @@ def elbo(learner: Learner, task: Task, key: Tensor) -> Tensor:
     rows = len(task.query.labels) if task.query.mask is None else task.query.mask.sum()
     # Of the query alone: attention could copy the support's targets, noise and all, and be sure of them.
     return learner.loss(state, task.query) + kl_divergence(posterior, prior) / rows
+
+
+def refuses(learner: Learner) -> str | None:
+    """Need a latent variable."""
+    if isinstance(learner, Latent):
+        return None
+    return f"{type(learner).__name__} has no latent variable for the ELBO; use objective='query_loss'"
+
+
+elbo.refuses = refuses  # type: ignore[attr-defined]
 
 
 def _joined(support: Examples, query: Examples) -> Examples:

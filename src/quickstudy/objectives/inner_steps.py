@@ -22,7 +22,7 @@ from quickstudy.batching import Objective
 from quickstudy.core import Examples, Learner, Resumable, State, Task
 from quickstudy.errors import InputError
 from quickstudy.functional.checkpointing import unroll
-from quickstudy.functional.differentiation import FirstOrder, Unrolled
+from quickstudy.functional.differentiation import Unrolled
 from quickstudy.objectives.base import Wrapper
 from quickstudy.registry import register
 
@@ -56,24 +56,30 @@ class InnerSteps(Wrapper):
         """Return the weight of the loss after inner step number `step` (any shape) of 1..steps."""
         return torch.ones_like(step, dtype=torch.get_default_dtype()) / steps
 
-    def forward(self, learner: Learner, task: Task, key: Tensor) -> Tensor:
-        """Return the weighted sum of the losses along one task's inner loop."""
+    def refuses(self, learner: Learner) -> str | None:
+        """Need inner steps that can be taken one by one, and a gradient that passes through each."""
         if not isinstance(learner, Resumable):
-            raise InputError(
+            return (
                 f"{type(learner).__name__} has no inner steps that could be weighed; take objective='query_loss', or a "
                 "learner with start, step and finish, such as MAML"
             )
-        steps = learner.inner_steps
-        if steps < 1:
-            raise InputError(
-                "the learner makes no inner step, so there is nothing to weigh; give it steps of 1 or more"
-            )
+        if learner.inner_steps < 1:
+            return "the learner makes no inner step, so there is nothing to weigh; give it steps of 1 or more"
         how = getattr(learner, "differentiation", None)
-        if how is not None and not isinstance(how, (Unrolled, FirstOrder)) and torch.is_grad_enabled():
-            raise InputError(
+        if how is not None and not how.recorded:
+            return (
                 f"a gradient by {type(how).__name__} passes through the end of an inner loop alone; for a sum over "
                 "inner steps take Unrolled or FirstOrder, or objective='query_loss'"
             )
+        return super().refuses(learner)
+
+    def forward(self, learner: Learner, task: Task, key: Tensor) -> Tensor:
+        """Return the weighted sum of the losses along one task's inner loop."""
+        reason = self.refuses(learner)
+        if reason is not None and (torch.is_grad_enabled() or not isinstance(learner, Resumable)):
+            raise InputError(reason)
+        assert isinstance(learner, Resumable)
+        steps, how = learner.inner_steps, getattr(learner, "differentiation", None)
 
         # The task and its key are arguments, not seen from outside: computing again in backward maps over them.
         def step(carry: tuple[State, Tensor, Tensor], task: Task, key: Tensor) -> tuple[State, Tensor, Tensor]:

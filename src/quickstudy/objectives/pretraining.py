@@ -14,7 +14,7 @@ def pretraining(learner: Learner, task: Task, key: Tensor) -> Tensor:
     """Return the loss of the learner's pretraining head on a batch of `tasks.Supervised`."""
     classify = getattr(learner, "classify", None)
     if classify is None:
-        raise InputError(f"{type(learner).__name__} has no pretraining head; use the objective query_loss")
+        raise InputError(refuses(learner))
     logits = classify(task.query)
     if logits.shape[1] != task.query.ways:
         raise InputError(
@@ -22,3 +22,13 @@ def pretraining(learner: Learner, task: Task, key: Tensor) -> Tensor:
             f"tasks.Supervised(data), and build the learner with classes=len(data.classes)"
         )
     return prediction_loss(logits, task.query)
+
+
+def refuses(learner: Learner) -> str | None:
+    """Need a pretraining head."""
+    if hasattr(learner, "classify"):
+        return None
+    return f"{type(learner).__name__} has no pretraining head; use the objective query_loss"
+
+
+pretraining.refuses = refuses  # type: ignore[attr-defined]

@@ -17,3 +17,14 @@ def sequence(learner: Learner, task: Task, key: Tensor) -> Tensor:
     Rows whose class was not shown before are left out: no learner can name them.
     """
     return prediction_loss(stream_one(learner, task.query, key), answerable(task.query))
+
+
+def refuses(learner: Learner) -> str | None:
+    """Need a learner of rows alone."""
+    if not learner.needs_problems:
+        return None
+    name = type(learner).__name__
+    return f"{name} learns problems that bring their own net, not sequences; use objective='query_loss'"
+
+
+sequence.refuses = refuses  # type: ignore[attr-defined]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
 from quickstudy.batching import Objective, TaskLosses
 from quickstudy.core import Learner, Task
-from quickstudy.outer.base import Outer, Schedule, without_derivative
+from quickstudy.functional.differentiation import Differentiation
+from quickstudy.outer.base import Outer, Schedule, passing, without_derivative
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
 
@@ -35,24 +35,33 @@ class Gradient(Outer):
         schedule: Schedule = "constant",
         halve_every: int = 2000,
         factors: Mapping[str, float] | None = None,
-        through: Any = None,
+        through: Differentiation | None = None,
     ) -> None:
         super().__init__(lr, optimizer, clip, weight_decay, momentum, schedule, halve_every, factors)
         self.through = through
 
     def refuses(self, learner: Learner, objective: Objective) -> str | None:
         """Need a derivative, and an inner loop where one is told how to pass it."""
-        if self.through is not None and not hasattr(learner, "differentiation"):
-            return (
-                f"{type(learner).__name__} has no inner loop for the gradient to pass {type(self.through).__name__}; "
-                "leave out `through`"
-            )
+        if self.through is not None:
+            accepts = getattr(learner, "accepts", None)
+            if accepts is None:
+                return (
+                    f"{type(learner).__name__} has no inner loop for the gradient to pass "
+                    f"{type(self.through).__name__}; leave out `through`"
+                )
+            reason: str | None = accepts(self.through)
+            if reason is not None:
+                return reason
         return without_derivative(objective)
+
+    def seen(self, learner: Learner) -> Learner:
+        """Return the learner with the gradient passing as asked."""
+        return learner if self.through is None else passing(learner, self.through)
 
     def prepare(self, learner: Learner) -> None:
         """Let the gradient pass as asked."""
         if self.through is not None:
-            learner.differentiation = self.through
+            learner.differentiation = self.through  # type: ignore[assignment]
 
     def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
         """Back-propagate the mean loss."""

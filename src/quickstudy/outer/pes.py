@@ -26,7 +26,7 @@ from quickstudy.batching import Objective, TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.outer.base import Schedule, name_of
+from quickstudy.outer.base import Schedule, name_of, without_gradient
 from quickstudy.outer.persistent import Persistent, begin, with_parameters
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
@@ -75,6 +75,10 @@ class PES(Persistent):
                 "outer.Truncated or outer.EvolutionStrategies"
             )
         return super().refuses(learner, objective)
+
+    def seen(self, learner: Learner) -> Learner:
+        """Return the learner with no gradient passing through its steps: none is needed."""
+        return without_gradient(learner)
 
     def first(self, learner: Learner, task: Task, key: Tensor) -> Any:
         """Return the states of both loops, and the sum of perturbations."""

@@ -49,10 +49,16 @@ class Reptile(Outer):
 
     def refuses(self, learner: Learner, objective: Objective) -> str | None:
         """Need an inner loop that moves learned parameters."""
+        name = type(learner).__name__
         if not hasattr(learner, "adapted"):
             return (
-                f"Reptile's outer rule needs a learner with an inner loop (GradientLearner), not "
-                f"{type(learner).__name__}; use outer.Gradient"
+                f"Reptile's outer rule needs a learner with an inner loop (GradientLearner), not {name}; use "
+                "outer.Gradient"
+            )
+        if not learner.ends_where_it_starts:
+            return (
+                f"{name} does not end with other values of the parameters that it starts from, so there is nothing to "
+                "move towards; use outer.Gradient"
             )
         if hasattr(objective, "reward") or getattr(objective, "__name__", "") != "query_loss":
             return (
@@ -63,28 +69,15 @@ class Reptile(Outer):
 
     def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
         """Set each adapted parameter's gradient to the mean of theta - theta'_i."""
-        adapted = getattr(learner, "adapted", None)
-        if adapted is None:
-            raise InputError(
-                f"Reptile's outer rule needs a learner with an inner loop (GradientLearner), not "
-                f"{type(learner).__name__}; use outer.Gradient"
-            )
-        named = dict(adapted.net.named_parameters())
+        reason = self.refuses(learner, losses.objective)
+        if reason is not None:
+            raise InputError(reason)
+        named = dict(learner.adapted.net.named_parameters())  # type: ignore[union-attr]
         total, values = len(keys), []
         size = losses.size(learner, tasks, total)
         with torch.no_grad():
             for part, part_keys in zip(batching.chunks(tasks, size), batching.chunks(keys, size), strict=True):
                 states = batching.adapt(learner, part.support, part_keys)
-                if not hasattr(states, "theta"):
-                    raise InputError(
-                        f"{type(learner).__name__} does not end with one theta to move towards; use outer.Gradient"
-                    )
-                foreign = sorted(set(states.theta) - set(named))
-                if foreign:
-                    raise InputError(
-                        f"{type(learner).__name__} adapts {foreign}, which are no parameters of its net, so there is "
-                        "nothing to move towards them; use outer.Gradient"
-                    )
                 for name, value in states.theta.items():
                     gap = (named[name] - value).sum(0) / total
                     old = named[name].grad

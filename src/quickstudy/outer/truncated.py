@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 import torch.utils._pytree as pytree
 from torch import Tensor
 
@@ -21,7 +22,7 @@ from quickstudy import batching
 from quickstudy.batching import Objective, TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.functional.differentiation import FirstOrder, Unrolled
-from quickstudy.outer.base import Schedule, without_derivative
+from quickstudy.outer.base import Schedule, name_of, without_derivative
 from quickstudy.outer.persistent import Persistent
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
@@ -66,6 +67,15 @@ class Truncated(Persistent):
                 f"{type(differentiation).__name__} gradients are of a loop's end, not of its steps; use "
                 "outer.Gradient, or let the learner's gradient pass Unrolled or FirstOrder"
             )
+        if reason is None and getattr(learner, "learns_only_start", False):
+            # A constant from the second segment on, the start is judged by the first one alone.
+            total = int(learner.inner_steps)  # type: ignore[arg-type]
+            if not objective.weight(torch.arange(1, min(self.length, total) + 1), total).any():  # type: ignore[attr-defined]
+                return (
+                    f"{type(learner).__name__} learns where its {total} inner steps start, of which a "
+                    f"first segment of {self.length} steps says nothing for {name_of(objective)}; use a longer "
+                    "segment, objectives.InnerSteps, or outer.Gradient"
+                )
         return reason
 
     def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:

@@ -19,7 +19,7 @@ class Rule(nn.Module):
     """Base of update rules."""
 
     def start(self, theta: Theta, steps: Tensor | int | None = None) -> Any:
-        """Return the rule's state at the beginning of a task, of so many steps where that is known (neither None nor 0)."""
+        """Return the rule's state at the beginning of a task, of so many steps where that is known (not None or 0)."""
         return ()
 
     def update(self, grads: Theta, state: Any, theta: Theta, loss: Tensor | None = None) -> tuple[Theta, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,13 @@ class Adapted(nn.Module):
         super().__init__()
         self.net = net
 
+    own: ClassVar[bool] = False
+    """Whether theta is made of the net's own parameters and of nothing else."""
+
+    def names(self) -> list[str]:
+        """Return names of the net's parameters that are adapted, from their learned values; none unless it says so."""
+        return []
+
     def initial(self, support: Examples, given: Given = None) -> Theta:
         """Return theta_0 for a task."""
         raise NotImplementedError
@@ -39,9 +46,19 @@ class Adapted(nn.Module):
 class AllParameters(Adapted):
     """All parameters that require a gradient, from their learned values. Frozen ones stay shared and unbatched."""
 
+    own: ClassVar[bool] = True
+    _last: tuple[str, ...] = ()
+
     def names(self) -> list[str]:
         """Names of the adapted parameters."""
-        names = [name for name, value in self.net.named_parameters() if value.requires_grad]
+        named = dict(self.net.named_parameters())
+        names = [name for name, value in named.items() if value.requires_grad]
+        # In the place of parameters there may be a candidate's tensors, which inside vmap all deny that they are
+        # learned: then it is as it was with parameters.
+        if not names and not any(isinstance(value, nn.Parameter) for value in named.values()):
+            names = list(self._last)
+        elif self._last != tuple(names):
+            self._last = tuple(names)
         if not names:
             raise InputError("no parameter of the net requires a gradient, so there is nothing to adapt; unfreeze some")
         return names
@@ -110,6 +127,8 @@ class PrototypeHead(AllParameters):
     w_k = 2 c_k, b_k = -|c_k|^2 (Snell et al. 2017, equation 8), with prototypes c_k of the support: so the head fits
     any number of ways, and the outer gradient flows through the prototypes.
     """
+
+    own: ClassVar[bool] = False
 
     def initial(self, support: Examples, given: Given = None) -> Theta:
         """Return the net's parameters and the head's."""

@@ -61,6 +61,11 @@ class ADML(MAML):
         super().__init__(net, lr, steps, test_steps, batch_norm)
         self.epsilon = epsilon
 
+    @property
+    def ends_where_it_starts(self) -> bool:
+        """There are two ends."""
+        return False
+
     def perturb(self, examples: Examples) -> Examples:
         """Return the rows moved against the initialisation."""
         if not isinstance(examples.inputs, Tensor):

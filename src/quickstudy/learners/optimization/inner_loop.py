@@ -25,7 +25,7 @@ from quickstudy.functional.checkpointing import unroll
 from quickstudy.functional.classes import mask_absent, present
 from quickstudy.functional.differentiation import Differentiation, InnerStep
 from quickstudy.learners.optimization.adapted import Adapted, Theta, slice_ways
-from quickstudy.rules import Rule
+from quickstudy.rules import ProximalSGD, Rule
 
 
 class InnerState(NamedTuple):
@@ -100,6 +100,31 @@ class GradientLearner(Learner):
     def inner_steps(self) -> int:
         """Steps that `adapt` takes in the present mode."""
         return self.steps if self.training or self.test_steps is None else self.test_steps
+
+    def accepts(self, differentiation: Differentiation) -> str | None:
+        """Return why the outer gradient cannot pass this inner loop so, or None if it can."""
+        if differentiation.recorded:
+            return None
+        name = type(differentiation).__name__
+        if getattr(differentiation, "solver", None) == "cg" and not getattr(self.rule, "symmetric", False):
+            return f"{name}('cg') needs an update like plain gradient descent's, not {type(self.rule).__name__}'s"
+        if not self.learns_only_start or isinstance(self.rule, ProximalSGD):
+            return None
+        return (
+            f"{name} gradients are of a fixed point, which knows nothing of where {type(self).__name__} starts, all "
+            "that it learns; use Unrolled or FirstOrder, or IMAML, whose inner loop is pulled to its start"
+        )
+
+    @property
+    def learns_only_start(self) -> bool:
+        """Whether all that is learned across tasks is where the inner loop starts."""
+        start = {f"adapted.net.{name}" for name in self.adapted.names()}
+        return all(name in start for name, value in self.named_parameters() if value.requires_grad)
+
+    @property
+    def ends_where_it_starts(self) -> bool:
+        """Whether the inner loop's end holds values of the very parameters that it starts from, as Reptile needs."""
+        return self.adapted.own
 
     def inner_loss(self, theta: Theta, support: Examples, is_present: Tensor | None = None) -> Tensor:
         """Return the loss that inner steps descend, over the classes (N,) that are present; None looks at the rows."""

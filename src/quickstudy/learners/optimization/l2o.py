@@ -16,6 +16,8 @@ uses, by default the loss on the query after the last step, and a problem may ju
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.utils._pytree as pytree
 from torch import Tensor
@@ -24,7 +26,7 @@ from quickstudy.core import Examples, State
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.checkpointing import unroll
-from quickstudy.functional.differentiation import FirstOrder, Unrolled
+from quickstudy.functional.differentiation import Differentiation, FirstOrder
 from quickstudy.learners.optimization.adapted import Optimizees
 from quickstudy.learners.optimization.inner_loop import GradientLearner, InnerState
 from quickstudy.problem import budget
@@ -42,7 +44,7 @@ class L2O(GradientLearner):
         batch: rows of the support a step, in random order; None for all rows.
         told: share of problems whose number of steps the rule is told when it starts, drawn with the task's key.
         test_steps: steps in evaluation mode; None for the same.
-        differentiation: `FirstOrder()`, the paper's assumption and what None stands for, or `Unrolled()`, exact.
+        differentiation: `FirstOrder()`, the paper's assumption and what None stands for; `Unrolled()` is exact.
         checkpoint: keep every so many-th step for the outer gradient and make the others again; 0 keeps all, None
             chooses by size (see `functional.checkpointing.unroll`).
 
@@ -61,22 +63,19 @@ class L2O(GradientLearner):
         True
     """
 
+    needs_problems: ClassVar[bool] = True
+
     def __init__(
         self,
         rule: Rule,
         steps: int = 100,
         batch: int | None = None,
         test_steps: int | None = None,
-        differentiation: FirstOrder | Unrolled | None = None,
+        differentiation: Differentiation | None = None,
         checkpoint: int | None = None,
         told: float = 1.0,
     ) -> None:
         passing = FirstOrder() if differentiation is None else differentiation
-        if not isinstance(passing, FirstOrder | Unrolled):
-            raise InputError(
-                f"L2O learns a rule, to which {type(passing).__name__} passes no gradient; use differentiation="
-                "FirstOrder() or Unrolled()"
-            )
         if checkpoint is not None and checkpoint < 0:
             raise InputError(f"checkpoint must be 0 (keep everything) or more, not {checkpoint}")
         super().__init__(Optimizees(), rule, passing, steps, test_steps, batch=batch)
