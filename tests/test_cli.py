@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from quickstudy import cli, commands, recipes
+from quickstudy import cli, commands, commands_list, recipes
 from quickstudy.cli import main
 from quickstudy.console import show, table
 
@@ -457,7 +457,7 @@ def test_tables_in_a_pipe_are_whole():
 @pytest.mark.parametrize("width", [50, 60, 80, 100])
 def test_tables_in_a_narrow_terminal_fold_and_lose_nothing(width):
     for kind in ("recipes", "learners", "datasets"):
-        columns, rows = commands._listed(kind)
+        columns, rows = commands_list.listed(kind)
         out = io.StringIO()
         Console(file=out, width=width).print(table(columns, rows))
         shown = "".join(out.getvalue().replace("─", "").split())
