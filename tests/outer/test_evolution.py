@@ -123,6 +123,21 @@ def test_recorded_is_plain() -> None:
     torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("compile", [False, "record"])
+def test_frozen_parameters_stay(compile: Any) -> None:
+    learner = qs.learners.MAML(qs.nets.mlp(1, (5,), 1), lr=0.05)
+    first, *rest = learner.parameters()
+    first.requires_grad_(False)
+    outer = EvolutionStrategies(population=6, sigma=0.1)
+    outer.prepare(learner)
+    losses = TaskLosses(query_loss, compile=compile)
+    found = outer.estimate(losses, learner, qs.tasks.Sinusoid(3, 4).draw(torch.arange(TASKS)), KEYS)
+    assert losses.compile == compile
+    assert found.isfinite().all()
+    assert first.grad is None
+    assert all(bool(value.grad.any()) for value in rest)
+
+
 def test_candidates_that_diverge_are_the_last() -> None:
     def abyss(learner: Any, task: Any, key: Any) -> Tensor:
         first = learner.adapt(task.support)[0]
