@@ -329,7 +329,7 @@ def test_mistakes_are_named():
         LearnedOptimizer(parameters, "nonsense")
     with pytest.raises(InputError, match="unknown learned optimiser"):
         shipped("../weights/learned-optimizer")
-    with pytest.raises(InputError, match="not SGD; .* torch.optim"):
+    with pytest.raises(InputError, match=r"not SGD; .* torch\.optim"):
         LearnedOptimizer(parameters, qs.rules.SGD(0.1))
     with pytest.raises(InputError, match="steps must be positive, not 0"):
         LearnedOptimizer(parameters, Known(), steps=0)

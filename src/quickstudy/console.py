@@ -69,7 +69,7 @@ def say(text: str) -> None:
 
 
 @contextlib.contextmanager
-def counting(label: str) -> Iterator[Tick]:
+def counting(label: str, what: str = "tasks") -> Iterator[Tick]:
     """Yield a function (done, total) that shows progress: a bar in a terminal, a line now and then elsewhere."""
     if sys.stderr.isatty() and launch().first:
         columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
@@ -83,6 +83,6 @@ def counting(label: str) -> Iterator[Tick]:
         nonlocal shown
         if time.monotonic() - shown >= LINE_SECONDS:
             shown = time.monotonic()
-            say(f"{label}: {done}/{total} tasks")
+            say(f"{label}: {done}/{total} {what}")
 
     yield line

@@ -44,7 +44,8 @@ _context: Any = matplotlib.rc_context  # its stubs list every key of one version
 Draw = TypeVar("Draw", bound=Callable[..., Figure])
 
 
-def _styled(draw: Draw) -> Draw:
+def styled(draw: Draw) -> Draw:
+    """Let a function draw in the library's style."""
     return _context(STYLE)(draw)  # type: ignore[no-any-return]
 
 
@@ -83,7 +84,7 @@ def file(figure: Figure, format: str) -> bytes:
     return out.getvalue()
 
 
-@_styled
+@styled
 def bars(reports: Mapping[str, Report], chance: float | None = None, plain: Sequence[str] = ()) -> Figure:
     """Return a bar for each learner with its 95 % interval; learners named in `plain` are grey."""
     metric = next(iter(reports.values())).metric
@@ -110,7 +111,7 @@ def bars(reports: Mapping[str, Report], chance: float | None = None, plain: Sequ
     return figure
 
 
-@_styled
+@styled
 def learning(history: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
     """Return the logged loss and validation metric against outer steps."""
     names = [name for name in history if name != "lr"]
@@ -125,7 +126,7 @@ def learning(history: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> 
     return figure
 
 
-@_styled
+@styled
 def curve(values: Sequence[float], metric: str, own: int) -> Figure:
     """Return the metric after each inner step; `own` is the step after which the learner predicts."""
     figure = Figure(figsize=(5, 2.6))
@@ -140,7 +141,7 @@ def curve(values: Sequence[float], metric: str, own: int) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def presentations(reports: Mapping[str, Report]) -> Figure:
     """Return accuracy against the number of a class's presentation, with 95 % intervals, a line for each learner."""
     figure = Figure(figsize=(6.4, 3))
@@ -157,7 +158,7 @@ def presentations(reports: Mapping[str, Report]) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def reliability(table: np.ndarray[Any, Any]) -> Figure:
     """Return accuracy against confidence, and how many queries have which confidence."""
     figure = Figure(figsize=(6.4, 3))
@@ -174,7 +175,7 @@ def reliability(table: np.ndarray[Any, Any]) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def maps(
     panels: Mapping[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]],
     support_labels: Sequence[int],
@@ -200,7 +201,7 @@ def maps(
     return figure
 
 
-@_styled
+@styled
 def matrix(values: np.ndarray[Any, Any], rows: Sequence[str], columns: Sequence[str]) -> Figure:
     """Return a table of shares in [0, 1] as shades, with their numbers; its last column stands apart."""
     figure = Figure(figsize=(2.0 + 0.8 * len(columns), 1.1 + 0.42 * len(rows)))
@@ -227,7 +228,7 @@ def matrix(values: np.ndarray[Any, Any], rows: Sequence[str], columns: Sequence[
     return figure
 
 
-@_styled
+@styled
 def functions(
     tasks: Sequence[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]],
     predictions: Sequence[Mapping[str, np.ndarray[Any, Any]]],

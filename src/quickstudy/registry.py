@@ -100,7 +100,7 @@ def _record_call(function: Callable[..., Any], kind: str, label: str) -> Callabl
 
 def fill() -> None:
     """Import everything that registers itself; the package alone imports only what is used."""
-    for part in ("datasets", "learners", "nets", "objectives", "outer", "recipes", "rules", "tasks"):
+    for part in ("datasets", "learners", "nets", "objectives", "outer", "recipes", "reproductions", "rules", "tasks"):
         importlib.import_module(f"quickstudy.{part}")
 
 

@@ -24,7 +24,7 @@ from quickstudy.reproductions.held_out import HeldOut
 GRID = tuple(10 ** (-6 + k / 2) for k in range(14))
 """Rates that are tried: half-decades from 1e-6 to 3.2."""
 ROWS = 256
-"""Rows whose loss is computed at once, for the curves."""
+"""Rows whose loss is computed at once, for the curves; batch norm takes its statistics from them."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ class Lane:
     ) -> None:
         self.rate, self.schedule = rate, contender.schedule
         self.sizes = [shape.numel() for shape in shapes] if contender.whole else [len(row)]
-        parts = zip(row.split(self.sizes), shapes if contender.whole else [row.shape], strict=True)
+        parts = zip(torch.split(row, self.sizes), shapes if contender.whole else [row.shape], strict=True)
         self.parameters = [nn.Parameter(part.reshape(shape)) for part, shape in parts]
         self.optimizer = contender.make(self.parameters, rate, steps)
 
     def step(self, gradient: Tensor, value: Tensor, done: float) -> None:
         """Make a step, `done` the share of steps before it."""
-        for p, part in zip(self.parameters, gradient.split(self.sizes), strict=True):
+        for p, part in zip(self.parameters, torch.split(gradient, self.sizes), strict=True):
             p.grad = part.reshape(p.shape)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate * self.schedule(done)
@@ -117,7 +117,7 @@ def race(
     ]
 
     def loss(flat: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
-        parts = flat.split([shape.numel() for shape in shapes.values()])
+        parts = torch.split(flat, [shape.numel() for shape in shapes.values()])
         params = {name: part.reshape(shape) for part, (name, shape) in zip(parts, shapes.items(), strict=True)}
         return prediction_loss(call(net, inputs, params)[0], Examples(inputs, labels, check=False))
 
@@ -132,8 +132,8 @@ def race(
             break
         chosen = slice(None) if rows is None else rows[step][seed]
         gradients, values = gradient(theta, inputs[chosen], labels[chosen])
-        for lane, *found in zip(lanes, gradients, values, strict=True):
-            lane.step(*found, step / steps)
+        for lane, own, value in zip(lanes, gradients, values, strict=True):
+            lane.step(own, value, step / steps)
     return marks, _tracks(contenders, torch.stack(taken, 1), seeds)
 
 
@@ -158,7 +158,7 @@ def _orders(problem: HeldOut, count: int, steps: int, seeds: int) -> Tensor | No
 
 def _losses(loss: Callable[..., Tensor], theta: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
     """Return the mean loss on all rows (lanes,), infinite where it is not a number."""
-    parts = list(zip(inputs.split(ROWS), labels.split(ROWS), strict=True))
+    parts = list(zip(torch.split(inputs, ROWS), torch.split(labels, ROWS), strict=True))
     with torch.no_grad():
         values = [vmap(loss, in_dims=(0, None, None))(theta, *part) * len(part[1]) for part in parts]
     return torch.nan_to_num(torch.stack(values).sum(0) / len(labels), nan=math.inf)
