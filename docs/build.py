@@ -7,6 +7,7 @@ python docs/build.py --check    fail if they are not current
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 from pathlib import Path
@@ -88,6 +89,17 @@ def outputs() -> dict[Path, str]:
     found[ROOT / "README.md"] = re.sub(
         r"(<!-- methods -->\n).*?(\n<!-- /methods -->)", lambda m: m[1] + methods() + m[2], readme, flags=re.S
     )
+    kept = ROOT / "docs" / "results" / "learned-optimizer.json"
+    if kept.exists():
+        # results.json of `quickstudy reproduce learned-optimizer`, kept with its curves.png as an image of the docs.
+        from quickstudy.reproductions.comparison_page import markdown
+
+        path = ROOT / "docs" / "learned-optimizers.md"
+        measured = markdown(json.loads(kept.read_text())) + "\n\n![curves](images/learned-optimizer.png)"
+        text = path.read_text()
+        found[path] = re.sub(
+            r"(<!-- results -->\n).*?(\n<!-- /results -->)", lambda m: m[1] + measured + m[2], text, flags=re.S
+        )
     return found
 
 
