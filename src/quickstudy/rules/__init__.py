@@ -3,6 +3,19 @@
 from quickstudy.rules.base import LearnedRule, Rule, Theta
 from quickstudy.rules.fixed import SGD, Adam, AdamW, LearnedRates, ProximalSGD
 from quickstudy.rules.lstm import LSTMRule
+from quickstudy.rules.mlp import MLPRule
 from quickstudy.rules.velo import VeLO
 
-__all__ = ["SGD", "Adam", "AdamW", "LSTMRule", "LearnedRates", "LearnedRule", "ProximalSGD", "Rule", "Theta", "VeLO"]
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "LSTMRule",
+    "LearnedRates",
+    "LearnedRule",
+    "MLPRule",
+    "ProximalSGD",
+    "Rule",
+    "Theta",
+    "VeLO",
+]
