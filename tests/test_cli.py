@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from quickstudy import cli, commands, commands_list, recipes
+from quickstudy import cli, commands_list, recipes
 from quickstudy.cli import main
 from quickstudy.console import show, table
 

@@ -167,3 +167,12 @@ def test_does_not_record_what_takes_too_long(caplog: pytest.LogCaptureFixture, m
     with caplog.at_level(logging.WARNING):
         torch.testing.assert_close(gradients(learner, losses), expected)
     assert "more than 100 operations" in caplog.text
+
+
+def test_what_is_given_twice_may_be_two_the_next_time() -> None:
+    recorded = recording.Recorded(lambda learner, inputs: (inputs[0] - inputs[1]).sum().reshape(1))
+    learner, one, other = ProtoNet(mlp()), torch.ones(3), torch.zeros(3)
+    assert recorded(learner, (one, one)).tolist() == [0.0]
+    # Looked at once only: at the second call the plain way would set it right.
+    next(iter(recorded._made.values())).replays = 2
+    assert recorded(learner, (one, other)).tolist() == [3.0]

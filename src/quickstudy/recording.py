@@ -138,6 +138,8 @@ class Recorded:
             taught[:] = [place for place, value in enumerate(own) if value.grad is not None]
             return *leaves, *(value.grad for value in own if value.grad is not None)
 
+        # One object that is given twice would be taken for one input, and the next time they may be two.
+        tensors = [tensor.detach() for tensor in tensors]
         with torch.enable_grad():
             graph = make_fx(whole, tracing_mode="fake")(*tensors)
         _simplify(graph)

@@ -39,6 +39,8 @@ def test_segments_are_differentiated_as_in_closed_form(compile: batching.Compile
     for number, task in enumerate(drawn):
         outer.estimate(losses, learner, task, keys(number, 1))
         found.append(slope(learner))
+    assert losses.compile == compile
+    assert [len(recorded._made) for recorded in losses._recorded.values()] == [1] * bool(compile)
     # A segment counts as the mean of its losses.
     weights = torch.full((STEPS,), 1 / LENGTH)
 

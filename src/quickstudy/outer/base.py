@@ -112,6 +112,10 @@ class Outer:
 
     def prepare(self, learner: Learner) -> None:
         """Get ready to train a learner, forgetting any other."""
+        adapted: Any = getattr(learner, "adapted", None)
+        if adapted is not None:
+            # Inner loops take note of what is learned now: candidates' tensors will not tell.
+            adapted.names()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what lasts from one outer step to the next, besides parameters: tensors and plain values."""

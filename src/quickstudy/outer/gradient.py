@@ -60,6 +60,7 @@ class Gradient(Outer):
 
     def prepare(self, learner: Learner) -> None:
         """Let the gradient pass as asked."""
+        super().prepare(learner)
         if self.through is not None:
             learner.differentiation = self.through  # type: ignore[assignment]
 

@@ -91,6 +91,7 @@ class Persistent(Outer):
 
     def prepare(self, learner: Learner) -> None:
         """Begin with no loop under way."""
+        super().prepare(learner)
         self._slots, self._restored = {}, {}
 
     def state_dict(self) -> dict[str, Any]:
@@ -123,6 +124,8 @@ class Persistent(Outer):
     def _open(self, learner: Learner, tasks: Task, keys: Tensor, restored: list[Tensor] | None) -> Slots:
         with torch.no_grad():
             states = batching.map_tasks(lambda task, key: self.first(learner, task, key), tasks, keys)
+        # Laid out as what a segment returns: a recording is of one layout.
+        states = pytree.tree_map(lambda leaf: leaf.clone(memory_format=torch.contiguous_format), states)
         slot = torch.arange(len(keys), device=keys.device)
         segments = (_steps(learner, tasks) + self.length - 1) // self.length
         # Done with nothing, and to end after 1, 2, ... segments: spread evenly over the slots.

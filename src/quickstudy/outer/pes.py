@@ -80,6 +80,10 @@ class PES(Persistent):
         """Return the learner with no gradient passing through its steps: none is needed."""
         return without_gradient(learner)
 
+    def evaluations(self, tasks: int) -> int:
+        """Return the segments that an outer step takes: those of pairs."""
+        return 2 * tasks
+
     def first(self, learner: Learner, task: Task, key: Tensor) -> Any:
         """Return the states of both loops, and the sum of perturbations."""
         state = begin(learner, task, key)

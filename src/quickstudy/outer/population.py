@@ -7,19 +7,15 @@ what they exchange is losses (P, T): the step is that of one process with all ta
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import math
-from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from quickstudy import batching
 from quickstudy.batching import TaskLosses
 from quickstudy.core import Learner, Task
-from quickstudy.learners.optimization.adapted import AllParameters
-from quickstudy.outer.base import Outer
+from quickstudy.outer.base import Outer, without_gradient
 from quickstudy.ranks import Ranks
 
 
@@ -28,12 +24,10 @@ class Population(Outer):
 
     candidates: int
     """P, once `prepare` has been called."""
-    _names: dict[nn.Module, Callable[[], list[str]]]
 
-    def prepare(self, learner: Learner) -> None:
-        """Note which parameters inner loops adapt: inside vmap a candidate's tensors do not say that they may."""
-        adapted = [module for module in learner.modules() if isinstance(module, AllParameters)]
-        self._names = {module: functools.partial(list, module.names()) for module in adapted}
+    def seen(self, learner: Learner) -> Learner:
+        """Return the learner with no gradient passing through its steps: none is needed."""
+        return without_gradient(learner)
 
     def evaluations(self, tasks: int) -> int:
         """Return the losses that an outer step finds: those of all candidates."""
@@ -48,20 +42,9 @@ class Population(Outer):
             part = rows[:, start : start + value.numel()]
             named[name] = part.reshape(len(rows), *value.shape).to(value.dtype)
             start += value.numel()
-        with self._names_kept():
-            found = losses.population(learner, named, tasks, keys)
+        found = losses.population(learner, named, tasks, keys)
         found = ranks.gather(found.t().contiguous()).t()
         return found.nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf)
-
-    @contextlib.contextmanager
-    def _names_kept(self) -> Iterator[None]:
-        for module, names in self._names.items():
-            module.names = names  # type: ignore[assignment]
-        try:
-            yield
-        finally:
-            for module in self._names:
-                del module.names
 
 
 def taught(learner: Learner) -> dict[str, Tensor]:

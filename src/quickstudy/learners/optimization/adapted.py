@@ -47,16 +47,19 @@ class AllParameters(Adapted):
     """All parameters that require a gradient, from their learned values. Frozen ones stay shared and unbatched."""
 
     own: ClassVar[bool] = True
-    _last: tuple[str, ...] = ()
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__(net)
+        self._last = tuple(name for name, value in net.named_parameters() if value.requires_grad)
 
     def names(self) -> list[str]:
         """Names of the adapted parameters."""
         named = dict(self.net.named_parameters())
         names = [name for name, value in named.items() if value.requires_grad]
-        # In the place of parameters there may be a candidate's tensors, which inside vmap all deny that they are
-        # learned: then it is as it was with parameters.
-        if not names and not any(isinstance(value, nn.Parameter) for value in named.values()):
-            names = list(self._last)
+        exchanged = {name for name, value in named.items() if not isinstance(value, nn.Parameter)}
+        if not names and exchanged:
+            # A candidate's tensors in the place of parameters, which inside vmap all deny that they are learned.
+            names = [name for name in self._last if name in exchanged]
         elif self._last != tuple(names):
             self._last = tuple(names)
         if not names:
