@@ -76,7 +76,7 @@ def _table(problems: list[Content]) -> str:
 
 
 def _number(value: float) -> str:
-    return "diverged" if math.isinf(value) else f"{value:.3g}"
+    return "diverged" if math.isinf(value) else "-" if math.isnan(value) else f"{value:.3g}"
 
 
 def _rows(columns: list[str], rows: list[list[str]]) -> str:
