@@ -105,8 +105,8 @@ def curves(content: Content) -> Figure:
         axes.set_yscale("log")
         if begun:
             axes.set_ylim(top=3 * begun)
+        axes.set_xlabel("step", fontsize=8)
         axes.set_title(each["name"] + (" (5x)" if each["long"] else ""))
     handles, labels = panels.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
-    figure.supxlabel("step", fontsize=9)
     return figure
