@@ -22,6 +22,7 @@ from quickstudy.cli import main
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.launch import Launch, launch
 from quickstudy.ranks import ALONE
+from quickstudy.run_folder import RunFolder
 
 SCRIPT = Path(__file__).with_name("distributed_run.py")
 pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs gloo")
@@ -221,12 +222,12 @@ def test_a_share_that_is_not_whole_is_refused(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "run.json").write_text(json.dumps({**described, "meta_batch": 3, "ranks": 2}))
     with pytest.raises(CheckpointError, match="another meta_batch"):
         train(tmp_path, 4, steps=3)
-    trainer = object.__new__(qs.trainer.Trainer)
-    trainer.meta_batch, trainer.ranks, trainer.folder = 3, qs.ranks.Ranks(0, 4), tmp_path
+    alone = RunFolder(tmp_path, qs.ranks.ALONE)
+    alone.ranks = qs.ranks.Ranks(0, 4)
     with pytest.raises(
         CheckpointError, match="6 tasks a step, which 4 processes cannot share evenly; go on with 1, 2, 3, 6"
     ):
-        trainer._take_share({"meta_batch": 3, "ranks": 2})
+        alone.share_of(3, {})
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
 import hashlib
-import io
-import json
 import math
-import platform
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,15 +17,17 @@ from quickstudy import batching
 from quickstudy import checkpoint as ckpt
 from quickstudy.batching import Compile, Objective, TaskLosses
 from quickstudy.core import Learner, Task
-from quickstudy.errors import CheckpointError, InputError, NonFiniteError, RanksError
+from quickstudy.errors import InputError, NonFiniteError
 from quickstudy.evaluation import LOWER_IS_BETTER, chunk_size, evaluate
 from quickstudy.functional import random
 from quickstudy.functional.calls import products_in
 from quickstudy.hardware import keep_pages, worth_compiling
 from quickstudy.interruption import deferred_signals, end_by
 from quickstudy.outer.base import Outer
+from quickstudy.problem import Optimizee
 from quickstudy.progress import Progress, open_progress
 from quickstudy.ranks import ALONE, Ranks
+from quickstudy.run_folder import RunFolder
 from quickstudy.tasks.base import TaskDistribution
 
 CHECKPOINT_SECONDS = 30.0
@@ -75,7 +72,7 @@ class Trainer:
     objective: Objective
     steps: int
     meta_batch: int
-    folder: Path | None
+    run_dir: Path | None
     validate_every: int
     validation_tasks: int
     patience: int | None
@@ -94,6 +91,7 @@ class Trainer:
     best_weights: dict[str, Tensor] | None = None
     drawn: Task | None = None
     ranks: Ranks = ALONE
+    folder: RunFolder | None = None
 
     def prepare(self, facts: dict[str, Any], settings: dict[str, Any], resume: bool) -> None:
         """Place everything on the device, then restore an interrupted run or describe a new one."""
@@ -118,115 +116,35 @@ class Trainer:
             self.objective.to(self.fabric.device)
         self.losses = TaskLosses(self.objective, self.chunk, self.compile, self.ranks)
         self.outer.prepare(self.learner)
-        self.writer: Any = None
-        if self.folder is not None:
+        if self.run_dir is not None:
+            self.folder = RunFolder(self.run_dir, self.ranks)
             self._open(self.folder, facts, settings, resume)
         # Small tasks are drawn for many steps at once: drawing costs about as much for one as for a hundred.
         self.ahead = max(1, min(100, chunk_size(self.tasks) // self.meta_batch)) if self.tasks.uniform else 1
 
-    def _open(self, folder: Path, facts: dict[str, Any], settings: dict[str, Any], resume: bool) -> None:
+    def _open(self, folder: RunFolder, facts: dict[str, Any], settings: dict[str, Any], resume: bool) -> None:
         """Restore the run of a folder, or describe a new one there."""
-        if folder.exists() and not folder.is_dir():
-            raise CheckpointError(f"run_dir {folder} is a file; choose a folder")
-        if self.ranks.first:
-            ckpt.remove_unfinished(folder)
-        last = folder / ckpt.LAST
-        if self._seen_by_all(last, resume):
-            self._check_same(facts)
-            self._restore(ckpt.load_checkpoint(last))
-            if self.step < self.steps and self.ranks.first:
-                self._describe_again(settings)
-        elif self.ranks.first:
-            for name in (ckpt.LAST, ckpt.BEST):
-                with contextlib.suppress(FileNotFoundError):
-                    (folder / name).unlink()
-            self._describe(facts, settings)
-        if self.tensorboard and self.ranks.first:
-            self.writer = _summary_writer(folder, self.step)
+        if folder.holds_run() and resume:
+            self.meta_batch = folder.share_of(self.meta_batch, facts)
+            self._restore(folder, folder.load())
+            if self.step < self.steps:
+                folder.note_changes(self.steps, settings)
+        else:
+            run = {**facts, "steps": self.steps, "settings": settings, "batch_norm": self.learner.batch_norm}
+            held_out = [] if self.validation is None else list(self.validation.classes)
+            classes = {"train": list(self.tasks.classes), "validation": held_out}
+            folder.begin(run, self.fabric.device, classes)
+        if self.tensorboard:
+            folder.open_events(self.step)
 
-    def _seen_by_all(self, last: Path, resume: bool) -> bool:
-        """Return whether there is a run to resume; all processes get the same answer, or an error."""
-        seen = self.ranks.gather(torch.tensor([resume and last.exists()])).tolist()
-        if any(seen) and not all(seen):
-            raise RanksError(
-                f"{last} exists for process {seen.index(True)} but not for process {seen.index(False)}; run_dir must "
-                "be a folder that all machines share"
-            )
-        return bool(seen[0])
-
-    def _describe(self, facts: dict[str, Any], settings: dict[str, Any]) -> None:
-        assert self.folder is not None
-        environment = {
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-            "platform": platform.platform(),
-            "device": str(self.fabric.device),
-            "threads": torch.get_num_threads(),
-        }
-        run = {"format": ckpt.VERSION, "version": _version(), **facts, "ranks": self.ranks.size}
-        run |= {"steps": self.steps, "settings": settings}
-        ckpt.write_json(
-            self.folder / ckpt.RUN, {**run, "batch_norm": self.learner.batch_norm, "environment": environment}
-        )
-        held_out = [] if self.validation is None else list(self.validation.classes)
-        ckpt.write_json(self.folder / "classes.json", {"train": list(self.tasks.classes), "validation": held_out})
-        self._write_rows()
-
-    def _describe_again(self, settings: dict[str, Any]) -> None:
-        """Note what may differ when a run goes on, such as a larger number of steps."""
-        assert self.folder is not None
-        old = ckpt.read_json(self.folder / ckpt.RUN)
-        new = {**old, "steps": self.steps, "settings": _as_json(settings) or old.get("settings")}
-        if new != old:
-            ckpt.write_json(self.folder / ckpt.RUN, new)
-
-    def _check_same(self, facts: dict[str, Any]) -> None:
-        assert self.folder is not None
-        old = ckpt.read_json(self.folder / ckpt.RUN)
-        self._take_share(old)
-        changed = [key for key, value in facts.items() if old.get(key) != _as_json(value)]
-        if "meta_batch" in changed and self.meta_batch * self.ranks.size == _total(old):
-            changed.remove("meta_batch")
-        if changed:
-            raise CheckpointError(
-                f"{self.folder} holds a run with another {', '.join(changed)}; choose another run_dir, or pass "
-                "resume=False to start anew there"
-            )
-
-    def _take_share(self, old: dict[str, Any]) -> None:
-        """Take this process's part of a run's meta-batch where the run goes on with another number of processes."""
-        if self.meta_batch != old.get("meta_batch") or self.ranks.size == old.get("ranks", 1):
-            return
-        share, left = divmod(_total(old), self.ranks.size)
-        if left:
-            fitting = [n for n in range(1, _total(old) + 1) if _total(old) % n == 0]
-            raise CheckpointError(
-                f"{self.folder} holds a run of {_total(old)} tasks a step, which {self.ranks.size} processes cannot "
-                f"share evenly; go on with {', '.join(map(str, fitting))} processes"
-            )
-        self.meta_batch = share
-
-    def _restore(self, content: dict[str, Any]) -> None:
-        assert self.folder is not None
-        lacking = {"learner", "optimizer", "step", "best", "best_step", "since_best", "history"} - set(content)
-        if lacking:
-            raise CheckpointError(
-                f"{self.folder / ckpt.LAST} lacks {sorted(lacking)}: not a checkpoint of meta-training"
-            )
-        ckpt.load_weights(self.learner, content["learner"], self.folder / ckpt.LAST)
+    def _restore(self, folder: RunFolder, content: dict[str, Any]) -> None:
+        ckpt.load_weights(self.learner, content["learner"], folder.path / ckpt.LAST)
         self.optimizer.load_state_dict(content["optimizer"])
         self.step, self.best_step, self.since_best = content["step"], content["best_step"], content["since_best"]
         self.best = math.nan if content["best"] is None else content["best"]
         self.outer.load_state_dict(content.get("outer", {}))
         self.history = content["history"]
-        best = self.folder / ckpt.BEST
-        if self.best_step and best.exists():
-            saved = ckpt.load_checkpoint(best)
-            # A kill between the two files can leave a newer best than the last checkpoint knows of; training will
-            # come to the same one again.
-            self.best_weights = saved["learner"] if saved["step"] == self.best_step else None
-        if self.ranks.first:
-            self._write_rows()
+        self.best_weights = folder.load_best(self.best_step)
 
     def run(self, show: bool) -> Run:
         """Train until done, early stop, interruption or a non-finite loss."""
@@ -250,16 +168,16 @@ class Trainer:
                     saved_at = time.monotonic()
                 if asked:
                     self.ranks.wait()  # for the file: torchrun ends all processes once one has ended
-                    end_by(asked, self.folder if self.ranks.first else None)
+                    end_by(asked, self.run_dir if self.ranks.first else None)
         if self.step > first or first == 0:
             self._save()
         self.ranks.wait()  # so that every process can read the run folder from here on
-        if self.writer is not None:
-            self.writer.close()
+        if self.folder is not None:
+            self.folder.close()
         if self.best_weights is not None:
             self.learner.load_state_dict(self.best_weights)
         self.learner.eval()
-        return Run(self.learner, self.history, self.best, self.best_step, self.step, stopped, self.folder)
+        return Run(self.learner, self.history, self.best, self.best_step, self.step, stopped, self.run_dir)
 
     def _step(self) -> float:
         device = self.fabric.device
@@ -334,20 +252,19 @@ class Trainer:
             bad = self.ranks.gather(torch.tensor(own, dtype=torch.long)).tolist()
         where = "no run_dir was given, so they were not saved"
         if self.folder is not None:
-            path = self.folder / f"nonfinite-{self.step}.safetensors"
-            where = f"they are saved with the weights in {path}"
-        if self.folder is not None and self.ranks.first:
+            name = f"nonfinite-{self.step}.safetensors"
+            where = f"they are saved with the weights in {self.folder.path / name}"
             # Drawn anew, as they may be another process's.
             culprits = self.tasks.draw(torch.tensor(bad or [0]) + self.step * len(losses))
             content = {
                 "step": self.step,
                 "tasks": {
-                    part: {"inputs": rows.inputs, "labels": rows.labels, "mask": rows.mask}
+                    part: {"inputs": _tensors(rows.inputs), "labels": rows.labels, "mask": rows.mask}
                     for part, rows in (("support", culprits.support), ("query", culprits.query))
                 },
                 "learner": dict(self.learner.state_dict()),
             }
-            ckpt.save_checkpoint(path, content)
+            self.folder.save(name, content)
         self.ranks.wait()
         raise NonFiniteError(
             f"step {self.step}: the loss or meta-gradient of tasks {bad} of the meta-batch is NaN or infinite; "
@@ -374,33 +291,18 @@ class Trainer:
         if better or gain == 0:
             self.best, self.best_step = report.mean, self.step
             self.best_weights = {name: value.detach().clone() for name, value in self.learner.state_dict().items()}
-            if self.folder is not None and self.ranks.first:
+            if self.folder is not None:
                 content = {"learner": self.best_weights, "step": self.step, "validation": report.mean}
-                ckpt.save_checkpoint(self.folder / ckpt.BEST, content)
+                self.folder.save(ckpt.BEST, content)
         return self.patience is not None and self.since_best >= self.patience
 
     def _log(self, row: dict[str, float]) -> None:
         self.history.append(row)
-        if self.ranks.first and self.folder is not None:
-            try:
-                with (self.folder / "metrics.csv").open("a", newline="") as file:
-                    csv.writer(file).writerows(_cells([row]))
-            except OSError as error:
-                raise ckpt.write_error(self.folder / "metrics.csv", error) from error
-        if self.writer is not None:
-            for name, value in row.items():
-                if name != "step":
-                    self.writer.add_scalar(name, value, int(row["step"]))
-
-    def _write_rows(self) -> None:
-        """Write the whole log: rows after the last checkpoint will be made again."""
-        assert self.folder is not None
-        text = io.StringIO()
-        csv.writer(text).writerows([["step", "name", "value"], *_cells(self.history)])
-        ckpt.write_atomically(self.folder / "metrics.csv", text.getvalue().encode())
+        if self.folder is not None:
+            self.folder.log(row)
 
     def _save(self) -> None:
-        if self.folder is None or not self.ranks.first:
+        if self.folder is None:
             return
         content = {
             "learner": dict(self.learner.state_dict()),
@@ -410,33 +312,11 @@ class Trainer:
             "best_step": self.best_step,
             "since_best": self.since_best,
             "history": self.history,
-            "outer": self.outer.state_dict() if self.ranks.size == 1 else {},
+            "outer": self.outer.state_dict() if self.ranks.size == 1 or self.outer.same_everywhere else {},
         }
-        ckpt.save_checkpoint(self.folder / ckpt.LAST, content)
+        self.folder.save(ckpt.LAST, content)
 
 
-def _cells(rows: list[dict[str, float]]) -> list[list[Any]]:
-    return [[row["step"], name, value] for row in rows for name, value in row.items() if name != "step"]
-
-
-def _total(run: dict[str, Any]) -> int:
-    """Return the tasks a step of a run that run.json describes."""
-    return int(run.get("meta_batch", 0)) * int(run.get("ranks", 1))
-
-
-def _as_json(value: Any) -> Any:
-    return json.loads(json.dumps(value))
-
-
-def _version() -> str:
-    from quickstudy import __version__
-
-    return __version__
-
-
-def _summary_writer(folder: Path, step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise InputError("tensorboard=True needs the extra: pip install 'quickstudy[tensorboard]'") from error
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+def _tensors(inputs: Any) -> Any:
+    """Return inputs without the net that a problem's inputs come with."""
+    return inputs.inputs if isinstance(inputs, Optimizee) else inputs

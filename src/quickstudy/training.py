@@ -131,7 +131,7 @@ def meta_train(
         objective=objective,
         steps=steps,
         meta_batch=meta_batch,
-        folder=None if run_dir is None else Path(run_dir),
+        run_dir=None if run_dir is None else Path(run_dir),
         validate_every=validate_every or max(1, steps // 10),
         validation_tasks=validation_tasks,
         patience=patience,

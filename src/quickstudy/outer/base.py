@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,8 @@ class Outer:
     """
 
     config: dict[str, Any]
+    same_everywhere: ClassVar[bool] = True
+    """Whether what lasts is the same for all processes of a run. Else it is lost when several of them go on anew."""
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.utils._pytree as pytree
@@ -55,6 +55,8 @@ class Persistent(Outer):
         halve_every: for 'halving'.
         factors: of the rate, by name.
     """
+
+    same_everywhere: ClassVar[bool] = False
 
     def __init__(
         self,
