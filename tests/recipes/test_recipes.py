@@ -27,6 +27,8 @@ TINY = {
     "presentations": 3,
     "features": 8,
     "filters": 8,
+    "fewest": 2,
+    "most": 4,
 }
 
 

@@ -14,12 +14,13 @@ from quickstudy import registry
 from quickstudy.errors import InputError
 from quickstudy.functional.differentiation import Unrolled
 from quickstudy.learners import L2O
-from quickstudy.rules import LearnedRule, LSTMRule, VeLO
+from quickstudy.rules import LearnedRule, LSTMRule, MLPRule, VeLO
 from quickstudy.rules.base import Theta
 from quickstudy.testing import check_learner
 
 RULES: dict[str, Callable[[], LearnedRule]] = {
     "LSTMRule": lambda: LSTMRule(hidden=3),
+    "MLPRule": MLPRule,
     "VeLO": lambda: VeLO(hidden=5, bank=3),
 }
 SHAPES = {"scalar": (), "b": (3,), "w": (4, 3), "one": (1, 2), "conv": (2, 3, 2, 2), "five": (2, 1, 3, 2, 2)}

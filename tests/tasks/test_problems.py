@@ -14,7 +14,16 @@ from quickstudy import batching
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.nets.optimizees import ACTIVATIONS, CharacterGRU, character_mlp, perceptron, small_conv
 from quickstudy.problem import Optimizee, Problem
-from quickstudy.tasks import Bank, Characters, Fitting, LogisticRegression, Mixture, Quadratics, TaskDistribution
+from quickstudy.tasks import (
+    Bank,
+    Characters,
+    Fitting,
+    Imitation,
+    LogisticRegression,
+    Mixture,
+    Quadratics,
+    TaskDistribution,
+)
 from quickstudy.tasks.optimizer_problems import digits, families
 
 DIGITS = digits()
@@ -38,6 +47,8 @@ def every() -> list[TaskDistribution]:
         fitting(input_scale=(0.5, 2), start_scale=(0.5, 2)),
         fitting(rows=(20, 60)),
         fitting(query_rows=None),
+        Imitation(perceptron(3, (4,), 2, "tanh"), 3, 2, rows=20, judged=10, input_scale=1.0),
+        Imitation(perceptron(3, (4,), 3), 3, 3, classify=True, rows=20, judged=20, input_scale=1.0),
         Fitting(CONV, DIGITS, rows=30, query_rows=10, ways=5),
         characters(),
         Characters(CharacterGRU(20, 4, 6), TEXT, 4, 20, 80, 30),

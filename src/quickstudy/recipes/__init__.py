@@ -8,6 +8,7 @@ from quickstudy.recipes import (
     metric,
     model,
     optimization,
+    optimizers,
     sinusoid,
     streams,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "model",
     "of_run",
     "optimization",
+    "optimizers",
     "sinusoid",
     "streams",
 ]

@@ -8,6 +8,7 @@ from quickstudy.tasks.convex import LogisticRegression, Quadratics
 from quickstudy.tasks.few_shot import FewShot
 from quickstudy.tasks.functions import FunctionTasks, Linear, MultiModal, Sinusoid
 from quickstudy.tasks.gaussian_process import GaussianProcess
+from quickstudy.tasks.imitation import Imitation
 from quickstudy.tasks.linear_regression import LinearRegression
 from quickstudy.tasks.meta_dataset_tasks import MetaDataset
 from quickstudy.tasks.one_task import OneTask
@@ -29,6 +30,7 @@ __all__ = [
     "Fitting",
     "FunctionTasks",
     "GaussianProcess",
+    "Imitation",
     "Linear",
     "LinearRegression",
     "LogisticRegression",
