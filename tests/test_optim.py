@@ -403,3 +403,14 @@ def test_the_rule_of_a_run(registered, tmp_path):
     save_checkpoint(tmp_path / "sgd" / "last.safetensors", {"learner": {}})
     with pytest.raises(InputError, match="is of L2O, which learned no update rule"):
         LearnedOptimizer.from_run(tmp_path / "sgd", model.parameters())
+
+
+def test_state_of_another_rule_is_refused() -> None:
+    def optimiser(rule: qs.rules.LearnedRule) -> LearnedOptimizer:
+        return LearnedOptimizer([torch.nn.Parameter(torch.ones(3))], rule=rule)
+
+    one = optimiser(qs.rules.MLPRule())
+    one.param_groups[0]["params"][0].grad = torch.ones(3)
+    one.step()
+    with pytest.raises(CheckpointError, match="another optimiser's"):
+        optimiser(qs.rules.LSTMRule()).load_state_dict(one.state_dict())

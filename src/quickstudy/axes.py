@@ -27,6 +27,7 @@ from quickstudy.specimens import (
     problem_task,
     regression_task,
 )
+from quickstudy.tasks.base import TaskDistribution
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,17 @@ def refusal(outer: Outer, learner: Learner, objective: Objective) -> str | None:
     refuses = getattr(objective, "refuses", None)
     reason: str | None = None if refuses is None else refuses(outer.seen(learner))
     return outer.refuses(learner, objective) if reason is None else reason
+
+
+def too_long(learner: Learner, tasks: TaskDistribution) -> str | None:
+    """Return why a learner cannot make as many inner steps as its tasks may ask for, or None if it can."""
+    steps = getattr(learner, "inner_steps", None)
+    if tasks.longest is None or steps is None or steps >= tasks.longest:
+        return None
+    return (
+        f"tasks give up to {tasks.longest} steps, but {type(learner).__name__} makes {steps}; build it with "
+        f"steps={tasks.longest} (and test_steps, if set, as many)"
+    )
 
 
 def learners() -> dict[str, tuple[Learner, Task]]:

@@ -210,9 +210,16 @@ class TaskLosses:
             tasks: T tasks, the same for all candidates.
             keys: (T,).
         """
-        size = max(1, self.size(learner, tasks, len(keys) * count(candidates)) // len(keys))
-        parts = [self.recorded(self._judge, learner, (part, tasks, keys)) for part in chunks(candidates, size)]
-        return torch.cat(parts)
+        room, total = self.size(learner, tasks, len(keys)), len(keys)
+        if self.chunk_size is None and keys.device.type not in ROOMY:
+            room = total * count(candidates)
+        found = []
+        for part in chunks(candidates, max(1, room // total)):
+            judged = [
+                self.recorded(self._judge, learner, (part, *some)) for some in chunks((tasks, keys), min(room, total))
+            ]
+            found.append(torch.cat(judged, 1))
+        return torch.cat(found)
 
     def size(self, learner: Learner, tasks: Task, total: int) -> int:
         """Return how many of all tasks adapt at once: as asked, or on a CPU as fit its cache and on a GPU all."""

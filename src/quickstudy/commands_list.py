@@ -77,8 +77,9 @@ def map_of(found: list[Combination]) -> list[Table | str]:
     reasons: Counter[str] = Counter()
     for each in found:
         if each.reason is not None:
-            general = re.sub(rf"\b{each.learner}\b", "LEARNER", each.reason)
-            reasons[re.sub(rf"\b{each.objective}\b", "OBJECTIVE", general)] += 1
+            # Words that are names only by chance stay: Reptile's outer rule, a pretraining head.
+            general = re.sub(rf"\b{each.learner}\b(?!'s outer rule)", "LEARNER", each.reason)
+            reasons[re.sub(rf"\b{each.objective}\b(?! head|')", "OBJECTIVE", general)] += 1
     return [
         f"{len(fine):,} of {len(found):,} combinations of an outer optimiser, an objective and a learner make sense.",
         "",

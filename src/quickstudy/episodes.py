@@ -49,7 +49,7 @@ def play(learner: Learner, bank: Bank, count: int, seed: int) -> Episodes:
         for start in range(0, min(count, len(bank)), CHUNK):
             indices = torch.arange(start, min(start + CHUNK, count, len(bank)))
             batch = bank.draw(indices)
-            keys = random.fold_in(random.key(seed, device), indices.to(device))
+            keys = random.learner_keys(seed, indices.to(device))
             states = batching.adapt(learner, batch.support, keys)
             parts.append(batching.predict(learner, states, batch.query.inputs).cpu())
             tasks.append(_on_cpu(batch))

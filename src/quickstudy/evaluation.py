@@ -311,7 +311,7 @@ def _device_of(learner: Learner) -> torch.device:
 
 
 def _keys(indices: Tensor, seed: int, device: torch.device) -> Tensor:
-    return random.fold_in(random.key(seed, device), indices.to(device))
+    return random.learner_keys(seed, indices.to(device))
 
 
 def _curve_length(learner: Learner, asked: int | None) -> int:

@@ -160,6 +160,13 @@ class LearnedOptimizer(Optimizer):
             numbers = [n for group in given["param_groups"] for n in group["params"]]
             for n, (p, _group) in zip(numbers, self._all(), strict=True):
                 if n in given["state"]:
+                    expected = set(self.rule.start({"": p.detach()})[""])
+                    if set(given["state"][n]) != expected:
+                        raise CheckpointError(
+                            f"the state of parameter {n} holds {sorted(given['state'][n])}, but a "
+                            f"{type(self.rule).__name__} remembers {sorted(expected)}: it is another optimiser's; "
+                            "build this one with the rule that was trained with"
+                        )
                     self.state[p] = {name: _placed_as(value, p) for name, value in given["state"][n].items()}
 
         # Between the user's own hooks: after those that may change what is given, before those that see the result.

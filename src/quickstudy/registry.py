@@ -139,7 +139,9 @@ def describe(value: Any) -> Any:
     config = getattr(value, "config", None)
     if isinstance(config, dict) and "arguments" in config:
         return {**config, "arguments": {key: describe(item) for key, item in config["arguments"].items()}}
-    return {"custom": f"{type(value).__module__}.{type(value).__qualname__}"}
+    # Of a function its own name: another one is another description.
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return {"custom": f"{named.__module__}.{named.__qualname__}"}
 
 
 def build(description: Any) -> Any:

@@ -252,7 +252,7 @@ def _map(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
     played = episodes.play(learner, bank, 1, found.seed)
     assert played.classes is not None
     task = batching.select(bank.draw(torch.arange(1)), 0)
-    key = random.fold_in(random.key(found.seed, bank.device), 0)
+    key = random.learner_keys(found.seed, torch.zeros(1, dtype=torch.long, device=bank.device))[0]
     shown, asked, what = episodes.features(learner, task, key)
     support, query = batching.select(played.tasks.support, 0), batching.select(played.tasks.query, 0)
     keep = [episodes.mask_of(part)[0] for part in (played.tasks.support, played.tasks.query)]

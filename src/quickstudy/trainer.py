@@ -182,7 +182,7 @@ class Trainer:
     def _step(self) -> float:
         device = self.fabric.device
         indices, batch = self._indices(self.step), self._draw()
-        keys = random.fold_in(random.key(self.seed, device), indices.to(device))
+        keys = random.learner_keys(self.seed, indices.to(device))
         self._seed()
         self.optimizer.zero_grad(set_to_none=True)
         if hasattr(self.objective, "schedule"):
@@ -240,7 +240,7 @@ class Trainer:
 
     def _stop_non_finite(self, batch: Task, losses: Tensor, keys: Tensor) -> None:
         bad = (~torch.isfinite(losses)).nonzero().squeeze(1).tolist()
-        if not bad:
+        if not bad and self.outer.behind(batch) is None:
             # Every loss is finite, so some gradient is not: look at the tasks one by one.
             own = []
             for i in range(len(keys)):
@@ -255,7 +255,10 @@ class Trainer:
             name = f"nonfinite-{self.step}.safetensors"
             where = f"they are saved with the weights in {self.folder.path / name}"
             # Drawn anew, as they may be another process's.
+            lasting = self.outer.behind(batch)
             culprits = self.tasks.draw(torch.tensor(bad or [0]) + self.step * len(losses))
+            if lasting is not None and self.ranks.size == 1:
+                culprits = batching.select(lasting, torch.tensor(bad or [0]))
             content = {
                 "step": self.step,
                 "tasks": {

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from quickstudy.axes import refusal
+from quickstudy.axes import refusal, too_long
 from quickstudy.batching import Compile, Objective
 from quickstudy.core import Learner
 from quickstudy.errors import InputError
@@ -120,7 +120,8 @@ def meta_train(
     objective = lookup("objective", goal).build if isinstance(goal, str) else goal
     # A class that is named by a string is meant with its defaults.
     objective = objective() if isinstance(objective, type) else objective
-    reason = refusal(outer, learner, objective)
+    learner.train()
+    reason = refusal(outer, learner, objective) or too_long(learner, tasks)
     if reason is not None:
         raise InputError(reason)
     trainer = Trainer(

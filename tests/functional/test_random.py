@@ -153,3 +153,10 @@ def test_compiled_draws_are_the_same(shape: tuple[int, ...]) -> None:
         return vmap(lambda key: random.bits(key, *shape))(keys)
 
     assert torch.equal(torch.compile(draw, fullgraph=True)(keys), draw(keys))
+
+
+def test_learners_draw_from_other_keys_than_tasks_of_the_same_seed() -> None:
+    indices = torch.arange(100)
+    own, tasks = random.learner_keys(5, indices), random.fold_in(random.key(5), indices)
+    for purpose in range(10):
+        assert not torch.isin(random.fold_in(own, purpose), random.fold_in(tasks.unsqueeze(1), torch.arange(10))).any()

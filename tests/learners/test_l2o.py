@@ -12,7 +12,7 @@ from quickstudy import Examples, batching
 from quickstudy.core import Learner, Task
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.differentiation import FirstOrder, Implicit, Unrolled
+from quickstudy.functional.differentiation import FirstOrder, Unrolled
 from quickstudy.learners import L2O
 from quickstudy.objectives.inner_steps import InnerSteps
 from quickstudy.problem import Optimizee, Problem
@@ -149,7 +149,7 @@ def test_nets_with_batch_norm_are_refused() -> None:
         ({"steps": -1}, "steps must be 0 or more"),
         ({"checkpoint": -1}, "checkpoint must be 0"),
         ({"told": 1.5}, "told must be a share"),
-        ({"differentiation": Implicit()}, "Implicit passes no gradient"),
+        ({"batch": 0}, "batch must be at least 1 row"),
     ],
 )
 def test_arguments_are_checked(wrong: dict[str, object], message: str) -> None:

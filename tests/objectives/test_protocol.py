@@ -83,7 +83,9 @@ def test_functions_are_described_by_name() -> None:
     assert describe(objectives.query_loss) == "query_loss"
     assert describe(WorstCase(of=objectives.elbo))["arguments"] == {"share": 0.0, "of": "elbo"}
     own = describe(WorstCase(of=lambda learner, task, key: key.double()))
-    assert own["arguments"]["of"] == {"custom": "builtins.function"}
+    assert own["arguments"]["of"] == {
+        "custom": "objectives.test_protocol.test_functions_are_described_by_name.<locals>.<lambda>"
+    }
 
 
 def test_every_registered_objective_can_be_named() -> None:

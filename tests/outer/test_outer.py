@@ -131,3 +131,18 @@ def test_reptile_learns_sinusoids() -> None:
     before = qs.evaluate(learner, tasks, 100).mean
     run = qs.meta_train(learner, tasks, steps=150, meta_batch=4, progress=False)
     assert qs.evaluate(run.learner, tasks, 100).mean < 0.9 * before
+
+
+def test_passing_otherwise_leaves_the_learner_as_it_is() -> None:
+    learner = CLASSIFICATION["MAML"](mlp, WAYS)
+    before = learner.differentiation
+    qs.meta_train(
+        learner,
+        qs.tasks.OneTask(classification_task()),
+        Gradient(through=qs.functional.differentiation.FirstOrder()),
+        steps=1,
+        progress=False,
+    )
+    assert learner.differentiation is before
+    with pytest.raises(InputError, match="through must be a differentiation"):
+        Gradient(through="FirstOrder")  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from quickstudy import batching
 from quickstudy.batching import TaskLosses
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.functional import random
-from quickstudy.objectives import InnerSteps, query_loss
+from quickstudy.objectives import AnnealedSteps, DiscountedSteps, InnerSteps, WorstCase, query_loss
 from quickstudy.outer import PES, Gradient, Outer, Truncated
 
 STEPS, LENGTH, LR = 12, 3, 0.1
@@ -163,6 +163,74 @@ def test_loops_of_another_meta_batch_are_refused() -> None:
         other.estimate(losses, learner, bilevel.Parabolas().draw(torch.arange(4)), keys(0, 4))
 
 
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("objective", [query_loss, InnerSteps(), DiscountedSteps(0.5)])
+@pytest.mark.parametrize(("steps", "length"), [(5, 20), (5, 2), (6, 3), (30, 20)])
+def test_mean_over_a_loop_is_the_objective(objective: batching.Objective, steps: int, length: int) -> None:
+    learner, task, key = bilevel.learner(steps, LR), bilevel.Parabolas().draw(torch.arange(1)), keys(0, 1)
+    outer, losses = Truncated(length), TaskLosses(objective)
+    outer.slots(learner, task, key).end.fill_(steps)
+    found = []
+    for _ in range(-(-steps // length)):
+        outer.estimate(losses, learner, task, key)
+        found.append(slope(learner))
+    if steps <= length:
+        Gradient().estimate(losses, learner, task, key)
+        torch.testing.assert_close(found[0], slope(learner), rtol=1e-9, atol=1e-12)
+    (slots,) = outer._slots.values()
+    # No step is taken beyond the end.
+    torch.testing.assert_close(
+        slots.states.theta["weight"][0, 0], bilevel.path(batching.select(task, 0), LR, steps)[0][-1]
+    )
+    weights = losses.objective.weight(torch.arange(1, steps + 1), steps)  # type: ignore[attr-defined]
+    expected = bilevel.truncated_gradients(batching.select(task, 0), LR, steps, length, weights.double()).sum()
+    torch.testing.assert_close(torch.stack(found).mean(), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_budgets_mean_the_same_for_all_outer_optimisers() -> None:
+    problems = qs.tasks.Budgets(qs.tasks.Quadratics(), (3, 3))
+    task, learner = problems.draw(torch.arange(1)), qs.learners.L2O(qs.rules.LSTMRule(hidden=3), steps=7)
+    whole = TaskLosses(InnerSteps())(learner, task, keys(0, 1))
+    short = qs.learners.L2O(learner.rule, steps=3)
+    torch.testing.assert_close(whole, TaskLosses(InnerSteps())(short, task, keys(0, 1)))
+    with pytest.raises(InputError, match="up to 3 steps, but L2O makes 2"):
+        qs.meta_train(qs.learners.L2O(learner.rule, steps=2), problems, steps=1, progress=False)
+
+
+def test_loops_that_have_not_come_again_are_kept() -> None:
+    outer, other = Truncated(2), Truncated(2)
+    learner, losses = qs.learners.L2O(qs.rules.LSTMRule(hidden=3), steps=6), TaskLosses(InnerSteps())
+    families = [qs.tasks.Quadratics(dimensions) for dimensions in (3, 4)]
+    for family in families:
+        outer.estimate(losses, learner, family.draw(torch.arange(2)), keys(0, 2))
+    other.load_state_dict(outer.state_dict())
+    other.estimate(losses, learner, families[0].draw(torch.arange(2)), keys(0, 2))
+    assert set(other.state_dict()) == set(outer.state_dict())
+
+
+def test_families_with_nets_alike_are_two() -> None:
+    learner, losses, outer = qs.learners.L2O(qs.rules.LSTMRule(hidden=3), steps=6), TaskLosses(InnerSteps()), PES(2)
+    for conditioning in (1.0, 10.0):
+        outer.estimate(
+            losses, learner, qs.tasks.Quadratics(3, conditioning=conditioning).draw(torch.arange(2)), keys(0, 2)
+        )
+    assert len(outer._slots) == 2
+
+
+def test_a_pair_that_diverges_says_nothing_and_begins_anew() -> None:
+    learner, outer, losses = bilevel.learner(STEPS, LR), PES(LENGTH), TaskLosses(InnerSteps())
+    task = bilevel.Parabolas().draw(torch.arange(4))
+    slots = outer.slots(learner, task, keys(0, 4))
+    slots.end.fill_(STEPS)
+    outer.estimate(losses, learner, task, keys(0, 4))
+    learner.zero_grad()
+    slots.states[0].theta["weight"][1] = torch.inf
+    shown = outer.estimate(losses, learner, task, keys(4, 4))
+    assert torch.isfinite(shown).all()
+    assert torch.isfinite(slope(learner))
+    assert slots.done.tolist() == [2 * LENGTH, STEPS, 2 * LENGTH, 2 * LENGTH]
+
+
 def test_slots_are_at_all_stages() -> None:
     learner, outer, losses = bilevel.learner(STEPS, LR), Truncated(LENGTH), TaskLosses(InnerSteps())
     for step in range(6):
@@ -182,3 +250,7 @@ def test_refusals() -> None:
     assert "of a loop's end" in (Truncated().refuses(imaml, InnerSteps()) or "")
     assert "InnerSteps" in (PES().refuses(imaml, lambda *_: torch.zeros(())) or "")
     assert PES().refuses(imaml, InnerSteps()) is None
+    assert "different stages" in (Truncated().refuses(imaml, WorstCase(of=InnerSteps())) or "")
+    maml = qs.learners.MAML(mlp(WAYS), steps=4)
+    assert "first segment" in (Truncated(2).refuses(maml, AnnealedSteps()) or "")
+    assert Truncated(4).refuses(maml, AnnealedSteps()) is None

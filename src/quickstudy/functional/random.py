@@ -15,6 +15,7 @@ from torch import Tensor
 
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as int64
 _COUNTS = 2**62 - 1
+_LEARNER = 0x4C52
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
@@ -36,6 +37,14 @@ def key(seed: int, device: torch.device | str = "cpu") -> Tensor:
 def fold_in(keys: Tensor, data: Tensor | int) -> Tensor:
     """Return keys derived from keys and data (broadcast): one for each task index, step or purpose."""
     return _mix(keys + _mix(torch.as_tensor(data, dtype=torch.int64, device=keys.device) * _GOLDEN + 1))
+
+
+def learner_keys(seed: int, indices: Tensor) -> Tensor:
+    """Return the keys (T,) from which learners draw their own numbers in tasks number `indices` (T,).
+
+    Not those from which tasks of that seed are drawn: a learner's noise must not be a function of its inputs.
+    """
+    return fold_in(fold_in(key(seed, indices.device), _LEARNER), indices)
 
 
 def bits(keys: Tensor, *shape: int) -> Tensor:

@@ -22,8 +22,8 @@ from quickstudy.batching import Objective
 from quickstudy.core import Examples, Learner, Resumable, State, Task
 from quickstudy.errors import InputError
 from quickstudy.functional.checkpointing import unroll
-from quickstudy.functional.differentiation import Unrolled
 from quickstudy.objectives.base import Wrapper
+from quickstudy.problem import budget
 from quickstudy.registry import register
 
 LEAST = 0.03
@@ -79,20 +79,26 @@ class InnerSteps(Wrapper):
         if reason is not None and (torch.is_grad_enabled() or not isinstance(learner, Resumable)):
             raise InputError(reason)
         assert isinstance(learner, Resumable)
-        steps, how = learner.inner_steps, getattr(learner, "differentiation", None)
+        known = budget(task.support)
+        steps = learner.inner_steps if known is None else known
 
         # The task and its key are arguments, not seen from outside: computing again in backward maps over them.
         def step(carry: tuple[State, Tensor, Tensor], task: Task, key: Tensor) -> tuple[State, Tensor, Tensor]:
             state, total, number = carry
             state, number = learner.step(state, task.support), number + 1
             loss = self.of.after(learner, learner.finish(state, task.support), task, key)  # type: ignore[attr-defined]
-            return state, total + self.weight(number, steps) * loss, number
+            return state, total + torch.where(number <= steps, self.weight(number, steps), 0) * loss, number
 
         start = learner.start(task.support, key if learner.stochastic else None)
-        every = how.checkpoint if isinstance(how, Unrolled) else None
         zero = _zero(task.query)
         carry = unroll(
-            step, (start, zero.to(torch.get_default_dtype()), zero), task, key, steps=steps, module=learner, every=every
+            step,
+            (start, zero.to(torch.get_default_dtype()), zero),
+            task,
+            key,
+            steps=learner.inner_steps,
+            module=learner,
+            every=getattr(learner, "every", None),
         )
         total: Tensor = carry[1]
         return total

@@ -40,6 +40,8 @@ class LogLoss(Wrapper):
             raise InputError(f"floor must be positive, not {floor}")
         if not hasattr(self.of, "after"):
             raise InputError(f"of={of!r} does not judge a state (no `after`); take the logarithm inside of it")
+        if hasattr(self.of, "reward"):
+            raise InputError(f"of={of!r} is minus a reward, which may be negative, and so has no logarithm")
         self.floor = floor
 
     def forward(self, learner: Learner, task: Task, key: Tensor) -> Tensor:

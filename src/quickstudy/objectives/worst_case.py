@@ -46,4 +46,6 @@ class WorstCase(Wrapper):
         """Return the mean () of the worst share of losses (T,); a task may count in part."""
         worst = max(self.share * len(losses), 1.0)
         place = torch.arange(len(losses), dtype=losses.dtype, device=losses.device)
-        return losses.sort(descending=True).values @ (worst - place).clamp(0, 1) / worst
+        weights = (worst - place).clamp(0, 1) / worst
+        # What does not count may be infinite.
+        return torch.where(weights > 0, losses.sort(descending=True).values, 0) @ weights

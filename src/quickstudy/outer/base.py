@@ -119,6 +119,10 @@ class Outer:
             # Inner loops take note of what is learned now: candidates' tensors will not tell.
             adapted.names()
 
+    def behind(self, tasks: Task) -> Task | None:
+        """Return the tasks that the last losses are of, where these are not the tasks that it was given."""
+        return None
+
     def state_dict(self) -> dict[str, Any]:
         """Return what lasts from one outer step to the next, besides parameters: tensors and plain values."""
         return {}
@@ -149,6 +153,11 @@ def without_derivative(objective: Objective) -> str | None:
         f"the objective {name_of(objective)} has no derivative; use an outer optimiser that needs none, such as "
         "outer.EvolutionStrategies or outer.PolicyGradient"
     )
+
+
+def taught(learner: Learner) -> dict[str, Tensor]:
+    """Return the parameters that are learned, by name."""
+    return {name: value for name, value in learner.named_parameters() if value.requires_grad}
 
 
 def without_gradient(learner: Learner) -> Learner:

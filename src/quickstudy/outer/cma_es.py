@@ -89,8 +89,8 @@ class CMAES(Population):
         """Ask and tell again all that was asked and told."""
         if not {"start", "seed", "told"} <= set(state):
             raise CheckpointError(
-                "the checkpoint lacks what CMA-ES was told, which runs of several processes do not keep; pass "
-                "resume=False to start anew"
+                "the checkpoint lacks what CMA-ES was told, so it is of another outer optimiser; pass resume=False to "
+                "start anew"
             )
         start, told = state["start"], state["told"]
         if len(start) != self._size or told.shape[1:] != (self.candidates,):

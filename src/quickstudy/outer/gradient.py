@@ -8,6 +8,7 @@ from torch import Tensor
 
 from quickstudy.batching import Objective, TaskLosses
 from quickstudy.core import Learner, Task
+from quickstudy.errors import InputError
 from quickstudy.functional.differentiation import Differentiation
 from quickstudy.outer.base import Outer, Schedule, passing, without_derivative
 from quickstudy.ranks import ALONE, Ranks
@@ -38,6 +39,10 @@ class Gradient(Outer):
         through: Differentiation | None = None,
     ) -> None:
         super().__init__(lr, optimizer, clip, weight_decay, momentum, schedule, halve_every, factors)
+        if through is not None and not isinstance(through, Differentiation):
+            raise InputError(
+                f"through must be a differentiation, such as functional.differentiation.FirstOrder(), not {through!r}"
+            )
         self.through = through
 
     def refuses(self, learner: Learner, objective: Objective) -> str | None:
@@ -58,12 +63,6 @@ class Gradient(Outer):
         """Return the learner with the gradient passing as asked."""
         return learner if self.through is None else passing(learner, self.through)
 
-    def prepare(self, learner: Learner) -> None:
-        """Let the gradient pass as asked."""
-        super().prepare(learner)
-        if self.through is not None:
-            learner.differentiation = self.through  # type: ignore[assignment]
-
     def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
         """Back-propagate the mean loss."""
-        return ranks.share(learner.parameters(), losses.backward(learner, tasks, keys))
+        return ranks.share(learner.parameters(), losses.backward(self.seen(learner), tasks, keys))

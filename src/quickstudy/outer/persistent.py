@@ -71,11 +71,12 @@ class Persistent(Outer):
         factors: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(lr, optimizer, clip, weight_decay, momentum, schedule, halve_every, factors)
-        if length < 1:
-            raise InputError(f"length must be at least 1 inner step, not {length}")
+        if not isinstance(length, int) or length < 1:
+            raise InputError(f"length must be a whole number of inner steps, at least 1, not {length!r}")
         self.length = length
         self._slots: dict[str, Slots] = {}
         self._restored: dict[str, Any] = {}
+        self._specs: dict[str, list[pytree.TreeSpec]] = {}
 
     def refuses(self, learner: Learner, objective: Objective) -> str | None:
         """Need an inner loop to interrupt, and an objective that judges along it."""
@@ -83,6 +84,13 @@ class Persistent(Outer):
             return (
                 f"{type(learner).__name__} has no inner loop to take in segments (start, step, finish); use "
                 "outer.Gradient"
+            )
+        if int(learner.inner_steps) < 1:
+            return f"{type(learner).__name__} makes no inner step; give it steps of 1 or more"
+        if hasattr(objective, "combine"):
+            return (
+                f"its loops are at different stages, so {name_of(objective)} cannot compare them; use "
+                "outer.Gradient or outer.EvolutionStrategies"
             )
         if getattr(objective, "weight", None) is None:
             return (
@@ -94,14 +102,21 @@ class Persistent(Outer):
     def prepare(self, learner: Learner) -> None:
         """Begin with no loop under way."""
         super().prepare(learner)
-        self._slots, self._restored = {}, {}
+        self._slots, self._restored, self._specs = {}, {}, {}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the loops under way."""
-        return {
+        going = {
             name: [leaf.detach() for leaf in pytree.tree_leaves(_contents(slots))]
             for name, slots in self._slots.items()
         }
+        # Loops of a structure that has not come again since they were restored are still under way.
+        return {**self._restored, **going}
+
+    def behind(self, tasks: Task) -> Task | None:
+        """Return the tasks of the loops, some of which began long ago."""
+        slots = self._slots.get(self._name(tasks))
+        return None if slots is None else slots.tasks
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with loops. Their structure is known when tasks of that structure come."""
@@ -109,7 +124,7 @@ class Persistent(Outer):
 
     def slots(self, learner: Learner, tasks: Task, keys: Tensor) -> Slots:
         """Return the loops of tasks of this structure, those at their end with these tasks in their place."""
-        name = _structure(tasks)
+        name = self._name(tasks)
         if name not in self._slots:
             self._slots[name] = self._open(learner, tasks, keys, self._restored.pop(name, None))
         slots = self._slots[name]
@@ -118,6 +133,16 @@ class Persistent(Outer):
         slots.end = torch.where(over, _steps(learner, tasks), slots.end)
         slots.done = torch.where(over, 0, slots.done)
         return slots
+
+    def _name(self, tasks: Task) -> str:
+        """Return a name of the tasks' structure. Nets that look alike are different ones still."""
+        leaves, spec = pytree.tree_flatten(tasks)
+        text = f"{spec} {[(tuple(leaf.shape), str(leaf.dtype)) for leaf in leaves]}"
+        name = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        alike = self._specs.setdefault(name, [])
+        if spec not in alike:
+            alike.append(spec)
+        return f"{name}-{alike.index(spec)}"
 
     def first(self, learner: Learner, task: Task, key: Tensor) -> Any:
         """Return what a slot holds at the beginning of one task: the inner state, unless an estimator needs more."""
@@ -151,8 +176,9 @@ class Persistent(Outer):
             loop: (state, task, key, done) of one slot; with nothing done the state is begun anew.
 
         Returns:
-            The state; the objective's share of this segment, times the number of segments, so that the mean over a loop
-            is the objective; and the mean loss of this segment, to be shown.
+            The state; the objective's share of this segment, times the number of segments, so that the mean over a
+            loop's segments is the objective (a long loop has more of them, so it counts in more outer steps); and the
+            mean loss of this segment, to be shown.
         """
         assert isinstance(learner, Resumable)
         state, task, key, done = loop
@@ -162,11 +188,19 @@ class Persistent(Outer):
         total = learner.inner_steps if steps is None else steps
         share, shown = [], []
         for number in range(1, self.length + 1):
-            state = learner.step(state, task.support)
+            # A loop may end within a segment: then nothing moves or counts any more.
+            within = torch.as_tensor(done + number <= total)
+            state = _where(within, learner.step(state, task.support), state)
             loss = judge(learner, learner.finish(state, task.support), task, key)
-            share.append(objective.weight(done + number, total) * total * loss)  # type: ignore[attr-defined]
+            share.append(torch.where(within, objective.weight(done + number, total), 0) * loss)  # type: ignore[attr-defined]
             shown.append(loss.detach())
-        return state, torch.stack(share).mean(), torch.stack(shown).mean()
+        segments = (total + self.length - 1) // self.length
+        return state, torch.stack(share).sum() * segments, torch.stack(shown).mean()
+
+
+def joined(parts: list[Any]) -> Any:
+    """Return one batch of several."""
+    return parts[0] if len(parts) == 1 else pytree.tree_map(lambda *leaves: torch.cat(leaves), *parts)
 
 
 def begin(learner: Learner, task: Task, key: Tensor) -> State:
@@ -205,6 +239,8 @@ def _steps(learner: Learner, tasks: Task) -> Tensor:
 
 
 def _where(condition: Tensor, new: Any, old: Any) -> Any:
+    """Return the one pytree where a condition () or (T,) holds, else the other."""
+
     def pick(a: Tensor, b: Tensor) -> Tensor:
         return torch.where(condition.reshape(condition.shape + (1,) * (a.ndim - condition.ndim)), a, b)
 
@@ -213,10 +249,3 @@ def _where(condition: Tensor, new: Any, old: Any) -> Any:
 
 def _contents(slots: Slots) -> tuple[Any, ...]:
     return slots.tasks, slots.keys, slots.done, slots.end, slots.states
-
-
-def _structure(tasks: Task) -> str:
-    """Return a name of the tasks' structure, the same in another process."""
-    leaves, spec = pytree.tree_flatten(tasks)
-    text = f"{spec} {[(tuple(leaf.shape), str(leaf.dtype)) for leaf in leaves]}"
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

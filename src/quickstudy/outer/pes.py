@@ -14,6 +14,7 @@ of parameters and of segments. Departure: averaged over the slots' tasks, each w
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,14 +23,16 @@ import torch.utils._pytree as pytree
 from torch import Tensor
 
 from quickstudy import batching
-from quickstudy.batching import Objective, TaskLosses
+from quickstudy.batching import TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.outer.base import Schedule, name_of, without_gradient
-from quickstudy.outer.persistent import Persistent, begin, with_parameters
+from quickstudy.outer.base import Schedule, taught, without_gradient
+from quickstudy.outer.persistent import Persistent, begin, joined, with_parameters
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
+
+log = logging.getLogger(__name__)
 
 
 @register("outer", how="evolution strategies with a persistent inner loop, unbiased")
@@ -67,15 +70,6 @@ class PES(Persistent):
             raise InputError(f"sigma must be positive, not {sigma}")
         self.sigma = sigma
 
-    def refuses(self, learner: Learner, objective: Objective) -> str | None:
-        """Need an inner loop; derivatives are not needed, and a meta-batch counts by its mean alone."""
-        if hasattr(objective, "combine"):
-            return (
-                f"each of PES's perturbations meets one task, so it knows no {name_of(objective)} of several; use "
-                "outer.Truncated or outer.EvolutionStrategies"
-            )
-        return super().refuses(learner, objective)
-
     def seen(self, learner: Learner) -> Learner:
         """Return the learner with no gradient passing through its steps: none is needed."""
         return without_gradient(learner)
@@ -87,20 +81,26 @@ class PES(Persistent):
     def first(self, learner: Learner, task: Task, key: Tensor) -> Any:
         """Return the states of both loops, and the sum of perturbations."""
         state = begin(learner, task, key)
-        return state, state, {name: torch.zeros_like(value) for name, value in _taught(learner).items()}
+        return state, state, {name: torch.zeros_like(value) for name, value in taught(learner).items()}
 
     def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
         """Take all pairs of loops a segment further; set the gradient to PES's estimate."""
         slots = self.slots(learner, tasks, keys)
         self._losses = losses
         # The keys of this outer step's tasks, whether they are needed as tasks or not, are new at every step.
-        loops = (slots.states, slots.tasks, slots.keys, slots.done, random.fold_in(keys, 1))
-        shown, slots.states = losses.recorded(self._estimate, learner, loops)
-        slots.done = slots.done + self.length
+        weights = torch.full((len(keys),), 1 / len(keys), device=keys.device)
+        loops = (slots.states, slots.tasks, slots.keys, slots.done, random.fold_in(keys, 1), weights)
+        parts = [losses.recorded(self._estimate, learner, part) for part in batching.chunks(loops, losses.chunk_size)]
+        shown, slots.states, fine = joined(parts)
+        slots.done = torch.where(fine, slots.done + self.length, slots.end)
+        if not bool(fine.all()):
+            log.info("%d of %d pairs of inner loops diverged and begin anew", int((~fine).sum()), len(fine))
+            # Shown as the worst of the others; if there are none, training stops.
+            shown = torch.where(fine, shown, shown[fine].max() if bool(fine.any()) else torch.nan)
         return ranks.share(learner.parameters(), shown)
 
-    def _estimate(self, learner: Learner, loops: tuple[Any, ...]) -> tuple[Tensor, Any]:
-        omega = _taught(learner)
+    def _estimate(self, learner: Learner, loops: tuple[Any, ...]) -> tuple[Tensor, Any, Tensor]:
+        omega, (*loops, weights) = taught(learner), loops  # type: ignore[assignment]
 
         def pair(states: Any, task: Task, key: Tensor, done: Tensor, noise: Tensor) -> Any:
             plus, minus, met = states
@@ -118,16 +118,14 @@ class PES(Persistent):
                 shares.append(share)
                 shown.append(seen)
             slope = (shares[0] - shares[1]) / (2 * self.sigma**2)
-            estimate = {name: slope * met[name] for name in met}
-            return torch.stack(shown).mean(), estimate, (*ends, met)
+            # A pair that diverges says nothing, and must not spoil what the others say.
+            fine = torch.isfinite(slope)
+            estimate = {name: torch.where(fine, slope, 0) * met[name] for name in met}
+            return torch.stack(shown).mean(), estimate, (*ends, met), fine
 
         with torch.no_grad():
-            shown, estimates, states = batching.map_tasks(pair, *loops)
-        for name, parameter in _taught(learner).items():
-            estimate = estimates[name].mean(0)
+            shown, estimates, states, fine = batching.map_tasks(pair, *loops)
+        for name, parameter in taught(learner).items():
+            estimate = torch.tensordot(weights.to(parameter.dtype), estimates[name], 1)
             parameter.grad = estimate if parameter.grad is None else parameter.grad + estimate
-        return shown, pytree.tree_map(Tensor.detach, states)
-
-
-def _taught(learner: Learner) -> dict[str, Tensor]:
-    return {name: value for name, value in learner.named_parameters() if value.requires_grad}
+        return shown, pytree.tree_map(Tensor.detach, states), fine

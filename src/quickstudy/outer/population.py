@@ -15,7 +15,7 @@ from torch import Tensor
 from quickstudy import batching
 from quickstudy.batching import TaskLosses
 from quickstudy.core import Learner, Task
-from quickstudy.outer.base import Outer, without_gradient
+from quickstudy.outer.base import Outer, taught, without_gradient
 from quickstudy.ranks import Ranks
 
 
@@ -47,11 +47,6 @@ class Population(Outer):
         return found.nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf)
 
 
-def taught(learner: Learner) -> dict[str, Tensor]:
-    """Return the parameters that are learned, by name."""
-    return {name: value for name, value in learner.named_parameters() if value.requires_grad}
-
-
 def flat(learner: Learner) -> Tensor:
     """Return the parameters that are learned, end to end (D,)."""
     return torch.cat([value.detach().flatten() for value in taught(learner).values()])
@@ -69,7 +64,7 @@ def add_gradient(learner: Learner, gradient: Tensor) -> None:
 def combined(losses: TaskLosses, found: Tensor) -> Tensor:
     """Return what the losses (P, T) of each candidate become (P,)."""
     each: Tensor = batching.map_tasks(losses.combine, found)
-    return each
+    return each.nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf)
 
 
 def typical(found: Tensor) -> Tensor:

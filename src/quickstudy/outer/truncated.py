@@ -12,7 +12,9 @@ hyper-gradient (Baydin et al. 2018); with K at least the loop's length it is `ou
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.utils._pytree as pytree
@@ -23,7 +25,7 @@ from quickstudy.batching import Objective, TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.functional.differentiation import FirstOrder, Unrolled
 from quickstudy.outer.base import Schedule, name_of, without_derivative
-from quickstudy.outer.persistent import Persistent
+from quickstudy.outer.persistent import Persistent, joined
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
 
@@ -70,7 +72,7 @@ class Truncated(Persistent):
         if reason is None and getattr(learner, "learns_only_start", False):
             # A constant from the second segment on, the start is judged by the first one alone.
             total = int(learner.inner_steps)  # type: ignore[arg-type]
-            if not objective.weight(torch.arange(1, min(self.length, total) + 1), total).any():  # type: ignore[attr-defined]
+            if not _counts(objective, self.length, total):
                 return (
                     f"{type(learner).__name__} learns where its {total} inner steps start, of which a "
                     f"first segment of {self.length} steps says nothing for {name_of(objective)}; use a longer "
@@ -80,17 +82,28 @@ class Truncated(Persistent):
 
     def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
         """Take all loops a segment further, and back-propagate through it."""
-        slots = self.slots(learner, tasks, keys)
+        slots, total = self.slots(learner, tasks, keys), len(keys)
         self._losses = losses
-        shown, slots.states = losses.recorded(
-            self._backward, learner, (slots.states, slots.tasks, slots.keys, slots.done)
-        )
+        weights = torch.full((total,), 1 / total, device=keys.device)
+        loops = (slots.states, slots.tasks, slots.keys, slots.done, weights)
+        parts = [losses.recorded(self._backward, learner, part) for part in batching.chunks(loops, losses.chunk_size)]
+        shown, slots.states = joined(parts)
         slots.done = slots.done + self.length
         return ranks.share(learner.parameters(), shown)
 
-    def _backward(self, learner: Learner, loops: tuple[object, Task, Tensor, Tensor]) -> tuple[Tensor, object]:
+    def _backward(self, learner: Learner, loops: tuple[Any, ...]) -> tuple[Tensor, Any]:
+        *loops, weights = loops
         states, share, shown = batching.map_tasks(lambda *loop: self.segment(learner, self._losses, loop), *loops)
-        total = self._losses.combine(share)
+        total = (share * weights).sum()
         if total.requires_grad:
-            total.backward()  # type: ignore[no-untyped-call]
+            total.backward()
         return shown, pytree.tree_map(Tensor.detach, states)
+
+
+def _counts(objective: Objective, length: int, total: int) -> bool:
+    """Return whether an objective looks at the first steps, at the end of training too."""
+    objective = copy.deepcopy(objective)
+    if hasattr(objective, "schedule"):
+        objective.schedule(1.0)
+    steps = torch.arange(1, min(length, total) + 1)
+    return bool(objective.weight(steps, total).any())  # type: ignore[attr-defined]

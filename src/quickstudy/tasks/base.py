@@ -53,6 +53,8 @@ class TaskDistribution:
     problems of optimisation."""
     sequential: bool = False
     """Whether a task is a sequence, each of whose rows is predicted from those before it."""
+    longest: int | None = None
+    """Most steps that a task gives its learner (`quickstudy.problem`), where tasks say so."""
     uniform: bool = True
     """Whether all tasks have the same structure and can be in one batch."""
     _last: int = -AHEAD
@@ -151,7 +153,7 @@ class Bank(TaskDistribution):
         super().__init__(source.seed if seed is None else seed)
         self.source, self._plan = source, plan
         self.name, self.metric, self.device = source.name, source.metric, source.device
-        self.sequential, self.uniform = source.sequential, source.uniform
+        self.sequential, self.uniform, self.longest = source.sequential, source.uniform, source.longest
 
     def __len__(self) -> int:
         return len(next(iter(self._plan.values())))

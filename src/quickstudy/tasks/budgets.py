@@ -32,7 +32,7 @@ class Budgets(TaskDistribution):
         super().__init__(problems.seed if seed is None else seed)
         if not 1 <= steps[0] <= steps[1]:
             raise InputError(f"steps must be a range (fewest, most) from 1 up, not {steps}")
-        self.problems, self.steps = problems, steps
+        self.problems, self.steps, self.longest = problems, steps, steps[1]
         self.name, self.metric, self.uniform = problems.name, problems.metric, problems.uniform
 
     def plan(self, indices: Tensor) -> Plan:

@@ -88,6 +88,7 @@ class Characters(TaskDistribution):
         self._text = torch.tensor([numbers.get(character, 0) for character in text])
         self._hash = hashlib.sha256(text.encode()).hexdigest()[:16]
         initialise(net, random.key(0))
+        check_net(net, context, vocabulary)
 
     def plan(self, indices: Tensor) -> Plan:
         """Return where stretches begin, keys and scales, each (T,)."""
@@ -136,3 +137,16 @@ class Characters(TaskDistribution):
             "start_scale": list(self._start_scale),
         }
         return {**super().describe(), **facts}
+
+
+def check_net(net: nn.Module, context: int, vocabulary: int) -> None:
+    """Raise InputError if a net does not read windows of so many characters of so many kinds."""
+    try:
+        with torch.no_grad():
+            shape = tuple(net(torch.full((2, context), vocabulary - 1)).shape)
+    except (RuntimeError, IndexError) as error:
+        raise InputError(
+            f"the net cannot read windows (rows, {context}) of characters 0..{vocabulary - 1}: {error}"
+        ) from error
+    if shape != (2, vocabulary):
+        raise InputError(f"the net returns {shape} for two windows, not logits (2, {vocabulary})")

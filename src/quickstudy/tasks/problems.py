@@ -46,7 +46,7 @@ def draw_scale(keys: Tensor, ends: tuple[float, float]) -> Tensor:
 
 def fingerprint_of(net: nn.Module, *facts: Any) -> str:
     """Return a short hash of a net's layers and shapes, and of further facts: what problems, and banks of them, fit."""
-    layers = [(name, type(module).__name__) for name, module in net.named_modules()]
+    layers = repr(net)
     shapes = [(name, tuple(value.shape)) for name, value in net.named_parameters()]
     return hashlib.sha256(repr((layers, shapes, facts)).encode()).hexdigest()[:16]
 
@@ -152,7 +152,7 @@ class Fitting(DataTasks):
     @property
     def fingerprint(self) -> str:
         """Hash of the data and of the net."""
-        return fingerprint_of(self.net, self.data.fingerprint, self.ways)
+        return fingerprint_of(self.net, self.data.fingerprint, self.ways, self.fewest, self.most, self.query_rows)
 
     def describe(self) -> dict[str, Any]:
         """Return facts about the problems."""

@@ -73,6 +73,8 @@ class GradientLearner(Learner):
                 raise InputError(f"{name} must be 0 or more, not {value}")
         self.adapted, self.rule, self.differentiation = adapted, rule, differentiation
         self.steps, self.test_steps = steps, test_steps
+        if batch is not None and batch < 1:
+            raise InputError(f"batch must be at least 1 row, or None for all, not {batch}")
         self.policy: BatchNormPolicy = batch_norm
         self.batch = batch
 
@@ -116,6 +118,11 @@ class GradientLearner(Learner):
         )
 
     @property
+    def every(self) -> int | None:
+        """Which inner states are kept for the outer gradient (see `functional.checkpointing.unroll`)."""
+        return self.differentiation.checkpoint
+
+    @property
     def learns_only_start(self) -> bool:
         """Whether all that is learned across tasks is where the inner loop starts."""
         start = {f"adapted.net.{name}" for name in self.adapted.names()}
@@ -126,12 +133,17 @@ class GradientLearner(Learner):
         """Whether the inner loop's end holds values of the very parameters that it starts from, as Reptile needs."""
         return self.adapted.own
 
-    def inner_loss(self, theta: Theta, support: Examples, is_present: Tensor | None = None) -> Tensor:
-        """Return the loss that inner steps descend, over the classes (N,) that are present; None looks at the rows."""
+    def inner_outputs(self, theta: Theta, support: Examples, is_present: Tensor | None = None) -> Tensor:
+        """Return what theta answers to the support's rows, over the classes (N,) that are present; None looks at the
+        rows."""
         outputs, _ = self.adapted.apply(theta, support.inputs, given_by(self.batch_norm), support.mask)
         if support.ways is not None:
             outputs = mask_absent(slice_ways(outputs, support), present(support) if is_present is None else is_present)
-        return prediction_loss(outputs, support)
+        return outputs
+
+    def inner_loss(self, theta: Theta, support: Examples, is_present: Tensor | None = None) -> Tensor:
+        """Return the loss that inner steps descend; arguments as for `inner_outputs`."""
+        return prediction_loss(self.inner_outputs(theta, support, is_present), support)
 
     def start(self, support: Examples, key: Tensor | None = None) -> InnerState:
         """Return the state before the first step."""
@@ -185,8 +197,8 @@ class GradientLearner(Learner):
 
     def adapt(self, support: Examples, key: Tensor | None = None) -> State:
         """Take the inner steps on one task's support."""
-        state, every = self.start(support, key), self.differentiation.checkpoint
-        state = unroll(self.step, state, support, steps=self.inner_steps, module=self, every=every)
+        state = self.start(support, key)
+        state = unroll(self.step, state, support, steps=self.inner_steps, module=self, every=self.every)
         return self.finish(state, support)
 
     def predict(self, state: InnerState, inputs: Any) -> Tensor:

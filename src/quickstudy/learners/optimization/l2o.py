@@ -22,11 +22,10 @@ import torch
 import torch.utils._pytree as pytree
 from torch import Tensor
 
-from quickstudy.core import Examples, State
+from quickstudy.core import Examples
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.checkpointing import unroll
-from quickstudy.functional.differentiation import Differentiation, FirstOrder
+from quickstudy.functional.differentiation import Differentiation, FirstOrder, Unrolled
 from quickstudy.learners.optimization.adapted import Optimizees
 from quickstudy.learners.optimization.inner_loop import GradientLearner, InnerState
 from quickstudy.problem import budget
@@ -79,6 +78,8 @@ class L2O(GradientLearner):
         if checkpoint is not None and checkpoint < 0:
             raise InputError(f"checkpoint must be 0 (keep everything) or more, not {checkpoint}")
         super().__init__(Optimizees(), rule, passing, steps, test_steps, batch=batch)
+        if not isinstance(rule, Rule):
+            raise InputError(f"rule must be an update rule, such as rules.LSTMRule(), not {rule!r}")
         if not 0 <= told <= 1:
             raise InputError(f"told must be a share of problems, 0 to 1, not {told}")
         self.checkpoint, self.told = checkpoint, told
@@ -105,9 +106,9 @@ class L2O(GradientLearner):
             return new
         return pytree.tree_map(lambda a, b: torch.where(state.step < known, a, b), new, state)  # type: ignore[no-any-return]
 
-    def adapt(self, support: Examples, key: Tensor | None = None) -> State:
-        """Run the rule on one problem."""
-        # Not `differentiation.checkpoint`: even with constant gradients a rule leaves much to keep.
-        state = self.start(support, key)
-        state = unroll(self.step, state, support, steps=self.inner_steps, module=self, every=self.checkpoint)
-        return self.finish(state, support)
+    @property
+    def every(self) -> int | None:
+        """Which states are kept: as was said, else as the differentiation says, else as fits."""
+        # Even with constant gradients a rule leaves much to keep.
+        passing = self.differentiation
+        return passing.checkpoint if self.checkpoint is None and isinstance(passing, Unrolled) else self.checkpoint
