@@ -37,6 +37,7 @@ from quickstudy.learners import (
     MatchingNet,
     MetaNet,
     MetaSGD,
+    MetaWeightNet,
     NearestNeighbour,
     Plastic,
     ProtoMAML,
@@ -140,6 +141,8 @@ PROBLEMS: dict[str, Callable[[], Learner]] = {
     "L2O": lambda: L2O(rules.LSTMRule(hidden=3, layers=1), steps=3),
     "L2O-adam": lambda: L2O(rules.Adam(0.1), steps=3),
     "L2O-batch": lambda: L2O(rules.Adam(0.1), steps=5, batch=4),
+    "MetaWeightNet": lambda: MetaWeightNet(nets.LossWeights(4), steps=3),
+    "MetaWeightNet-batch": lambda: MetaWeightNet(nets.LossWeights(4), rules.Adam(0.1), steps=3, batch=4),
 }
 
 

@@ -34,6 +34,7 @@ from quickstudy.learners.optimization import (
     MAML,
     GradientLearner,
     MetaSGD,
+    MetaWeightNet,
     ProtoMAML,
     Reptile,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "MatchingNet",
     "MetaNet",
     "MetaSGD",
+    "MetaWeightNet",
     "NearestNeighbour",
     "Plastic",
     "ProtoMAML",

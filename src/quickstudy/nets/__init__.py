@@ -2,6 +2,7 @@
 
 from quickstudy.nets.conv4 import conv4
 from quickstudy.nets.dnc import DNCCell
+from quickstudy.nets.example_weights import LossWeights, RowWeights
 from quickstudy.nets.fcn import fcn
 from quickstudy.nets.mann import MANNCell
 from quickstudy.nets.mlp import mlp
@@ -17,10 +18,12 @@ __all__ = [
     "GRUCell",
     "Hebbian",
     "LSTMCell",
+    "LossWeights",
     "MANNCell",
     "NTMCell",
     "Neuromodulated",
     "Oja",
+    "RowWeights",
     "Standardised",
     "TransformerBlock",
     "conv4",

@@ -16,6 +16,7 @@ from quickstudy.tasks.optimizer_problems import optimizer_problems
 from quickstudy.tasks.orders import Mixture, by_group
 from quickstudy.tasks.pattern_completion import PatternCompletion
 from quickstudy.tasks.problems import Fitting
+from quickstudy.tasks.restarts import Restarts
 from quickstudy.tasks.segmentation import Segmentation
 from quickstudy.tasks.sequential import Sequential
 from quickstudy.tasks.supervised import Supervised
@@ -40,6 +41,7 @@ __all__ = [
     "OneTask",
     "PatternCompletion",
     "Quadratics",
+    "Restarts",
     "Segmentation",
     "Sequential",
     "Sinusoid",

@@ -8,6 +8,7 @@ from quickstudy.learners.optimization.inner_loop import GradientLearner
 from quickstudy.learners.optimization.l2o import L2O
 from quickstudy.learners.optimization.maml import FOMAML, MAML
 from quickstudy.learners.optimization.meta_sgd import MetaSGD
+from quickstudy.learners.optimization.meta_weight_net import MetaWeightNet
 from quickstudy.learners.optimization.proto_maml import ProtoMAML
 from quickstudy.learners.optimization.reptile import Reptile
 
@@ -21,6 +22,7 @@ __all__ = [
     "MAML",
     "GradientLearner",
     "MetaSGD",
+    "MetaWeightNet",
     "ProtoMAML",
     "Reptile",
 ]

@@ -1,0 +1,149 @@
+"""Example weights: learned is how much each row of the training data counts.
+
+Shu et al. 2019, "Meta-Weight-Net: Learning an Explicit Mapping For Sample Weighting", equations 2 to 7. Of a mini-batch
+of n rows with losses L_i(theta), labels maybe wrong or classes rare, theta takes the step
+
+    theta_t+1 = theta_t - alpha sum_i V(L_i(theta_t); omega) grad L_i(theta_t) / sum_j V(L_j(theta_t); omega)
+
+and omega is learned such that the loss on a small clean set (the query) falls. In the step a weight is a constant to
+theta, as in the paper; to omega it is not. Learned across tasks: omega alone. The task brings its net and theta_0
+(`quickstudy.problem.Problem`), and omega fits any. The paper's online scheme, a step of omega for every step of theta,
+is `outer.Truncated(length=1)` on `tasks.OneTask` or `tasks.Restarts`.
+
+With `nets.RowWeights` in the place of V each row has a weight of its own (Franceschi et al. 2017, "Forward and Reverse
+Gradient-Based Hyperparameter Optimization", section 5.1). Ren et al. 2018, "Learning to Reweight Examples for Robust
+Deep Learning", take the same gradient, at weights of zero, and forget them after every step: nothing is learned across
+steps there, which a learner's parameters could hold.
+Departures: any update rule takes the place of SGD with momentum; V's mean is not divided by n, as in the authors' code.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from quickstudy.core import Examples, register_pytree
+from quickstudy.errors import InputError
+from quickstudy.functional.differentiation import Differentiation, Unrolled
+from quickstudy.learners.optimization.adapted import Theta
+from quickstudy.learners.optimization.inner_loop import InnerState
+from quickstudy.learners.optimization.l2o import L2O
+from quickstudy.nets.example_weights import LossWeights, RowWeights
+from quickstudy.registry import register
+from quickstudy.rules import SGD, Rule
+
+
+class Weighed(Examples):
+    """Rows with their weights (S,), which sum to 1."""
+
+    weights: Tensor
+
+    def __init__(self, rows: Examples, weights: Tensor) -> None:
+        super().__init__(rows.inputs, rows.labels, rows.mask, rows.ways, check=False)
+        object.__setattr__(self, "weights", weights)
+
+
+register_pytree(Weighed, ("inputs", "labels", "mask", "weights"), ("ways",))
+
+
+@register("learner", family="optimisation", learns="example weights", paper="Shu et al. 2019", tasks="problems")
+class MetaWeightNet(L2O):
+    """Fits a problem's net to rows that count more or less, as the query says.
+
+    Args:
+        weigh: module from losses (R,) and row numbers (R,) to weights (R,) of 0 or more; None for `nets.LossWeights()`.
+        rule: the update rule; None for `rules.SGD(0.1)`.
+        steps: steps on a problem in meta-training.
+        batch: rows of the support a step, in random order; None for all rows.
+        test_steps: steps in evaluation mode; None for the same.
+        differentiation: `Unrolled()`, what None stands for. First-order gradients take weights for constants, and at a
+            fixed point the step is not a loss's gradient, so that nothing else is accepted.
+        checkpoint: as for `L2O`.
+
+    Raises:
+        InputError: an argument is out of range; in `adapt`, no `Problem`, or as many rows as `RowWeights` has not.
+
+    Examples:
+        >>> import torch, quickstudy as qs
+        >>> from quickstudy.problem import Optimizee, Problem
+        >>> net, rows = torch.nn.Linear(1, 1), torch.linspace(-1, 1, 4).unsqueeze(1)
+        >>> start = {name: torch.zeros_like(value) for name, value in net.named_parameters()}
+        >>> support = Problem(Optimizee(rows, net), torch.tensor([[9.0], [0.5], [0.5], [0.5]]), start)
+        >>> learner = qs.learners.MetaWeightNet(qs.nets.RowWeights(4), steps=50)
+        >>> learner.weights(learner.start(support), support)
+        tensor([0.5000, 0.5000, 0.5000, 0.5000], grad_fn=<SigmoidBackward0>)
+    """
+
+    default_objective: ClassVar[str] = "InnerSteps"
+    """The paper judges the net after every step."""
+
+    def __init__(
+        self,
+        weigh: nn.Module | None = None,
+        rule: Rule | None = None,
+        steps: int = 100,
+        batch: int | None = None,
+        test_steps: int | None = None,
+        differentiation: Differentiation | None = None,
+        checkpoint: int | None = None,
+    ) -> None:
+        passing = Unrolled() if differentiation is None else differentiation
+        super().__init__(SGD(0.1) if rule is None else rule, steps, batch, test_steps, passing, checkpoint)
+        self.weigh = LossWeights() if weigh is None else weigh
+        reason = self.accepts(passing)
+        if reason is not None:
+            raise InputError(reason)
+
+    @property
+    def permutation_invariant(self) -> bool:
+        """A weight of a row's own is that of its place."""
+        return super().permutation_invariant and not isinstance(self.weigh, RowWeights)
+
+    def accepts(self, differentiation: Differentiation) -> str | None:
+        """Refuse all but the exact derivative through the steps."""
+        if isinstance(differentiation, Unrolled):
+            return None
+        return (
+            f"{type(differentiation).__name__} gradients know nothing of example weights, which are constants to each "
+            f"inner gradient; {type(self).__name__} needs Unrolled()"
+        )
+
+    def weights(self, state: InnerState, support: Examples) -> Tensor:
+        """Return what `weigh` gives each row of a support (S,) where an inner loop has arrived; 0 for padding."""
+        rows = torch.arange(len(support), device=support.labels.device)
+        return self._weights(state, support, rows)
+
+    def inner_loss(self, theta: Theta, support: Examples, is_present: Tensor | None = None) -> Tensor:
+        """Return the weighted loss."""
+        if not isinstance(support, Weighed):
+            return super().inner_loss(theta, support, is_present)
+        return (support.weights * self._losses(theta, support, is_present)).sum()
+
+    def _rows(self, state: InnerState, support: Examples) -> Examples:
+        if isinstance(self.weigh, RowWeights) and len(self.weigh.logits) != len(support):
+            raise InputError(f"RowWeights has {len(self.weigh.logits)} weights, and the support {len(support)} rows")
+        numbers = torch.arange(len(support), device=support.labels.device)
+        numbered = Examples((support.inputs, numbers), support.labels, support.mask, support.ways, check=False)
+        taken = super()._rows(state, numbered)
+        inputs, numbers = taken.inputs
+        rows = Examples(inputs, taken.labels, taken.mask, taken.ways, check=False)
+        weights = self._weights(state, rows, numbers)
+        # Weights of next to nothing everywhere make a step of next to nothing, not of NaN.
+        return Weighed(rows, weights / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny))
+
+    def _weights(self, state: InnerState, rows: Examples, numbers: Tensor) -> Tensor:
+        is_present = state.present if isinstance(state.present, Tensor) else None
+        weights: Tensor = self.weigh(self._losses(state.theta, rows, is_present), numbers)
+        return weights if rows.mask is None else torch.where(rows.mask, weights, 0)
+
+    def _losses(self, theta: Theta, rows: Examples, is_present: Tensor | None) -> Tensor:
+        """Return the loss of each row (R,), 0 for padding."""
+        outputs: Any = self.inner_outputs(theta, rows, is_present)
+        if rows.labels.dtype.is_floating_point:
+            losses = (outputs - rows.labels.reshape(outputs.shape)).square().flatten(1).mean(1)
+        else:
+            losses = F.cross_entropy(outputs, rows.labels, reduction="none")
+        return losses if rows.mask is None else torch.where(rows.mask, losses, 0)

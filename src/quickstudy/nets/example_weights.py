@@ -1,0 +1,50 @@
+"""From an example's loss to its weight: what `learners.MetaWeightNet` learns."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from quickstudy.errors import InputError
+from quickstudy.registry import register
+
+
+@register("net")
+class LossWeights(nn.Module):
+    """A perceptron of one hidden layer from an example's loss to its weight in 0..1 (Shu et al. 2019, section 3.1).
+
+    It knows nothing of the example but its loss, so that it weighs examples of any data and net.
+
+    Args:
+        hidden: width; 100 in the paper.
+    """
+
+    def __init__(self, hidden: int = 100) -> None:
+        super().__init__()
+        if hidden < 1:
+            raise InputError(f"hidden must be at least 1, not {hidden}")
+        self.layers = nn.Sequential(nn.Linear(1, hidden), nn.ReLU(), nn.Linear(hidden, 1), nn.Sigmoid())
+
+    def forward(self, losses: Tensor, rows: Tensor) -> Tensor:
+        """Return the weights (R,) of examples with these losses (R,); which rows they are makes no difference."""
+        weights: Tensor = self.layers(losses.unsqueeze(-1))
+        return weights.squeeze(-1)
+
+
+@register("net")
+class RowWeights(nn.Module):
+    """A weight in 0..1 for each row of one support, whatever its loss.
+
+    Args:
+        rows: of the support (S). All begin with the weight 1/2.
+    """
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        if rows < 1:
+            raise InputError(f"rows must be at least 1, not {rows}")
+        self.logits = nn.Parameter(torch.zeros(rows))
+
+    def forward(self, losses: Tensor, rows: Tensor) -> Tensor:
+        """Return the weights (R,) of the support's rows with these numbers (R,)."""
+        return self.logits[rows].sigmoid()
