@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from quickstudy.core import Examples, Learner, Task
+from quickstudy.problem import Optimizee, Problem
 from torch import nn
 
 from quickstudy import batching, nets, rules, tasks
-from quickstudy.core import Examples, Learner, Task
 from quickstudy.learners import (
     ADML,
     ANIL,
+    BMAML,
     CAVIA,
     CNP,
     DNC,
@@ -24,15 +26,20 @@ from quickstudy.learners import (
     L2O,
     MAML,
     MANN,
+    MMAML,
     NP,
+    PLATIPUS,
     SNAIL,
+    VERSA,
     AttentiveNP,
     BaselinePlusPlus,
     CausalInContext,
+    EnsembleMAML,
     ExactGP,
     FineTune,
     HyperNetwork,
     InContext,
+    LaplaceHead,
     LogisticRegressionOnFeatures,
     MatchingNet,
     MetaNet,
@@ -49,7 +56,6 @@ from quickstudy.learners import (
     Siamese,
     Transducer,
 )
-from quickstudy.problem import Optimizee, Problem
 
 WAYS, FEATURES = 3, 4
 
@@ -62,9 +68,11 @@ Build = Callable[..., Learner]
 CLASSIFICATION: dict[str, Build] = {
     "ADML": lambda net, n, **o: ADML(net(outputs=n), lr=0.1, steps=2, **o),
     "ANIL": lambda net, n, **o: ANIL(net(outputs=n), lr=0.1, steps=2, **o),
+    "BMAML": lambda net, n, **o: BMAML(net(outputs=n), particles=2, lr=0.1, steps=1, **o),
     "BaselinePlusPlus": lambda net, n, **o: BaselinePlusPlus(net(), classes=7, steps=3, **o),
     "CAVIA": lambda net, n, **o: CAVIA(net(outputs=n, context=3), lr=0.5, steps=2, **o),
     "DNC": lambda net, n, **o: DNC(net(), n, hidden=5, slots=6, width=3, read_heads=2, **o),
+    "EnsembleMAML": lambda net, n, **o: EnsembleMAML(net(outputs=n), particles=2, lr=0.1, steps=1, **o),
     "FOMAML": lambda net, n, **o: FOMAML(net(outputs=n), lr=0.1, steps=2, **o),
     "FineTune": lambda net, n, **o: FineTune(net(), classes=7, steps=3, **o),
     "FineTune-all": lambda net, n, **o: FineTune(net(), classes=7, steps=2, adapts="all", optimizer="sgd", **o),
@@ -73,14 +81,17 @@ CLASSIFICATION: dict[str, Build] = {
         net(), n, 8, model=nets.mlp(8, (6, 8), n), width=6, rank=1, **o
     ),
     "IMAML": lambda net, n, **o: IMAML(net(outputs=n), lr=0.1, steps=3, **o),
+    "LaplaceHead": lambda net, n, **o: LaplaceHead(net(), n, 8, samples=3, newton=3, **o),
     "LogisticRegressionOnFeatures": lambda net, n, **o: LogisticRegressionOnFeatures(net(), classes=7, steps=20, **o),
     "MAML": lambda net, n, **o: MAML(net(outputs=n), lr=0.1, steps=2, **o),
+    "MMAML": lambda net, n, **o: MMAML(net(outputs=n, context=3), n, embedding=net(), width=6, lr=0.1, steps=2, **o),
     "MANN": lambda net, n, **o: MANN(net(), n, hidden=5, slots=8, width=3, heads=2, **o),
     "MatchingNet": lambda net, n, **o: MatchingNet(net(), **o),
     "MatchingNet-context": lambda net, n, **o: MatchingNet(net(), full_context=True, reads=2, **o),
     "MetaNet": lambda net, n, **o: MetaNet(net(), n, 8, width=5, hidden=4, **o),
     "MetaSGD": lambda net, n, **o: MetaSGD(net(outputs=n), lr=0.1, steps=1, **o),
     "NearestNeighbour": lambda net, n, **o: NearestNeighbour(),
+    "PLATIPUS": lambda net, n, **o: PLATIPUS(net(outputs=n), samples=2, lr=0.1, steps=1, **o),
     "Plastic": lambda net, n, **o: Plastic(net(), n, 8, **o),
     "Plastic-neuromodulated": lambda net, n, **o: Plastic(net(), n, 8, rule=nets.Neuromodulated(8, n), **o),
     "Plastic-oja": lambda net, n, **o: Plastic(net(), n, 8, rule=nets.Oja(), activation="tanh", **o),
@@ -99,13 +110,15 @@ CLASSIFICATION: dict[str, Build] = {
     "InContext": lambda net, n, **o: InContext(net(), n, 8, width=8, depth=2, heads=2, **o),
     "InContext-random": lambda net, n, **o: InContext(net(), n, 8, width=8, depth=2, heads=2, labels="random", **o),
     "SNAIL": lambda net, n, **o: SNAIL(net(), n, 8, filters=4, length=9, **o),
+    "VERSA": lambda net, n, **o: VERSA(net(), n, 8, width=6, samples=3, **o),
     "Siamese": lambda net, n, **o: Siamese(net(), **o),
     "Siamese-triplet": lambda net, n, **o: Siamese(net(), objective="triplet", normalise=False, **o),
 }
 
-REGRESSION = {
+REGRESSION = {name: CLASSIFICATION[name] for name in ("BMAML", "EnsembleMAML", "LaplaceHead", "PLATIPUS", "VERSA")}
+REGRESSION |= {
     name: CLASSIFICATION[name]
-    for name in ("ADML", "ANIL", "CAVIA", "FOMAML", "IMAML", "MAML", "MetaSGD", "Reptile", "Reptile-sgd")
+    for name in ("ADML", "ANIL", "CAVIA", "FOMAML", "IMAML", "MAML", "MMAML", "MetaSGD", "Reptile", "Reptile-sgd")
 }
 REGRESSION |= {
     name: CLASSIFICATION[name]

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-
 from quickstudy.errors import InputError
+
 from quickstudy.tasks import Linear, MultiModal, Sinusoid
 
 
@@ -52,7 +52,7 @@ def test_noise_is_on_the_support_only() -> None:
     assert abs(float(gap.mean())) < 0.02
 
 
-@pytest.mark.parametrize("mode", ["sinusoid", "linear", "quadratic", "tanh", "l1"])
+@pytest.mark.parametrize("mode", ["sine", "sinusoid", "linear", "quadratic", "tanh", "l1"])
 def test_each_mode_is_its_formula(mode: str) -> None:
     tasks = MultiModal(modes=(mode,), noise=0.0)
     plan = tasks.plan(torch.arange(50))
@@ -63,6 +63,7 @@ def test_each_mode_is_its_formula(mode: str) -> None:
         for x, y in zip(xs.flatten().tolist(), ys.flatten().tolist(), strict=True):
             centre, height = -3 + 6 * b, -3 + 6 * c
             expected = {
+                "sine": (0.1 + 4.9 * a) * math.sin(x - math.pi * b),
                 "sinusoid": (0.1 + 4.9 * a) * math.sin((0.5 + 1.5 * b) * x + 2 * math.pi * c),
                 "linear": (-3 + 6 * a) * x + centre,
                 "quadratic": sign * (0.02 + 0.13 * a) * (x - centre) ** 2 + height,

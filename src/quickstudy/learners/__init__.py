@@ -1,20 +1,23 @@
 """Learners: WHAT is learned across tasks. One published method a file."""
 
+from quickstudy.learners.metric import MatchingNet, ProtoNet, RelationNet, Siamese
+
 from quickstudy.learners.baselines import (
     BaselinePlusPlus,
     ExactGP,
     FineTune,
+    LaplaceHead,
     LogisticRegressionOnFeatures,
     NearestNeighbour,
     Ridge,
 )
-from quickstudy.learners.metric import MatchingNet, ProtoNet, RelationNet, Siamese
 from quickstudy.learners.model import (
     CNP,
     DNC,
     MANN,
     NP,
     SNAIL,
+    VERSA,
     AttentiveNP,
     CausalInContext,
     HyperNetwork,
@@ -27,11 +30,15 @@ from quickstudy.learners.model import (
 from quickstudy.learners.optimization import (
     ADML,
     ANIL,
+    BMAML,
     CAVIA,
     FOMAML,
     IMAML,
     L2O,
     MAML,
+    MMAML,
+    PLATIPUS,
+    EnsembleMAML,
     GradientLearner,
     MetaSGD,
     MetaWeightNet,
@@ -42,6 +49,7 @@ from quickstudy.learners.optimization import (
 __all__ = [
     "ADML",
     "ANIL",
+    "BMAML",
     "CAVIA",
     "CNP",
     "DNC",
@@ -50,16 +58,21 @@ __all__ = [
     "L2O",
     "MAML",
     "MANN",
+    "MMAML",
     "NP",
+    "PLATIPUS",
     "SNAIL",
+    "VERSA",
     "AttentiveNP",
     "BaselinePlusPlus",
     "CausalInContext",
+    "EnsembleMAML",
     "ExactGP",
     "FineTune",
     "GradientLearner",
     "HyperNetwork",
     "InContext",
+    "LaplaceHead",
     "LogisticRegressionOnFeatures",
     "MatchingNet",
     "MetaNet",

@@ -6,6 +6,7 @@ from quickstudy.nets.example_weights import LossWeights, RowWeights
 from quickstudy.nets.fcn import fcn
 from quickstudy.nets.mann import MANNCell
 from quickstudy.nets.mlp import mlp
+from quickstudy.nets.modulated import modulated_mlp
 from quickstudy.nets.ntm import NTMCell
 from quickstudy.nets.plastic import Hebbian, Neuromodulated, Oja
 from quickstudy.nets.recurrent import GRUCell, LSTMCell
@@ -29,5 +30,6 @@ __all__ = [
     "conv4",
     "fcn",
     "mlp",
+    "modulated_mlp",
     "resnet12",
 ]

@@ -3,7 +3,8 @@
     loss = -1/Q (E_{z ~ q(z | support and query)} [sum_i log p(y_i | x_i, z)] - KL(q(z | both) || q(z | support)))
 
 over the Q query rows, with one draw of z (Kingma & Welling 2014: through a key, so that the gradient passes). What z is
-given the query too is the teacher of what it is given the support.
+given the query too is the teacher of what it is given the support. A learner that has `posterior(support, query)` says
+itself what the teacher is (PLATIPUS).
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.utils._pytree as pytree
-from torch import Tensor
-
 from quickstudy.core import Examples, Learner, State, Task
 from quickstudy.errors import InputError
-from quickstudy.functional import random
 from quickstudy.functional.predictive import Gaussian, kl_divergence
 from quickstudy.registry import register
+from torch import Tensor
+
+from quickstudy.functional import random
 
 
 @runtime_checkable
@@ -48,7 +49,9 @@ def elbo(learner: Learner, task: Task, key: Tensor) -> Tensor:
     if not isinstance(learner, Latent):
         raise InputError(refuses(learner))
     both = _joined(task.support, task.query)
-    posterior, prior = learner.latent(both), learner.latent(task.support)
+    prior = learner.latent(task.support)
+    teacher = getattr(learner, "posterior", None)
+    posterior = learner.latent(both) if teacher is None else teacher(task.support, task.query)
     noise = random.normal(key, 1, *posterior.mean.shape, dtype=posterior.mean.dtype)
     state = learner.given(task.support, posterior.mean + posterior.std * noise)
     rows = len(task.query.labels) if task.query.mask is None else task.query.mask.sum()

@@ -1,19 +1,22 @@
 """Recipes: one typed configuration for each published result or example (`quickstudy list recipes`)."""
 
+from quickstudy.recipes.base import Plan, Recipe, of_run
+from quickstudy.registry import TABLES
+
 from quickstudy.recipes import (
     algorithmic,
     baselines,
+    beliefs,
     gaussian_process,
     memory,
     metric,
     model,
+    modes,
     optimization,
     optimizers,
     sinusoid,
     streams,
 )
-from quickstudy.recipes.base import Plan, Recipe, of_run
-from quickstudy.registry import TABLES
 
 # A recipe knows its own name, which its runs store.
 for _name, _entry in TABLES["recipe"].items():
@@ -24,10 +27,12 @@ __all__ = [
     "Recipe",
     "algorithmic",
     "baselines",
+    "beliefs",
     "gaussian_process",
     "memory",
     "metric",
     "model",
+    "modes",
     "of_run",
     "optimization",
     "optimizers",

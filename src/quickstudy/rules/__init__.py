@@ -4,10 +4,12 @@ from quickstudy.rules.base import LearnedRule, Rule, Theta
 from quickstudy.rules.fixed import SGD, Adam, AdamW, LearnedRates, ProximalSGD
 from quickstudy.rules.lstm import LSTMRule
 from quickstudy.rules.mlp import MLPRule
+from quickstudy.rules.svgd import SVGD
 from quickstudy.rules.velo import VeLO
 
 __all__ = [
     "SGD",
+    "SVGD",
     "Adam",
     "AdamW",
     "LSTMRule",

@@ -6,8 +6,8 @@ from quickstudy.tasks.budgets import Budgets
 from quickstudy.tasks.characters import Characters
 from quickstudy.tasks.convex import LogisticRegression, Quadratics
 from quickstudy.tasks.few_shot import FewShot
-from quickstudy.tasks.functions import FunctionTasks, Linear, MultiModal, Sinusoid
 from quickstudy.tasks.gaussian_process import GaussianProcess
+from quickstudy.tasks.half_planes import HalfPlanes
 from quickstudy.tasks.imitation import Imitation
 from quickstudy.tasks.linear_regression import LinearRegression
 from quickstudy.tasks.meta_dataset_tasks import MetaDataset
@@ -21,6 +21,8 @@ from quickstudy.tasks.segmentation import Segmentation
 from quickstudy.tasks.sequential import Sequential
 from quickstudy.tasks.supervised import Supervised
 
+from quickstudy.tasks.functions import FunctionTasks, Linear, MultiModal, Sinusoid
+
 __all__ = [
     "AssociativeRecall",
     "Bank",
@@ -31,6 +33,7 @@ __all__ = [
     "Fitting",
     "FunctionTasks",
     "GaussianProcess",
+    "HalfPlanes",
     "Imitation",
     "Linear",
     "LinearRegression",

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
-
 from quickstudy.core import Examples, Task
 from quickstudy.errors import InputError, unknown_name
-from quickstudy.functional import random
 from quickstudy.registry import register
 from quickstudy.tasks.base import Plan, TaskDistribution
 from quickstudy.tasks.few_shot import Range, parse_range
+from torch import Tensor
+
+from quickstudy.functional import random
 
 
 class FunctionTasks(TaskDistribution):
@@ -110,6 +110,7 @@ class Sinusoid(FunctionTasks):
 
 _MODES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     # Parameter ranges of Vuorio et al. 2019; u is (T, 4) uniform in [0, 1).
+    "sine": lambda u, x: (0.1 + 4.9 * u[:, :1]) * torch.sin(x - math.pi * u[:, 1:2]),
     "sinusoid": lambda u, x: (0.1 + 4.9 * u[:, :1]) * torch.sin((0.5 + 1.5 * u[:, 1:2]) * x + 2 * math.pi * u[:, 2:3]),
     "linear": lambda u, x: (-3 + 6 * u[:, :1]) * x + (-3 + 6 * u[:, 1:2]),
     "quadratic": lambda u, x: (
@@ -130,12 +131,13 @@ class MultiModal(FunctionTasks):
 
     Vuorio et al. 2019, "Multimodal Model-Agnostic Meta-Learning via Task-Aware Modulation", regression experiments.
 
-    As the paper describes them. Its code differs: sinusoids are a sin(x - phi) with phi in [0, pi], absolute values
-    have slopes in [-3, 3], and every meta-batch has as many tasks of each family. Queries are noisy as the support is,
-    so no learner's error falls below the noise's variance.
+    As the paper describes them. The authors' code, from which its figures are, differs: sinusoids are a sin(x - phi)
+    with phi in [0, pi] (the mode 'sine' here), absolute values have slopes in [-3, 3], every meta-batch has as many
+    tasks of each family, and of the 10 samples a task that it is run with, 5 are the support and 5 the query. Queries
+    are noisy as the support is, so no learner's error falls below the noise's variance.
 
     Args:
-        modes: names among sinusoid, linear, quadratic, tanh, l1; each task draws one.
+        modes: names among sine, sinusoid, linear, quadratic, tanh, l1; each task draws one.
         shots: support points a task.
         queries: query points a task.
         noise: standard deviation of the noise on all targets (0.3 in the paper).

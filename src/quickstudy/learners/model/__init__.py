@@ -12,6 +12,7 @@ from quickstudy.learners.model.plastic import Plastic
 from quickstudy.learners.model.recurrent import RecurrentLearner
 from quickstudy.learners.model.snail import SNAIL
 from quickstudy.learners.model.transducer import Transducer
+from quickstudy.learners.model.versa import VERSA
 
 __all__ = [
     "CNP",
@@ -19,6 +20,7 @@ __all__ = [
     "MANN",
     "NP",
     "SNAIL",
+    "VERSA",
     "AttentiveNP",
     "CausalInContext",
     "HyperNetwork",

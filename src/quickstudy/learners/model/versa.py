@@ -1,0 +1,120 @@
+"""VERSA: an amortised posterior over the head.
+
+Gordon et al. 2019, "Meta-Learning Probabilistic Inference for Prediction", equations 4-6:
+
+    q(w_n | support) = N(mu, diag(s^2)),  (mu, s) = psi(mean of the features f(x) of class n)
+    p(y | x) = 1/L sum_l softmax(w_l f(x)),   w_l ~ q
+
+Learned across tasks: f, psi and, for regression, the noise. Meta-trained for the likelihood of the query alone. For
+regression psi reads the mean over rows of a perceptron of (f(x), y), and the prediction is in closed form:
+
+    p(y | x) = N(mu f(x), sum_d s_d^2 f_d(x)^2 + noise^2)
+
+`f` here has one more feature, which is 1: the bias. Where a class has few rows, q is wide and answers are careful.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from quickstudy.core import Examples, Output
+from quickstudy.errors import InputError
+from quickstudy.functional import random
+from quickstudy.functional.beliefs import average_logits, each
+from quickstudy.functional.calls import BatchNormPolicy, Statistics
+from quickstudy.functional.predictive import Gaussian
+from quickstudy.learners.model.labelled import LabelledLearner
+from quickstudy.learners.model.neural_process import masked_row_mean, perceptron
+from quickstudy.registry import register
+
+
+class HeadBelief(NamedTuple):
+    """What was learned of one task."""
+
+    mean: Tensor
+    """(outputs, D + 1)"""
+    std: Tensor
+    """(outputs, D + 1)"""
+    draws: Tensor | tuple[()]
+    """(L, outputs, D + 1) of the head; empty for regression"""
+    present: Tensor
+    """(N,)"""
+    statistics: Statistics
+
+
+def with_bias(features: Tensor) -> Tensor:
+    """Return features (rows, D + 1), the last of which is 1."""
+    return torch.cat([features, torch.ones_like(features[:, :1])], 1)
+
+
+@register("learner", family="model", learns="an amortised posterior", paper="Gordon et al. 2019", tasks="both")
+class VERSA(LabelledLearner):
+    """Infers a distribution of the head from the support in one pass.
+
+    Args:
+        net: embedding module; None reads flattened inputs.
+        outputs: most ways of a task, or targets a row has.
+        features: size of the embedding; None reads it from `net.features`.
+        width: of the inference net psi.
+        samples: draws L of the head that a classification averages over.
+        noise: standard deviation of targets to begin with, learned; classification does not use it.
+        batch_norm: 'support' or 'transductive'.
+
+    Raises:
+        InputError: a number that is not positive, or the size of the embedding is not known.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module | None,
+        outputs: int,
+        features: int | None = None,
+        width: int = 64,
+        samples: int = 16,
+        noise: float = 0.5,
+        batch_norm: BatchNormPolicy = "support",
+    ) -> None:
+        super().__init__(net, outputs, features, batch_norm)
+        if min(width, samples, noise) <= 0:
+            raise InputError(f"{width=}, {samples=} and {noise=} must be positive")
+        self.samples, head = samples, self.size + 1
+        self.of_class = perceptron(self.size, width, width, 2 * head)
+        self.reader = perceptron(self.size + outputs, width, width)
+        self.of_support = perceptron(width, width, 2 * head * outputs)
+        self.log_noise = nn.Parameter(torch.tensor(math.log(noise)))
+
+    @property
+    def stochastic(self) -> bool:
+        """True: heads of classes are drawn."""
+        return True
+
+    def adapt(self, support: Examples, key: Tensor | None = None) -> HeadBelief:
+        """Infer the head's distribution; draw from it for classification."""
+        rows = self.read(support)
+        if support.ways is None:
+            read = masked_row_mean(self.reader(torch.cat([rows.features, rows.labels], 1)), rows.real)
+            inferred = self.of_support(read).reshape(self.outputs, -1)
+        else:
+            means = rows.labels.mT @ rows.features / rows.labels.sum(0).clamp_min(1).unsqueeze(1)
+            inferred = self.of_class(means)
+        mean, log_std = inferred.chunk(2, -1)
+        # Begins narrow, and no deviation explodes early in training.
+        std = torch.exp(3 * torch.tanh(log_std / 3) - 1)
+        draws: Tensor | tuple[()] = ()
+        if support.ways is not None:
+            if key is None:
+                raise InputError("heads are drawn through a key: adapt(support, quickstudy.functional.random.key(0))")
+            draws = mean + std * random.normal(key, self.samples, *mean.shape, dtype=mean.dtype)
+        return HeadBelief(mean, std, draws, rows.present, rows.statistics)
+
+    def predict(self, state: HeadBelief, inputs: Any) -> Output:
+        """Return log-probabilities (Q, N), or a Gaussian (Q, outputs) for regression."""
+        features = with_bias(self.embed(inputs, state.statistics))
+        if isinstance(state.draws, Tensor):
+            return average_logits(each(lambda head: self.answer(features @ head.mT, state.present), state.draws))
+        variance = features.square() @ state.std.square().mT + (2 * self.log_noise).exp()
+        return Gaussian(features @ state.mean.mT, variance.sqrt())

@@ -1,0 +1,68 @@
+"""Bayesian MAML: a belief made of particles, and its baseline, an ensemble.
+
+Yoon et al. 2018, "Bayesian Model-Agnostic Meta-Learning", algorithm 2 (BFA):
+
+    theta^m <- theta^m + lr / M sum_j [k(theta^j, theta^m) grad log p(theta^j) + grad_{theta^j} k(theta^j, theta^m)]
+    p(y | x) = 1/M sum_m p(y | x, theta^m)
+
+(Stein variational gradient descent, `rules.SVGD`, on the support.) Learned across tasks: where each particle starts,
+and the noise. Departures: meta-trained for the likelihood of the query under the mixture (the paper's 'Bayesian fast
+adaptation'), not by the chaser loss; log p is minus the mean loss of the support rows.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from quickstudy.functional.calls import BatchNormPolicy
+from quickstudy.learners.optimization.particles import ParticleLearner, Particles
+from quickstudy.registry import register
+from quickstudy.rules import SGD
+from quickstudy.rules.svgd import SVGD
+
+
+@register("learner", family="optimisation", learns="starts of particles", paper="Yoon et al. 2018", tasks="both")
+class BMAML(ParticleLearner):
+    """Bayesian MAML: particles that descend the loss and keep apart, as draws of a posterior.
+
+    Args:
+        net: any module; for classification it has `outputs` N.
+        particles: M, at least 2.
+        lr: inner learning rate.
+        steps: inner steps in meta-training.
+        test_steps: inner steps in evaluation mode; None for the same.
+        noise: standard deviation of targets to begin with, learned; classification does not use it.
+        batch_norm: 'support' or 'transductive'.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        particles: int = 5,
+        lr: float = 0.01,
+        steps: int = 1,
+        test_steps: int | None = None,
+        noise: float = 0.5,
+        batch_norm: BatchNormPolicy = "support",
+    ) -> None:
+        super().__init__(Particles(net, particles), SVGD(lr), steps, test_steps, noise, batch_norm)
+
+
+@register("learner", family="baseline", learns="starts of several models", paper="Yoon et al. 2018", tasks="both")
+class EnsembleMAML(ParticleLearner):
+    """Ensemble of MAMLs, adapted each by itself (EMAML in the paper).
+
+    Arguments as for `BMAML`.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        particles: int = 5,
+        lr: float = 0.01,
+        steps: int = 1,
+        test_steps: int | None = None,
+        noise: float = 0.5,
+        batch_norm: BatchNormPolicy = "support",
+    ) -> None:
+        super().__init__(Particles(net, particles), SGD(lr), steps, test_steps, noise, batch_norm)
