@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from quickstudy.core import Examples, Learner, Task
-from quickstudy.problem import Optimizee, Problem
 from torch import nn
 
 from quickstudy import batching, nets, rules, tasks
+from quickstudy.core import Examples, Learner, Task
 from quickstudy.learners import (
     ADML,
     ANIL,
@@ -56,6 +55,7 @@ from quickstudy.learners import (
     Siamese,
     Transducer,
 )
+from quickstudy.problem import Optimizee, Problem
 
 WAYS, FEATURES = 3, 4
 

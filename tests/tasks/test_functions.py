@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from quickstudy.errors import InputError
 
+from quickstudy.errors import InputError
 from quickstudy.tasks import Linear, MultiModal, Sinusoid
 
 

@@ -1,7 +1,5 @@
 """Learners: WHAT is learned across tasks. One published method a file."""
 
-from quickstudy.learners.metric import MatchingNet, ProtoNet, RelationNet, Siamese
-
 from quickstudy.learners.baselines import (
     BaselinePlusPlus,
     ExactGP,
@@ -11,6 +9,7 @@ from quickstudy.learners.baselines import (
     NearestNeighbour,
     Ridge,
 )
+from quickstudy.learners.metric import MatchingNet, ProtoNet, RelationNet, Siamese
 from quickstudy.learners.model import (
     CNP,
     DNC,

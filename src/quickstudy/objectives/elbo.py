@@ -13,13 +13,13 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.utils._pytree as pytree
-from quickstudy.core import Examples, Learner, State, Task
-from quickstudy.errors import InputError
-from quickstudy.functional.predictive import Gaussian, kl_divergence
-from quickstudy.registry import register
 from torch import Tensor
 
+from quickstudy.core import Examples, Learner, State, Task
+from quickstudy.errors import InputError
 from quickstudy.functional import random
+from quickstudy.functional.predictive import Gaussian, kl_divergence
+from quickstudy.registry import register
 
 
 @runtime_checkable

@@ -1,8 +1,5 @@
 """Recipes: one typed configuration for each published result or example (`quickstudy list recipes`)."""
 
-from quickstudy.recipes.base import Plan, Recipe, of_run
-from quickstudy.registry import TABLES
-
 from quickstudy.recipes import (
     algorithmic,
     baselines,
@@ -17,6 +14,8 @@ from quickstudy.recipes import (
     sinusoid,
     streams,
 )
+from quickstudy.recipes.base import Plan, Recipe, of_run
+from quickstudy.registry import TABLES
 
 # A recipe knows its own name, which its runs store.
 for _name, _entry in TABLES["recipe"].items():

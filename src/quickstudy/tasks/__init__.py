@@ -6,6 +6,7 @@ from quickstudy.tasks.budgets import Budgets
 from quickstudy.tasks.characters import Characters
 from quickstudy.tasks.convex import LogisticRegression, Quadratics
 from quickstudy.tasks.few_shot import FewShot
+from quickstudy.tasks.functions import FunctionTasks, Linear, MultiModal, Sinusoid
 from quickstudy.tasks.gaussian_process import GaussianProcess
 from quickstudy.tasks.half_planes import HalfPlanes
 from quickstudy.tasks.imitation import Imitation
@@ -20,8 +21,6 @@ from quickstudy.tasks.restarts import Restarts
 from quickstudy.tasks.segmentation import Segmentation
 from quickstudy.tasks.sequential import Sequential
 from quickstudy.tasks.supervised import Supervised
-
-from quickstudy.tasks.functions import FunctionTasks, Linear, MultiModal, Sinusoid
 
 __all__ = [
     "AssociativeRecall",

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
+
 from quickstudy.core import Examples, Task
 from quickstudy.errors import InputError, unknown_name
+from quickstudy.functional import random
 from quickstudy.registry import register
 from quickstudy.tasks.base import Plan, TaskDistribution
 from quickstudy.tasks.few_shot import Range, parse_range
-from torch import Tensor
-
-from quickstudy.functional import random
 
 
 class FunctionTasks(TaskDistribution):
