@@ -7,12 +7,14 @@ and objectives can be, too.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from quickstudy.core import Examples, Learner, Task
+from quickstudy.problem import Optimizee, Problem
 from torch import nn
 
 from quickstudy import batching, nets, rules, tasks
-from quickstudy.core import Examples, Learner, Task
 from quickstudy.learners import (
     ADML,
     ANIL,
@@ -31,14 +33,17 @@ from quickstudy.learners import (
     SNAIL,
     VERSA,
     AttentiveNP,
+    AuxiliaryLosses,
     BaselinePlusPlus,
     CausalInContext,
     EnsembleMAML,
     ExactGP,
     FineTune,
     HyperNetwork,
+    HyperParameters,
     InContext,
     LaplaceHead,
+    LearnedLoss,
     LogisticRegressionOnFeatures,
     MatchingNet,
     MetaNet,
@@ -55,7 +60,6 @@ from quickstudy.learners import (
     Siamese,
     Transducer,
 )
-from quickstudy.problem import Optimizee, Problem
 
 WAYS, FEATURES = 3, 4
 
@@ -69,6 +73,7 @@ CLASSIFICATION: dict[str, Build] = {
     "ADML": lambda net, n, **o: ADML(net(outputs=n), lr=0.1, steps=2, **o),
     "ANIL": lambda net, n, **o: ANIL(net(outputs=n), lr=0.1, steps=2, **o),
     "BMAML": lambda net, n, **o: BMAML(net(outputs=n), particles=2, lr=0.1, steps=1, **o),
+    "AuxiliaryLosses": lambda net, n, **o: _reconstructing(net, n, 256 if net is conv4 else FEATURES, **o),
     "BaselinePlusPlus": lambda net, n, **o: BaselinePlusPlus(net(), classes=7, steps=3, **o),
     "CAVIA": lambda net, n, **o: CAVIA(net(outputs=n, context=3), lr=0.5, steps=2, **o),
     "DNC": lambda net, n, **o: DNC(net(), n, hidden=5, slots=6, width=3, read_heads=2, **o),
@@ -80,8 +85,11 @@ CLASSIFICATION: dict[str, Build] = {
     "HyperNetwork-low": lambda net, n, **o: HyperNetwork(
         net(), n, 8, model=nets.mlp(8, (6, 8), n), width=6, rank=1, **o
     ),
+    "HyperParameters": lambda net, n, **o: HyperParameters(net(outputs=n), l1=1e-3, steps=3, **o),
+    "HyperParameters-batch": lambda net, n, **o: HyperParameters(net(outputs=n), steps=3, batch=4, **o),
     "IMAML": lambda net, n, **o: IMAML(net(outputs=n), lr=0.1, steps=3, **o),
     "LaplaceHead": lambda net, n, **o: LaplaceHead(net(), n, 8, samples=3, newton=3, **o),
+    "LearnedLoss": lambda net, n, **o: LearnedLoss(net(outputs=n), hidden=(4,), steps=2, **o),
     "LogisticRegressionOnFeatures": lambda net, n, **o: LogisticRegressionOnFeatures(net(), classes=7, steps=20, **o),
     "MAML": lambda net, n, **o: MAML(net(outputs=n), lr=0.1, steps=2, **o),
     "MMAML": lambda net, n, **o: MMAML(net(outputs=n, context=3), n, embedding=net(), width=6, lr=0.1, steps=2, **o),
@@ -118,7 +126,21 @@ CLASSIFICATION: dict[str, Build] = {
 REGRESSION = {name: CLASSIFICATION[name] for name in ("BMAML", "EnsembleMAML", "LaplaceHead", "PLATIPUS", "VERSA")}
 REGRESSION |= {
     name: CLASSIFICATION[name]
-    for name in ("ADML", "ANIL", "CAVIA", "FOMAML", "IMAML", "MAML", "MMAML", "MetaSGD", "Reptile", "Reptile-sgd")
+    for name in (
+        "ADML",
+        "ANIL",
+        "CAVIA",
+        "FOMAML",
+        "HyperParameters",
+        "HyperParameters-batch",
+        "IMAML",
+        "LearnedLoss",
+        "MAML",
+        "MMAML",
+        "MetaSGD",
+        "Reptile",
+        "Reptile-sgd",
+    )
 }
 REGRESSION |= {
     name: CLASSIFICATION[name]
@@ -140,6 +162,7 @@ REGRESSION |= {
 # Learners of regression alone, which build their own nets.
 REGRESSION |= {
     "AttentiveNP": lambda net, n, **o: AttentiveNP(outputs=n, width=6, heads=2, samples=3),
+    "AuxiliaryLosses": lambda net, n, **o: _reconstructing(net, n, 1, **o),
     "CNP": lambda net, n, **o: CNP(outputs=n, width=6),
     "ExactGP": lambda net, n, **o: ExactGP(length_scales=(0.5, 1.5)),
     "NP": lambda net, n, **o: NP(outputs=n, width=6, samples=3),
@@ -162,6 +185,11 @@ PROBLEMS: dict[str, Callable[[], Learner]] = {
 def mlp(outputs: int | None = None, context: int = 0, flatten: bool = True, inputs: int = FEATURES) -> nn.Module:
     """Return a tiny perceptron; it has no feature maps, so `flatten` makes no difference."""
     return nets.mlp(inputs, (6, 8), outputs, context)
+
+
+def _reconstructing(net: Net, outputs: int, size: int, **options: Any) -> AuxiliaryLosses:
+    """Return a learner with one auxiliary loss, of predicting the `size` numbers of an input."""
+    return AuxiliaryLosses(net(outputs=outputs + size), outputs, {"inputs": size}, steps=3, **options)
 
 
 def conv4(outputs: int | None = None, context: int = 0, flatten: bool = True) -> nn.Module:

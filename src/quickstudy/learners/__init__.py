@@ -26,6 +26,7 @@ from quickstudy.learners.model import (
     RecurrentLearner,
     Transducer,
 )
+
 from quickstudy.learners.optimization import (
     ADML,
     ANIL,
@@ -37,8 +38,11 @@ from quickstudy.learners.optimization import (
     MAML,
     MMAML,
     PLATIPUS,
+    AuxiliaryLosses,
     EnsembleMAML,
     GradientLearner,
+    HyperParameters,
+    LearnedLoss,
     MetaSGD,
     MetaWeightNet,
     ProtoMAML,
@@ -63,6 +67,7 @@ __all__ = [
     "SNAIL",
     "VERSA",
     "AttentiveNP",
+    "AuxiliaryLosses",
     "BaselinePlusPlus",
     "CausalInContext",
     "EnsembleMAML",
@@ -70,8 +75,10 @@ __all__ = [
     "FineTune",
     "GradientLearner",
     "HyperNetwork",
+    "HyperParameters",
     "InContext",
     "LaplaceHead",
+    "LearnedLoss",
     "LogisticRegressionOnFeatures",
     "MatchingNet",
     "MetaNet",

@@ -2,11 +2,14 @@
 
 from quickstudy.learners.optimization.adml import ADML
 from quickstudy.learners.optimization.anil import ANIL
+from quickstudy.learners.optimization.auxiliary_losses import AuxiliaryLosses
 from quickstudy.learners.optimization.bmaml import BMAML, EnsembleMAML
 from quickstudy.learners.optimization.cavia import CAVIA
+from quickstudy.learners.optimization.hyper_parameters import HyperParameters
 from quickstudy.learners.optimization.imaml import IMAML
 from quickstudy.learners.optimization.inner_loop import GradientLearner
 from quickstudy.learners.optimization.l2o import L2O
+from quickstudy.learners.optimization.learned_loss import LearnedLoss
 from quickstudy.learners.optimization.maml import FOMAML, MAML
 from quickstudy.learners.optimization.meta_sgd import MetaSGD
 from quickstudy.learners.optimization.meta_weight_net import MetaWeightNet
@@ -26,8 +29,11 @@ __all__ = [
     "MAML",
     "MMAML",
     "PLATIPUS",
+    "AuxiliaryLosses",
     "EnsembleMAML",
     "GradientLearner",
+    "HyperParameters",
+    "LearnedLoss",
     "MetaSGD",
     "MetaWeightNet",
     "ProtoMAML",
