@@ -5,5 +5,6 @@ A reproduction is a registered function `(folder, tick, quick=False, seeds=...) 
 """
 
 from quickstudy.reproductions.learned_optimizer import learned_optimizer
+from quickstudy.reproductions.noisy_labels import noisy_labels
 
-__all__ = ["learned_optimizer"]
+__all__ = ["learned_optimizer", "noisy_labels"]
