@@ -10,11 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from quickstudy.core import Examples, Learner, Task
-from quickstudy.problem import Optimizee, Problem
 from torch import nn
 
 from quickstudy import batching, nets, rules, tasks
+from quickstudy.core import Examples, Learner, Task
 from quickstudy.learners import (
     ADML,
     ANIL,
@@ -60,6 +59,7 @@ from quickstudy.learners import (
     Siamese,
     Transducer,
 )
+from quickstudy.problem import Optimizee, Problem
 
 WAYS, FEATURES = 3, 4
 

@@ -26,7 +26,6 @@ from quickstudy.learners.model import (
     RecurrentLearner,
     Transducer,
 )
-
 from quickstudy.learners.optimization import (
     ADML,
     ANIL,
