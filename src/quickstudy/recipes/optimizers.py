@@ -38,17 +38,17 @@ class LearnedOptimizer(Recipe):
     """Share of problems whose number of steps the rule is told."""
     batch: int = 32
     """Rows a step."""
-    length: int = 10
+    length: int = 20
     """Steps of a segment."""
     sigma: float = 0.02
     """Standard deviation of perturbations."""
-    lr: float = 5e-4
+    lr: float = 1.5e-4
     """Outer learning rate (Adam)."""
     schedule: Schedule = "linear"
     """Of the outer learning rate."""
     compile: bool | Literal["record"] | None = False
     """As for all recipes; to record so many kinds of problems takes minutes."""
-    steps: int = 5000
+    steps: int = 2000
     meta_batch: int = 32
 
     def plan(self) -> Plan:
@@ -61,24 +61,24 @@ class LearnedOptimizer(Recipe):
             None,
             self.problems("test"),
             outer.PES(self.length, self.sigma, lr=self.lr, clip=1.0, schedule=self.schedule),
-            {"objective": objectives.AnnealedSteps(0.05, objectives.LogLoss(1e-4))},
+            {"objective": objectives.AnnealedSteps(0.05, objectives.LogLoss(1e-5))},
         )
 
     def problems(self, part: Part) -> TaskDistribution:
         """Return problems that are judged by the rows that are fitted."""
         numbers = digits(part)
         kinds: list[TaskDistribution] = [
-            LogisticRegression(20, 5, 128, None, conditioning=(1, 10), sharpness=(1, 10), start_scale=(0.1, 3)),
-            Imitation(perceptron(16, (32,), 1, "tanh"), 16),
-            Imitation(perceptron(8, (64, 64), 1), 8),
-            Imitation(perceptron(20, (128,), 5), 20, 5, classify=True),
-            Imitation(perceptron(10, (16, 16, 16), 3, "gelu"), 10, 3, classify=True),
-            Imitation(perceptron(12, (32,) * 6, 4), 12, 4, classify=True, sharpness=(3, 10)),
+            LogisticRegression(20, 5, 256, None, conditioning=(1, 10), sharpness=(1, 10), start_scale=(0.1, 3)),
+            Imitation(perceptron(16, (32,), 1, "tanh"), 16, rows=512),
+            Imitation(perceptron(8, (64, 64), 1), 8, rows=512),
+            Imitation(perceptron(20, (128,), 5), 20, 5, classify=True, rows=1024),
+            Imitation(perceptron(10, (16, 16, 16), 3, "gelu"), 10, 3, classify=True, rows=512),
+            Imitation(perceptron(12, (32,) * 6, 4), 12, 4, classify=True, rows=1024, sharpness=(3, 10)),
+            Imitation(perceptron(64, (96,), 10), 64, 10, classify=True, rows=1024, sharpness=(5, 30)),
+            Imitation(perceptron(64, (40,) * 3, 10, "tanh"), 64, 10, classify=True, rows=1024, sharpness=(5, 30)),
         ]
         nets = [
             nn.Sequential(nn.Flatten(), nn.Linear(64, 10)),
-            perceptron(64, (96,), 10, "tanh"),
-            perceptron(64, (40, 40, 40), 10),
             perceptron(64, (16, 16, 16, 16), 10, "elu"),
             small_conv(1, 8, (6, 10), 10),
         ]

@@ -55,7 +55,7 @@ class Imitation(TaskDistribution):
         outputs: int = 1,
         classify: bool = False,
         rows: int = 256,
-        judged: int = 64,
+        judged: int = 128,
         conditioning: Scale = (1.0, 3.0),
         input_scale: Scale = (0.5, 2.0),
         sharpness: Scale = (1.0, 10.0),
