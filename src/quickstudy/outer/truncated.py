@@ -92,8 +92,8 @@ class Truncated(Persistent):
         return ranks.share(learner.parameters(), shown)
 
     def _backward(self, learner: Learner, loops: tuple[Any, ...]) -> tuple[Tensor, Any]:
-        *loops, weights = loops
-        states, share, shown = batching.map_tasks(lambda *loop: self.segment(learner, self._losses, loop), *loops)
+        *arguments, weights = loops
+        states, share, shown = batching.map_tasks(lambda *loop: self.segment(learner, self._losses, loop), *arguments)
         total = (share * weights).sum()
         if total.requires_grad:
             total.backward()
