@@ -34,8 +34,9 @@ TINY = {
 
 def tiny(name):
     build = lookup("recipe", name).build
-    known = {field.name for field in dataclasses.fields(build)}
-    return build(**{key: value for key, value in TINY.items() if key in known})
+    known = {field.name: field.default for field in dataclasses.fields(build)}
+    options = {key: value for key, value in TINY.items() if key in known}
+    return build(**{key: (value,) if isinstance(known[key], tuple) else value for key, value in options.items()})
 
 
 @pytest.mark.parametrize("name", sorted(table("recipe")))

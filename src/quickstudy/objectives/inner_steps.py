@@ -54,7 +54,7 @@ class InnerSteps(Wrapper):
 
     def weight(self, step: Tensor, steps: Tensor | int) -> Tensor:
         """Return the weight of the loss after inner step number `step` (any shape) of 1..steps."""
-        return torch.ones_like(step, dtype=torch.get_default_dtype()) / steps
+        return torch.ones_like(step, dtype=torch.float64) / steps
 
     def refuses(self, learner: Learner) -> str | None:
         """Need inner steps that can be taken one by one, and a gradient that passes through each."""
@@ -87,7 +87,8 @@ class InnerSteps(Wrapper):
             state, total, number = carry
             state, number = learner.step(state, task.support), number + 1
             loss = self.of.after(learner, learner.finish(state, task.support), task, key)  # type: ignore[attr-defined]
-            return state, total + torch.where(number <= steps, self.weight(number, steps), 0) * loss, number
+            weight = torch.where(number <= steps, self.weight(number, steps), 0).to(loss.dtype)
+            return state, total + weight * loss, number
 
         start = learner.start(task.support, key if learner.stochastic else None)
         zero = _zero(task.query)
@@ -135,7 +136,7 @@ class AnnealedSteps(InnerSteps):
 
     def weight(self, step: Tensor, steps: Tensor | int) -> Tensor:
         """Return the weight of the loss after inner step number `step` (any shape) of 1..steps."""
-        progress = self.done.to(step.device, torch.get_default_dtype()) / self.over
+        progress = self.done.to(step.device, torch.float64) / self.over
         early = torch.where(progress < 1, (1 - progress).clamp_min(LEAST) / steps, 0.0)
         return torch.where(step == steps, 1 - (steps - 1) * early, early)
 
@@ -161,7 +162,7 @@ class DiscountedSteps(InnerSteps):
     def weight(self, step: Tensor, steps: Tensor | int) -> Tensor:
         """Return the weight of the loss after inner step number `step` (any shape) of 1..steps."""
         whole = steps if self.discount == 1 else (1 - self.discount**steps) / (1 - self.discount)
-        return self.discount ** (step - 1).to(torch.get_default_dtype()) / whole
+        return self.discount ** (step - 1).to(torch.float64) / whole
 
 
 def _zero(query: Examples) -> Tensor:

@@ -192,7 +192,8 @@ class Persistent(Outer):
             within = torch.as_tensor(done + number <= total)
             state = _where(within, learner.step(state, task.support), state)
             loss = judge(learner, learner.finish(state, task.support), task, key)
-            share.append(torch.where(within, objective.weight(done + number, total), 0) * loss)  # type: ignore[attr-defined]
+            weight = objective.weight(done + number, total)  # type: ignore[attr-defined]
+            share.append(torch.where(within, weight, 0).to(loss.dtype) * loss)
             shown.append(loss.detach())
         segments = (total + self.length - 1) // self.length
         return state, torch.stack(share).sum() * segments, torch.stack(shown).mean()
