@@ -40,8 +40,7 @@ def markdown(content: Content) -> str:
     environment = content["environment"]
     versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
     parts = [
-        f"Measured {environment['date']} on {environment['cpu']}, {versions}; {content['seeds']} seeds, "
-        f"{content['minutes']:.0f} minutes.",
+        f"Measured {environment['date']} on {environment['cpu']}, {versions}; {content['seeds']} seeds.",
         "The learned optimiser\n\n" + "\n".join(f"- {line}" for line in summary(content)),
     ]
     for heading, long in (("Within the horizon", False), ("Five times beyond the horizon", True)):

@@ -1,9 +1,8 @@
 """Twenty problems outside the family that the shipped learned optimiser was meta-trained on.
 
-That family: quadratics, logistic regression, MLPs of 1 to 3 layers and widths of 8 to 64, small ConvNets on
-scikit-learn's digits and on glyphs, a character model of Python's documentation, for about 500 steps. Here are other
-data everywhere; and other depths, widths, architectures, or five times as many steps. The list was written down before
-any optimiser had been run on it, and is not changed by what any of them does.
+That family (`recipes.optimizers`): logistic regression, random teachers, perceptrons and a small ConvNet on scikit-learn's
+digits, for up to 500 steps. Here are other data everywhere; and other depths, widths, architectures, or five times as
+many steps. The list was written down before any optimiser had been run on it, and is not changed by what any does.
 """
 
 from __future__ import annotations
