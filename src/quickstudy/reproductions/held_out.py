@@ -2,7 +2,8 @@
 
 That family (`recipes.optimizers`): logistic regression, random teachers, perceptrons and a small ConvNet on
 scikit-learn's digits, for up to 500 steps. Here are other data everywhere; and other depths, widths, architectures, or
-five times as many steps. The list was written down before any optimiser had been run on it, and is not changed by what any does.
+five times as many steps. The list was written down before any optimiser had been run on it, and is not changed by what
+any does.
 """
 
 from __future__ import annotations
