@@ -97,26 +97,22 @@ def test_amortised_posterior_learns_the_exact_one() -> None:
     learner = VERSA(None, 1, 1, width=32)
     outer = qs.outer.Gradient(lr=5e-3, schedule="cosine")
     qs.meta_train(learner, tasks, outer, steps=800, meta_batch=64, compile=False, progress=False)
-    exact = LaplaceHead(None, 1, 1, noise=0.5)
-
     batch = tasks.batch(10**6, 300)
-    gaps = []
+    errors, ratios = [], []
     for index in range(300):
         task = qs.batching.select(batch, index)
         x, y = (rows[task.support.mask].flatten() for rows in (task.support.inputs, task.support.labels))
         precision = 1 + (x @ x) / 0.25
         new = task.query.inputs.flatten()
-        std = (new.square() / precision + 0.25).sqrt()
-        mean = new * (x @ y) / 0.25 / precision
+        # The targets of queries have no noise: what is uncertain is the weight. Near zero there is nothing to tell.
+        far = new.abs() > 0.5
+        mean, std = new * (x @ y) / 0.25 / precision, new.abs() / precision.sqrt()
         with torch.no_grad():
             found = learner.predict(learner.adapt(task.support), task.query.inputs)
-        gaps.append(
-            torch.distributions.kl_divergence(
-                torch.distributions.Normal(mean, std), torch.distributions.Normal(found.mean[:, 0], found.std[:, 0])
-            ).mean()
-        )
-    assert float(torch.stack(gaps).mean()) < 0.03
-    assert exact.log_noise.exp() == pytest.approx(0.5)
+        errors.append(((found.mean[:, 0] - mean) / std)[far].square())
+        ratios.append((found.std[:, 0] / std)[far])
+    assert float(torch.cat(errors).mean()) < 0.2
+    assert 0.9 < float(torch.cat(ratios).mean()) < 1.3
 
 
 def test_a_member_of_an_ensemble_is_maml() -> None:
