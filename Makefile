@@ -15,11 +15,14 @@ help: ## Show this help
 demo: $(STAMP) ## Meta-train on embedded data, evaluate on writing systems never seen, write a report (under ten minutes)
 	$(BIN)/quickstudy demo
 
+# Each test uses one thread, so as many run at once as there are cores.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+
 test: $(STAMP) ## Run the tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: $(STAMP) ## Run the tests that take minutes, too
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 lint: $(STAMP) ## Check style
 	$(BIN)/ruff check .

@@ -32,7 +32,7 @@ def make_learner(dropout: float = 0.0) -> qs.learners.MAML:
 
 
 def train(folder: Path | None, meta_batch: int, steps: int = 9, dropout: float = 0.0, **options: Any) -> qs.Run:
-    options = {"outer": qs.outer.Gradient(0.1, "adam", clip=1.0), "validate_every": 3, **options}
+    options = {"outer": qs.outer.Gradient(0.1, optimizer="adam", clip=1.0), "validate_every": 3, **options}
     return qs.meta_train(
         make_learner(dropout),
         qs.tasks.FewShot(TRAIN, ways=3, shots=(1, 2), queries=2),

@@ -1,5 +1,6 @@
 """Descriptions in JSON build equal objects, and nothing else."""
 
+import inspect
 import json
 from typing import Any
 
@@ -40,6 +41,17 @@ def test_subclasses_of_registered_learners_are_themselves() -> None:
 
     description = describe(Mine(mlp(3)))
     assert description["learner"] == "MAML" or "custom" in description
+
+
+def test_keywords_that_are_passed_on_are_described_with_their_defaults() -> None:
+    outer = qs.outer.Truncated(length=3, momentum=0.5)
+    arguments = describe(outer)["arguments"]
+    assert (arguments["length"], arguments["clip"], arguments["momentum"]) == (3, 1.0, 0.5)
+    assert arguments["halve_every"] == qs.outer.Gradient().halve_every
+    assert list(inspect.signature(qs.outer.Truncated).parameters) == list(arguments)
+    assert vars(build(describe(outer))) == vars(outer)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'momentun'"):
+        qs.outer.Truncated(momentun=0.5)
 
 
 def test_numpy_numbers_are_numbers() -> None:

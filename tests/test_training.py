@@ -81,7 +81,9 @@ def test_seed_is_of_stochastic_learners() -> None:
 @pytest.mark.parametrize("chunk", [1, 3])
 def test_chunks_make_no_difference(chunk: int) -> None:
     # Not Adam, which blows up the rounding errors of gradients that are zero.
-    one, other = (train(meta_batch=5, chunk=size, outer=qs.outer.Gradient(0.01, "sgd")) for size in (chunk, None))
+    one, other = (
+        train(meta_batch=5, chunk=size, outer=qs.outer.Gradient(0.01, optimizer="sgd")) for size in (chunk, None)
+    )
     torch.testing.assert_close(weights(one.learner), weights(other.learner))
 
 
@@ -103,7 +105,7 @@ def test_mixed_precision_rounds_products_alone() -> None:
 
 
 def test_clip_and_schedule() -> None:
-    outer = qs.outer.Gradient(1.0, "sgd", clip=1e-3, schedule="linear")
+    outer = qs.outer.Gradient(1.0, optimizer="sgd", clip=1e-3, schedule="linear")
     model = learner()
     before = weights(model)
     run = train(model, steps=1, outer=outer, log_every=1)
@@ -281,14 +283,14 @@ def test_non_finite_loss_saves_the_tasks_and_keeps_the_checkpoint(
 
 def test_non_finite_loss_without_a_folder() -> None:
     with pytest.raises(NonFiniteError, match="no run_dir was given"):
-        train(outer=qs.outer.Gradient(1e30, "sgd"), steps=50)
+        train(outer=qs.outer.Gradient(1e30, optimizer="sgd"), steps=50)
 
 
 def test_early_stopping_and_best_weights(tmp_path: Path) -> None:
     # A ruinous rate: the first validation is the best one.
     options: dict[str, Any] = {
         "validation": tasks(HELD, queries=5), "validation_tasks": 30, "validate_every": 2, "patience": 2, "steps": 40,
-        "outer": qs.outer.Gradient(30.0, "adam", schedule="halving", halve_every=1), "run_dir": tmp_path,
+        "outer": qs.outer.Gradient(30.0, optimizer="adam", schedule="halving", halve_every=1), "run_dir": tmp_path,
     }  # fmt: skip
     run = train(**options)
     assert run.stopped_early

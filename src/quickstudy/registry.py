@@ -64,35 +64,54 @@ def register(kind: str, name: str | None = None, **facts: str) -> Callable[[Item
     return enter
 
 
-def _arguments(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    bound = inspect.signature(function).bind(*args, **kwargs)
+def _arguments(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    bound = signature.bind(*args, **kwargs)
     bound.apply_defaults()
     named = dict(bound.arguments)
     named.pop("self", None)
-    for parameter in bound.signature.parameters.values():
+    for parameter in signature.parameters.values():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             named.update(named.pop(parameter.name, {}))
     return named
 
 
+def _signature(classes: tuple[type, ...]) -> inspect.Signature:
+    """Return the signature of the first class of a method resolution order that has its own `__init__`, with the
+    arguments of the next ones in place of the keywords (`**rest: Unpack[...]`) that it passes on to them."""
+    rank = next(i for i, cls in enumerate(classes) if "__init__" in cls.__dict__)
+    signature = inspect.signature(classes[rank].__init__)  # type: ignore[misc]
+    own = list(signature.parameters.values())
+    if not str(own[-1].annotation).startswith("Unpack["):
+        return signature
+    passed = _signature(classes[rank + 1 :]).parameters.values()
+    named = {parameter.name for parameter in own}
+    others = [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in passed if item.name not in named]
+    return signature.replace(parameters=[*own[:-1], *others])
+
+
 def _record_init(cls: type, kind: str, label: str) -> None:
     init: Callable[..., None] = cls.__init__  # type: ignore[misc]
+    signature = _signature(cls.__mro__)
 
     @functools.wraps(init)
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> None:
         # The outermost class records: a subclass that calls its parent's __init__ stays itself.
         if "config" not in self.__dict__:
-            object.__setattr__(self, "config", {kind: label, "arguments": _arguments(init, (self, *args), kwargs)})
+            arguments = _arguments(signature, (self, *args), kwargs)
+            object.__setattr__(self, "config", {kind: label, "arguments": arguments})
         init(self, *args, **kwargs)
 
+    wrapped.__signature__ = signature  # type: ignore[attr-defined]
     cls.__init__ = wrapped  # type: ignore[misc]
 
 
 def _record_call(function: Callable[..., Any], kind: str, label: str) -> Callable[..., Any]:
+    signature = inspect.signature(function)
+
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
-        object.__setattr__(result, "config", {kind: label, "arguments": _arguments(function, args, kwargs)})
+        object.__setattr__(result, "config", {kind: label, "arguments": _arguments(signature, args, kwargs)})
         return result
 
     return wrapped

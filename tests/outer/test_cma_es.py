@@ -26,7 +26,7 @@ def distance(outer: qs.outer.Outer, steps: int = 250) -> float:
 def test_finds_the_minimum_of_an_ill_conditioned_quadratic() -> None:
     assert distance(CMAES(sigma=0.3)) < 0.05
     # Too large a step for the steepest direction ends nowhere, and this is the largest that is not.
-    assert distance(qs.outer.Gradient(9e-6, "sgd")) > 0.3
+    assert distance(qs.outer.Gradient(9e-6, optimizer="sgd")) > 0.3
 
 
 def test_diagonal_covariance_finds_it_too_but_later() -> None:

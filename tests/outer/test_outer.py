@@ -35,7 +35,7 @@ def test_schedules() -> None:
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
 def test_optimisers_are_torchs(name: str) -> None:
     weights = [("w", torch.nn.Parameter(torch.zeros(2)))]
-    optimiser = Gradient(0.1, name, weight_decay=0.2, momentum=0.3).optimizer(weights)
+    optimiser = Gradient(0.1, optimizer=name, weight_decay=0.2, momentum=0.3).optimizer(weights)
     assert type(optimiser).__name__.lower() == name
     assert optimiser.defaults["lr"] == 0.1
     assert optimiser.defaults["weight_decay"] == 0.2
@@ -46,7 +46,7 @@ def test_optimisers_are_torchs(name: str) -> None:
 def test_factors_slow_parts_down() -> None:
     body, head = torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1))
     named = [("net.body", body), ("head", head)]
-    optimiser = Gradient(0.5, "sgd", factors={"net.": 0.1}).optimizer(named)
+    optimiser = Gradient(0.5, optimizer="sgd", factors={"net.": 0.1}).optimizer(named)
     assert {group["factor"]: group["params"] for group in optimiser.param_groups} == {0.1: [body], 1.0: [head]}
     with pytest.raises(InputError, match="begins with 'nett'"):
         Gradient(factors={"nett": 0.1}).optimizer(named)
@@ -55,12 +55,12 @@ def test_factors_slow_parts_down() -> None:
 def test_training_follows_the_factors(blobs: qs.datasets.ClassData) -> None:
     learner = qs.learners.ProtoNet(qs.nets.mlp(4, (5, 3)), "cosine")
     before = {name: value.detach().clone() for name, value in learner.named_parameters()}
-    outer = Gradient(0.1, "sgd", schedule="linear", factors={"net.": 1e-4})
+    outer = Gradient(0.1, optimizer="sgd", schedule="linear", factors={"net.": 1e-4})
     qs.meta_train(learner, qs.tasks.FewShot(blobs, 3, 1, 2), outer, steps=1, meta_batch=1, progress=False)
     moves = {name: (value.detach() - before[name]).norm() for name, value in learner.named_parameters()}
     other = qs.learners.ProtoNet(qs.nets.mlp(4, (5, 3)), "cosine")
     other.load_state_dict(before)
-    plain = Gradient(0.1, "sgd", schedule="linear")
+    plain = Gradient(0.1, optimizer="sgd", schedule="linear")
     qs.meta_train(other, qs.tasks.FewShot(blobs, 3, 1, 2), plain, steps=1, meta_batch=1, progress=False)
     for name, value in other.named_parameters():
         factor = 1e-4 if name.startswith("net.") else 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,23 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,
 }
+
+
+class Details(TypedDict, total=False):
+    """The lesser keywords of `Outer`, which every outer optimiser passes on."""
+
+    weight_decay: float
+    momentum: float
+    halve_every: int
+    factors: Mapping[str, float] | None
+
+
+class Following(Details, total=False):
+    """All keywords of `Outer` that say how an estimate is followed."""
+
+    optimizer: str
+    clip: float | None
+    schedule: Schedule
 
 
 class Outer:
@@ -109,7 +126,7 @@ class Outer:
         return None
 
     def seen(self, learner: Learner) -> Learner:
-        """Return the learner as it will be when `prepare` has changed it."""
+        """Return the learner as this optimiser looks at it: with the outer gradient passing as it wants it to."""
         return learner
 
     def prepare(self, learner: Learner) -> None:

@@ -15,8 +15,8 @@ same tasks; processes share tasks, not perturbations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, Unpack
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ from quickstudy.batching import TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional import random
-from quickstudy.outer.base import Schedule
+from quickstudy.outer.base import Following
 from quickstudy.outer.population import Population, add_gradient, combined, flat, typical
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
@@ -68,13 +68,7 @@ class EvolutionStrategies(Population):
         shaping: what losses become before they weigh perturbations: 'ranks' (of no concern how far apart, candidates
             that diverge are just the last), 'standardised', or 'none' (the plain estimate).
         lr: outer learning rate.
-        optimizer: 'adam', 'adamw' or 'sgd'.
-        clip: largest norm of the estimate.
-        weight_decay: as in torch.optim.
-        momentum: for 'sgd'.
-        schedule: of the rate.
-        halve_every: for 'halving'.
-        factors: of the rate, for parameters whose name begins so.
+        following: keywords of `outer.Outer`.
 
     Raises:
         InputError: the population is odd or below 2, sigma is not positive, or an unknown name.
@@ -86,15 +80,9 @@ class EvolutionStrategies(Population):
         sigma: float = 0.02,
         shaping: Shaping = "ranks",
         lr: float = 1e-2,
-        optimizer: str = "adam",
-        clip: float | None = None,
-        weight_decay: float = 0.0,
-        momentum: float = 0.0,
-        schedule: Schedule = "constant",
-        halve_every: int = 2000,
-        factors: Mapping[str, float] | None = None,
+        **following: Unpack[Following],
     ) -> None:
-        super().__init__(lr, optimizer, clip, weight_decay, momentum, schedule, halve_every, factors)
+        super().__init__(lr, **following)
         if population < 2 or population % 2:
             raise InputError(f"population must be an even number, 2 or more, as it is made of pairs; not {population}")
         if not sigma > 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Unpack
 
 from torch import Tensor
 
@@ -10,7 +10,7 @@ from quickstudy.batching import Objective, TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.errors import InputError
 from quickstudy.functional.differentiation import Differentiation
-from quickstudy.outer.base import Outer, Schedule, passing, without_derivative
+from quickstudy.outer.base import Following, Outer, passing, without_derivative
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
 
@@ -19,26 +19,17 @@ from quickstudy.registry import register
 class Gradient(Outer):
     """Gradient of the mean objective over the meta-batch.
 
-    Arguments as for `outer.Outer`, and:
-
     Args:
+        lr: outer learning rate.
         through: how the gradient passes through an inner loop (`functional.differentiation`: Unrolled, FirstOrder,
             Implicit, SAMA); None leaves it as the learner has it.
+        following: keywords of `outer.Outer`.
     """
 
     def __init__(
-        self,
-        lr: float = 1e-3,
-        optimizer: str = "adam",
-        clip: float | None = None,
-        weight_decay: float = 0.0,
-        momentum: float = 0.0,
-        schedule: Schedule = "constant",
-        halve_every: int = 2000,
-        factors: Mapping[str, float] | None = None,
-        through: Differentiation | None = None,
+        self, lr: float = 1e-3, through: Differentiation | None = None, **following: Unpack[Following]
     ) -> None:
-        super().__init__(lr, optimizer, clip, weight_decay, momentum, schedule, halve_every, factors)
+        super().__init__(lr, **following)
         if through is not None and not isinstance(through, Differentiation):
             raise InputError(
                 f"through must be a differentiation, such as functional.differentiation.FirstOrder(), not {through!r}"

@@ -9,9 +9,8 @@ any moment the slots are at all stages.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 import torch.utils._pytree as pytree
@@ -22,7 +21,7 @@ from quickstudy import batching
 from quickstudy.batching import Objective, TaskLosses
 from quickstudy.core import Learner, Resumable, State, Task
 from quickstudy.errors import CheckpointError, InputError
-from quickstudy.outer.base import Outer, Schedule, name_of
+from quickstudy.outer.base import Following, Outer, name_of
 from quickstudy.problem import budget
 
 
@@ -46,31 +45,14 @@ class Persistent(Outer):
 
     Args:
         length: inner steps of a segment.
-        lr: as for `outer.Outer`, like all that follow.
-        optimizer: name.
-        clip: largest norm.
-        weight_decay: as in torch.optim.
-        momentum: for 'sgd'.
-        schedule: of the rate.
-        halve_every: for 'halving'.
-        factors: of the rate, by name.
+        lr: outer learning rate.
+        following: keywords of `outer.Outer`.
     """
 
     same_everywhere: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        length: int,
-        lr: float,
-        optimizer: str = "adam",
-        clip: float | None = None,
-        weight_decay: float = 0.0,
-        momentum: float = 0.0,
-        schedule: Schedule = "constant",
-        halve_every: int = 2000,
-        factors: Mapping[str, float] | None = None,
-    ) -> None:
-        super().__init__(lr, optimizer, clip, weight_decay, momentum, schedule, halve_every, factors)
+    def __init__(self, length: int, lr: float, **following: Unpack[Following]) -> None:
+        super().__init__(lr, **following)
         if not isinstance(length, int) or length < 1:
             raise InputError(f"length must be a whole number of inner steps, at least 1, not {length!r}")
         self.length = length

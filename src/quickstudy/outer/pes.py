@@ -15,8 +15,7 @@ of parameters and of segments. Departure: averaged over the slots' tasks, each w
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 import torch.utils._pytree as pytree
@@ -27,7 +26,7 @@ from quickstudy.batching import TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.outer.base import Schedule, taught, without_gradient
+from quickstudy.outer.base import Details, Schedule, taught, without_gradient
 from quickstudy.outer.persistent import Persistent, begin, joined, with_parameters
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
@@ -44,12 +43,9 @@ class PES(Persistent):
         sigma: standard deviation of the perturbations.
         lr: outer learning rate.
         optimizer: 'adam', 'adamw' or 'sgd'.
-        clip: largest norm of the estimate.
-        weight_decay: as in torch.optim.
-        momentum: for 'sgd'.
+        clip: largest norm of the estimate; None leaves it.
         schedule: of the rate.
-        halve_every: for 'halving'.
-        factors: of the rate, for parameters whose name begins so.
+        details: other keywords of `outer.Outer`.
     """
 
     def __init__(
@@ -59,13 +55,10 @@ class PES(Persistent):
         lr: float = 1e-3,
         optimizer: str = "adam",
         clip: float | None = 1.0,
-        weight_decay: float = 0.0,
-        momentum: float = 0.0,
         schedule: Schedule = "constant",
-        halve_every: int = 2000,
-        factors: Mapping[str, float] | None = None,
+        **details: Unpack[Details],
     ) -> None:
-        super().__init__(length, lr, optimizer, clip, weight_decay, momentum, schedule, halve_every, factors)
+        super().__init__(length, lr, optimizer=optimizer, clip=clip, schedule=schedule, **details)
         if not sigma > 0:
             raise InputError(f"sigma must be positive, not {sigma}")
         self.sigma = sigma

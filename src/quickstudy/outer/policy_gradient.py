@@ -13,7 +13,7 @@ fewer evaluations than evolution strategies; but it needs a derivative of the le
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Unpack
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ from quickstudy.core import Learner, Output, Task, masked_mean
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.predictive import Gaussian, GaussianMixture
-from quickstudy.outer.base import Outer, Schedule, name_of
+from quickstudy.outer.base import Following, Outer, name_of
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
 
@@ -45,13 +45,7 @@ class PolicyGradient(Outer):
         exploration: standard deviation of answers to a regression without one of its own.
         baseline: compare an answer with the mean of the others. Without one the variance is larger.
         lr: outer learning rate.
-        optimizer: 'adam', 'adamw' or 'sgd'.
-        clip: largest norm of the estimate.
-        weight_decay: as in torch.optim.
-        momentum: for 'sgd'.
-        schedule: of the rate.
-        halve_every: for 'halving'.
-        factors: of the rate, for parameters whose name begins so.
+        following: keywords of `outer.Outer`.
 
     Raises:
         InputError: too few samples, or exploration is not positive.
@@ -63,15 +57,9 @@ class PolicyGradient(Outer):
         exploration: float = 0.1,
         baseline: bool = True,
         lr: float = 1e-3,
-        optimizer: str = "adam",
-        clip: float | None = None,
-        weight_decay: float = 0.0,
-        momentum: float = 0.0,
-        schedule: Schedule = "constant",
-        halve_every: int = 2000,
-        factors: Mapping[str, float] | None = None,
+        **following: Unpack[Following],
     ) -> None:
-        super().__init__(lr, optimizer, clip, weight_decay, momentum, schedule, halve_every, factors)
+        super().__init__(lr, **following)
         if samples < 1 + baseline:
             raise InputError(f"samples must be at least {1 + baseline}{' with a baseline' * baseline}, not {samples}")
         if not exploration > 0:

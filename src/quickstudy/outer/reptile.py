@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Unpack
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from quickstudy import batching
 from quickstudy.batching import Objective, TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.errors import InputError
-from quickstudy.outer.base import Outer, Schedule, name_of
+from quickstudy.outer.base import Details, Outer, Schedule, name_of
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
 
@@ -26,12 +26,9 @@ class Reptile(Outer):
     Args:
         lr: outer step (epsilon in the paper), 1 falling linearly to 0 there.
         optimizer: 'sgd' as in the paper, 'adam' or 'adamw'.
-        clip: largest norm of the mean difference.
-        weight_decay: as in torch.optim.
-        momentum: for 'sgd'.
+        clip: largest norm of the mean difference; None leaves it.
         schedule: of the step.
-        halve_every: for the schedule 'halving'.
-        factors: of the step, for parameters whose name begins so.
+        details: keywords of `outer.Outer`.
     """
 
     def __init__(
@@ -39,13 +36,10 @@ class Reptile(Outer):
         lr: float = 1.0,
         optimizer: str = "sgd",
         clip: float | None = None,
-        weight_decay: float = 0.0,
-        momentum: float = 0.0,
         schedule: Schedule = "linear",
-        halve_every: int = 2000,
-        factors: Mapping[str, float] | None = None,
+        **details: Unpack[Details],
     ) -> None:
-        super().__init__(lr, optimizer, clip, weight_decay, momentum, schedule, halve_every, factors)
+        super().__init__(lr, optimizer=optimizer, clip=clip, schedule=schedule, **details)
 
     def refuses(self, learner: Learner, objective: Objective) -> str | None:
         """Need an inner loop that moves learned parameters."""

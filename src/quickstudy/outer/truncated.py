@@ -13,8 +13,7 @@ hyper-gradient (Baydin et al. 2018); with K at least the loop's length it is `ou
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 import torch.utils._pytree as pytree
@@ -24,7 +23,7 @@ from quickstudy import batching
 from quickstudy.batching import Objective, TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.functional.differentiation import FirstOrder, Unrolled
-from quickstudy.outer.base import Schedule, name_of, without_derivative
+from quickstudy.outer.base import Details, Schedule, name_of, without_derivative
 from quickstudy.outer.persistent import Persistent, joined
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
@@ -38,12 +37,9 @@ class Truncated(Persistent):
         length: inner steps of a segment (K).
         lr: outer learning rate.
         optimizer: 'adam', 'adamw' or 'sgd'.
-        clip: largest norm of the meta-gradient.
-        weight_decay: as in torch.optim.
-        momentum: for 'sgd'.
+        clip: largest norm of the meta-gradient; None leaves it.
         schedule: of the rate.
-        halve_every: for 'halving'.
-        factors: of the rate, for parameters whose name begins so.
+        details: other keywords of `outer.Outer`.
     """
 
     def __init__(
@@ -52,13 +48,10 @@ class Truncated(Persistent):
         lr: float = 1e-3,
         optimizer: str = "adam",
         clip: float | None = 1.0,
-        weight_decay: float = 0.0,
-        momentum: float = 0.0,
         schedule: Schedule = "constant",
-        halve_every: int = 2000,
-        factors: Mapping[str, float] | None = None,
+        **details: Unpack[Details],
     ) -> None:
-        super().__init__(length, lr, optimizer, clip, weight_decay, momentum, schedule, halve_every, factors)
+        super().__init__(length, lr, optimizer=optimizer, clip=clip, schedule=schedule, **details)
 
     def refuses(self, learner: Learner, objective: Objective) -> str | None:
         """Need a gradient that passes through inner steps."""
