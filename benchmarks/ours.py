@@ -1,6 +1,6 @@
 """Quickstudy's side: what a user gets, through the public API.
 
-`build` makes the outer step of a learner on fixed tasks, either of its parts ('step': `batching.TaskLosses`,
+`build` makes the outer step of a learner on fixed tasks, either of its parts ('step': `task_losses.TaskLosses`,
 `outer.Gradient`, with the chunks and the allocator that `meta_train` chooses) or as `meta_train` itself runs it
 ('meta_train': drawing, checks for NaN and logging included).
 """
@@ -18,7 +18,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 import quickstudy as qs
 from benchmarks.case import Context, Pump, Step, TorchStep, gradients
 from benchmarks.peers.problems import MAML, Episodes, Proto
-from quickstudy.batching import Compile, TaskLosses, to_dtype
+from quickstudy.batching import Compile, to_dtype
 from quickstudy.core import Examples, Learner, Task
 from quickstudy.functional import random
 from quickstudy.functional.calls import products_in
@@ -26,6 +26,7 @@ from quickstudy.functional.differentiation import Unrolled
 from quickstudy.hardware import SOME_STEPS, keep_pages, worth_compiling
 from quickstudy.objectives.query_loss import query_loss
 from quickstudy.ranks import ALONE, Ranks
+from quickstudy.task_losses import TaskLosses
 from quickstudy.tasks.base import Plan, TaskDistribution
 
 Precision = Literal["32-true", "64-true", "bf16-mixed"]

@@ -8,11 +8,12 @@ from torch import Tensor
 import quickstudy as qs
 from benchmarks.case import Context, Step, TorchStep
 from benchmarks.peers.learned_optimizer import Unroll
-from quickstudy.batching import Compile, TaskLosses
+from quickstudy.batching import Compile
 from quickstudy.core import Examples, Task
 from quickstudy.hardware import SOME_STEPS, keep_pages, worth_compiling
 from quickstudy.objectives import InnerSteps
 from quickstudy.problem import Optimizee, Problem
+from quickstudy.task_losses import TaskLosses
 
 
 class Parts(TorchStep):

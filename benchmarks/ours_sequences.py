@@ -8,11 +8,11 @@ from torch import Tensor
 import quickstudy as qs
 from benchmarks.case import Context, Step, TorchStep
 from benchmarks.peers.sequences import Sequences
-from quickstudy.batching import TaskLosses
 from quickstudy.core import Examples, Task
 from quickstudy.functional import random
 from quickstudy.hardware import SOME_STEPS, keep_pages, worth_compiling
 from quickstudy.objectives.sequence import sequence
+from quickstudy.task_losses import TaskLosses
 
 
 class Parts(TorchStep):

@@ -22,10 +22,10 @@ from torch import Tensor
 import quickstudy as qs
 from quickstudy import batching
 from quickstudy import checkpoint as ckpt
-from quickstudy.batching import TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.functional import random
 from quickstudy.ranks import ALONE, Ranks
+from quickstudy.task_losses import TaskLosses
 from quickstudy.trainer import Trainer
 
 WAYS, SHOTS, QUERIES, HIDDEN = 5, 1, 5, 64

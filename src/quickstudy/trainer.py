@@ -15,7 +15,7 @@ from torch import Tensor
 
 from quickstudy import batching
 from quickstudy import checkpoint as ckpt
-from quickstudy.batching import Compile, Objective, TaskLosses
+from quickstudy.batching import Compile, Objective
 from quickstudy.core import Learner, Task
 from quickstudy.errors import InputError, NonFiniteError
 from quickstudy.evaluation import LOWER_IS_BETTER, chunk_size, evaluate
@@ -28,6 +28,7 @@ from quickstudy.problem import Optimizee
 from quickstudy.progress import Progress, open_progress
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.run_folder import RunFolder
+from quickstudy.task_losses import TaskLosses
 from quickstudy.tasks.base import TaskDistribution
 
 CHECKPOINT_SECONDS = 30.0

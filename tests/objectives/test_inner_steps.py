@@ -13,6 +13,7 @@ from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.differentiation import FirstOrder, Unrolled
 from quickstudy.objectives import AnnealedSteps, DiscountedSteps, InnerSteps, query_loss
+from quickstudy.task_losses import TaskLosses
 
 pytestmark = pytest.mark.usefixtures("float64")
 KEY = random.key(0)
@@ -124,7 +125,7 @@ def test_checkpoints_change_nothing(differentiation: type) -> None:
         if differentiation is Unrolled:
             made.differentiation = Unrolled(checkpoint=every)  # type: ignore[assignment]
         made.zero_grad()
-        batching.TaskLosses(InnerSteps()).backward(made, given, keys)
+        TaskLosses(InnerSteps()).backward(made, given, keys)
         found.append([p.grad for p in made.parameters()])
     torch.testing.assert_close(found[1:], found[:1] * 2, rtol=1e-10, atol=1e-12)
 

@@ -8,11 +8,11 @@ import torch
 import quickstudy as qs
 from learner_table import CLASSIFICATION, WAYS, classification_task, mlp
 from quickstudy import batching
-from quickstudy.batching import TaskLosses
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.objectives import query_loss
 from quickstudy.outer import Gradient, Outer, Reptile
+from quickstudy.task_losses import TaskLosses
 from quickstudy.testing import _variants
 
 TASKS = batching.stack(_variants(classification_task(), 3))

@@ -10,11 +10,11 @@ import bilevel
 import quickstudy as qs
 from learner_table import CLASSIFICATION, WAYS, mlp
 from quickstudy import batching
-from quickstudy.batching import TaskLosses
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.functional import random
 from quickstudy.objectives import AnnealedSteps, DiscountedSteps, InnerSteps, WorstCase, query_loss
 from quickstudy.outer import PES, Gradient, Outer, Truncated
+from quickstudy.task_losses import TaskLosses
 
 STEPS, LENGTH, LR = 12, 3, 0.1
 

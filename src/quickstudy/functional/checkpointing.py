@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, vjp
 from torch.utils.checkpoint import get_device_states, set_device_states
 
+from quickstudy.functional.owner import Owner
+
 LONG = 10
 """Shorter unrolls are never checkpointed unasked: there is little to save."""
 LARGE = 2**22
@@ -81,7 +83,7 @@ class Call:
     """One call as a function of tensors. It holds none of them: autograd does, while they are needed."""
 
     def __init__(self, function: Callable[..., Any], module: nn.Module) -> None:
-        self.owner = _Owner(function, module)
+        self.owner = Owner(function, module)
 
     def flatten(self, args: Any) -> list[Tensor]:
         """Return the tensors that the call depends on."""
@@ -109,19 +111,6 @@ class Call:
         rest = iter(outputs)
         leaves = [next(rest) if source is None else tensors[source] for source in self.sources]
         return pytree.tree_unflatten(leaves, self.after)
-
-
-class _Owner(nn.Module):
-    """Calls a function; `functional_call` on it exchanges the parameters that the function reads."""
-
-    def __init__(self, function: Callable[..., Any], module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-        self.function = function
-
-    def forward(self, *args: Any) -> Any:
-        """Return the function's result."""
-        return self.function(*args)
 
 
 class _Generators:

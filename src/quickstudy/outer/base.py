@@ -10,11 +10,12 @@ from typing import Any, ClassVar, Literal, TypedDict
 import torch
 from torch import Tensor, nn
 
-from quickstudy.batching import Objective, TaskLosses
+from quickstudy.batching import Objective
 from quickstudy.core import Learner, Task
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional.differentiation import Differentiation, FirstOrder
 from quickstudy.ranks import ALONE, Ranks
+from quickstudy.task_losses import TaskLosses
 
 Schedule = Literal["constant", "cosine", "linear", "halving"]
 SCHEDULES = ("constant", "cosine", "linear", "halving")

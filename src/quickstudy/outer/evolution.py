@@ -21,7 +21,6 @@ from typing import Literal, Unpack
 import torch
 from torch import Tensor
 
-from quickstudy.batching import TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional import random
@@ -29,6 +28,7 @@ from quickstudy.outer.base import Following
 from quickstudy.outer.population import Population, add_gradient, combined, flat, typical
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
+from quickstudy.task_losses import TaskLosses
 
 Shaping = Literal["ranks", "standardised", "none"]
 _NOISE = 0x4E53

@@ -6,13 +6,14 @@ from typing import Unpack
 
 from torch import Tensor
 
-from quickstudy.batching import Objective, TaskLosses
+from quickstudy.batching import Objective
 from quickstudy.core import Learner, Task
 from quickstudy.errors import InputError
 from quickstudy.functional.differentiation import Differentiation
 from quickstudy.outer.base import Following, Outer, passing, without_derivative
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
+from quickstudy.task_losses import TaskLosses
 
 
 @register("outer", how="gradient of the objective through adaptation")

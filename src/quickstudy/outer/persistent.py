@@ -15,14 +15,14 @@ from typing import Any, ClassVar, Unpack
 import torch
 import torch.utils._pytree as pytree
 from torch import Tensor
-from torch.func import functional_call
 
 from quickstudy import batching
-from quickstudy.batching import Objective, TaskLosses
+from quickstudy.batching import Objective
 from quickstudy.core import Learner, Resumable, State, Task
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.outer.base import Following, Outer, name_of
 from quickstudy.problem import budget
+from quickstudy.task_losses import TaskLosses
 
 
 @dataclass
@@ -190,21 +190,6 @@ def begin(learner: Learner, task: Task, key: Tensor) -> State:
     """Return a learner's state before the first inner step."""
     assert isinstance(learner, Resumable)
     return learner.start(task.support, key) if learner.stochastic else learner.start(task.support)
-
-
-def with_parameters(learner: Learner, values: dict[str, Tensor], function: Any, *args: Any) -> Any:
-    """Return function(learner, *args) with other values of the learner's parameters."""
-    named = {f"learner.{name}": value for name, value in values.items()}
-    return functional_call(_Owner(learner, function), named, args)
-
-
-class _Owner(torch.nn.Module):
-    def __init__(self, learner: Learner, function: Any) -> None:
-        super().__init__()
-        self.learner, self.function = learner, function
-
-    def forward(self, *args: Any) -> Any:
-        return self.function(self.learner, *args)
 
 
 def _judge_of_states(objective: Any) -> Any:

@@ -22,14 +22,15 @@ import torch.utils._pytree as pytree
 from torch import Tensor
 
 from quickstudy import batching
-from quickstudy.batching import TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.errors import InputError
 from quickstudy.functional import random
+from quickstudy.functional.owner import with_parameters
 from quickstudy.outer.base import Details, Schedule, taught, without_gradient
-from quickstudy.outer.persistent import Persistent, begin, joined, with_parameters
+from quickstudy.outer.persistent import Persistent, begin, joined
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
+from quickstudy.task_losses import TaskLosses
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +106,8 @@ class PES(Persistent):
             ends, shares, shown = [], [], []
             for state, sign in ((plus, 1), (minus, -1)):
                 moved = {name: omega[name] + sign * eps[name] for name in omega}
-                loop = (self._losses, (state, task, key, done))
-                end, share, seen = with_parameters(learner, moved, self.segment, *loop)
+                loop = (state, task, key, done)
+                end, share, seen = with_parameters(learner, moved, self.segment, learner, self._losses, loop)
                 ends.append(end)
                 shares.append(share)
                 shown.append(seen)

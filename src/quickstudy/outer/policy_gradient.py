@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from quickstudy import batching
-from quickstudy.batching import Objective, TaskLosses, adapt_one
+from quickstudy.batching import Objective, adapt_one
 from quickstudy.core import Learner, Output, Task, masked_mean
 from quickstudy.errors import InputError
 from quickstudy.functional import random
@@ -28,6 +28,7 @@ from quickstudy.functional.predictive import Gaussian, GaussianMixture
 from quickstudy.outer.base import Following, Outer, name_of
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
+from quickstudy.task_losses import TaskLosses
 
 _ANSWERS = 0x5047
 """Folded into a task's key: learners fold in small numbers."""

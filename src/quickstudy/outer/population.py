@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from quickstudy import batching
-from quickstudy.batching import TaskLosses
 from quickstudy.core import Learner, Task
 from quickstudy.outer.base import Outer, taught, without_gradient
 from quickstudy.ranks import Ranks
+from quickstudy.task_losses import TaskLosses
 
 
 class Population(Outer):

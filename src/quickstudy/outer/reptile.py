@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from quickstudy import batching
-from quickstudy.batching import Objective, TaskLosses
+from quickstudy.batching import Objective
 from quickstudy.core import Learner, Task
 from quickstudy.errors import InputError
 from quickstudy.outer.base import Details, Outer, Schedule, name_of
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
+from quickstudy.task_losses import TaskLosses
 
 
 @register("outer", how="towards the adapted parameters")
