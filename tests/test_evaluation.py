@@ -13,7 +13,7 @@ from conftest import make_blobs
 from learner_table import CLASSIFICATION, WAYS, mlp
 from quickstudy import batching
 from quickstudy.errors import InputError
-from quickstudy.evaluation import Report, calibration_error, differences, interval95
+from quickstudy.evaluation import Report, differences, interval95
 from quickstudy.functional import random
 from quickstudy.learners import MAML, NearestNeighbour, ProtoNet
 
@@ -77,21 +77,6 @@ def test_curve_ends_where_that_many_steps_do(name: str) -> None:
     assert len(short.curve) == 2
     assert short.mean == pytest.approx(long.mean)
     assert qs.evaluate(ProtoNet(mlp()), tasks(), 5).curve == ()
-
-
-def test_calibration_by_numpy() -> None:
-    generator = torch.Generator().manual_seed(0)
-    confidence, right = torch.rand(500, generator=generator), torch.rand(500, generator=generator) < 0.6
-    error, table = calibration_error(confidence, right, bins=15)
-    c, r, expected = confidence.double().numpy(), right.numpy(), 0.0
-    for low in range(15):
-        rows = (c >= low / 15) & (c < (low + 1) / 15)
-        expected += rows.mean() * abs(c[rows].mean() - r[rows].mean())
-    assert error == pytest.approx(expected)
-    assert table.shape == (15, 3)
-    assert table[:, 2].sum() == pytest.approx(1)
-    assert calibration_error(torch.ones(4), torch.ones(4).bool())[0] == 0
-    assert calibration_error(torch.ones(4), torch.zeros(4).bool())[0] == 1
 
 
 def test_report_calibration_counts_queries_that_are_there() -> None:

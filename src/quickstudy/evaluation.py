@@ -14,20 +14,16 @@ from scipy import stats
 from torch import Tensor
 
 from quickstudy import batching
-from quickstudy.core import Examples, Learner, Output, Resumable, Task
+from quickstudy.core import Learner, Output, Resumable, Task
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.features import embedded_once
 from quickstudy.functional import random
-from quickstudy.functional.classes import answerable, presentation
-from quickstudy.functional.predictive import Predictive, check_targets, point
+from quickstudy.functional.classes import answerable
 from quickstudy.ranks import ALONE, Ranks
+from quickstudy.scoring import METRICS, by_presentation, calibration_error, sureness, task_scores
 from quickstudy.tasks.base import Bank, TaskDistribution
 
 BANK_SEED = 2024
-METRICS = ("accuracy", "iou", "mse", "log_likelihood", "loss")
-"""What a task distribution may be measured by: the fraction of queries right, intersection over union of the
-foreground, mean squared error, the mean log-density of a query's targets (nats), or the learner's own loss."""
-LOWER_IS_BETTER = ("mse", "loss")
 Progress = Callable[[int, int], None]
 
 
@@ -169,7 +165,7 @@ def evaluate(
         raise unknown_name("metric", measure, METRICS)
     if bank.sequential and measure == "loss":
         raise InputError("a sequence has no query on which there could be a loss; use metric='accuracy'")
-    where = torch.device(device) if device is not None else _device_of(learner)
+    where = torch.device(device) if device is not None else device_of(learner)
     learner.to(where)
     bank.to(where)
     modes = [(module, module.training) for module in learner.modules()]
@@ -192,22 +188,22 @@ def evaluate(
                 size = chunk or chunk_size(drawn)
                 own = range(own.start, own.stop, size)
             done = 0
-            for indices in _batches(own, min(own.stop, tasks), drawn):
+            for indices in task_batches(own, min(own.stop, tasks), drawn):
                 batch = drawn.draw(indices) if dtype is None else batching.to_dtype(drawn.draw(indices), dtype)
-                keys, query = _keys(indices, seed, where), batch.query
+                keys, query = task_keys(indices, seed, where), batch.query
                 if bank.sequential:
                     few = None if batching.streams(learner) else max(1, size // batching.PREFIXES)
                     outputs = batching.stream(learner, query, keys, few)
                     if measure == "accuracy":
-                        presentations.append(_by_presentation(outputs, query))
+                        presentations.append(by_presentation(outputs, query))
                     query = batching.map_tasks(answerable, query)
-                    score = _score(outputs, query, measure)
+                    score = task_scores(outputs, query, measure)
                 else:
                     score, outputs, curve = _results(solver, batch, keys, steps, measure)
                     curves.append(curve)
                 scores.append(score)
                 if measure == "accuracy":
-                    confidence, right = _confidence(outputs, query)
+                    confidence, right = sureness(outputs, query)
                     confidences.append(confidence)
                     rights.append(right)
                 done += len(indices)
@@ -274,21 +270,6 @@ def overfitting_gap(
     return first, second, first.mean - second.mean
 
 
-def calibration_error(confidence: Tensor, right: Tensor, bins: int = 15) -> tuple[float, np.ndarray[Any, Any]]:
-    """Return the expected calibration error and (bins, 3) confidence, accuracy and share of each bin.
-
-    Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3. Inputs are (rows,).
-    """
-    which = (confidence * bins).long().clamp(0, bins - 1)
-    table = np.zeros((bins, 3))
-    for b in range(bins):
-        rows = which == b
-        if bool(rows.any()):
-            share = float(rows.double().mean())
-            table[b] = float(confidence[rows].double().mean()), float(right[rows].double().mean()), share
-    return float((np.abs(table[:, 0] - table[:, 1]) * table[:, 2]).sum()), table
-
-
 CHUNK_ELEMENTS = 1_000_000
 """Input numbers of the tasks that are computed at once. A convolutional net keeps some hundreds of bytes of activations
 for each, so that a chunk stays well below a gigabyte; more tasks at once are no faster on CPUs."""
@@ -305,12 +286,14 @@ def _of_all(parts: list[Tensor], dimensions: int, ranks: Ranks) -> Tensor:
     return ranks.gather(torch.cat(parts).double() if parts else torch.zeros((0,) * dimensions).double()).cpu()
 
 
-def _device_of(learner: Learner) -> torch.device:
+def device_of(learner: Learner) -> torch.device:
+    """Return where a learner's parameters are."""
     tensor = next(learner.parameters(), None)
     return torch.device("cpu") if tensor is None else tensor.device
 
 
-def _keys(indices: Tensor, seed: int, device: torch.device) -> Tensor:
+def task_keys(indices: Tensor, seed: int, device: torch.device) -> Tensor:
+    """Return the keys (T,) that a bank's tasks of these numbers bring."""
     return random.learner_keys(seed, indices.to(device))
 
 
@@ -319,7 +302,7 @@ def _curve_length(learner: Learner, asked: int | None) -> int:
     return own if asked is None or not own else asked
 
 
-def _batches(chunks: range, stop: int, bank: TaskDistribution) -> Iterator[Tensor]:
+def task_batches(chunks: range, stop: int, bank: TaskDistribution) -> Iterator[Tensor]:
     """Yield the numbers of the tasks of each chunk, or of the parts of it that can be batched."""
     for start in chunks:
         yield from bank.runs(torch.arange(start, min(start + chunks.step, stop)))
@@ -335,7 +318,7 @@ def _results(
         if metric == "loss":
             return batching.map_tasks(learner.loss, states, batch.query).double(), None
         outputs = batching.predict(learner, states, batch.query.inputs)
-        return _score(outputs, batch.query, metric), outputs
+        return task_scores(outputs, batch.query, metric), outputs
 
     if not steps or not isinstance(learner, Resumable):
         found = judge(batching.adapt(learner, batch.support, keys))
@@ -354,51 +337,3 @@ def _results(
             at_end = found
     assert at_end is not None
     return *at_end, torch.stack(points, 1)
-
-
-def _mask(query: Examples) -> Tensor:
-    rows = query.labels
-    return torch.ones(rows.shape[:2], dtype=torch.bool, device=rows.device) if query.mask is None else query.mask
-
-
-def _score(outputs: Output, query: Examples, metric: str) -> Tensor:
-    """Return the metric of each task (T,)."""
-    mask = _mask(query).double()
-    rows: Tensor
-    if metric == "iou":
-        valid = _mask(query).reshape(*query.labels.shape[:2], *(1,) * (query.labels.ndim - 2))
-        wanted, given = (query.labels == 1) & valid, (outputs.argmax(2) == 1) & valid
-        both, either = (given & wanted).flatten(1).sum(1).double(), (given | wanted).flatten(1).sum(1).double()
-        return torch.where(either > 0, both / either.clamp_min(1), 1.0)
-    if metric == "accuracy":
-        rows = (outputs.argmax(2) == query.labels).double()
-    elif metric == "log_likelihood":
-        if not isinstance(outputs, Predictive):
-            raise InputError(
-                "a log-likelihood needs predictions that carry their uncertainty, and this learner's are points; "
-                "evaluate it with metric='mse', or take a neural process"
-            )
-        rows = batching.map_tasks(lambda found, wanted: found.log_prob(wanted), outputs, query.labels).double()
-    else:
-        means = batching.map_tasks(point, outputs)
-        check_targets(means, query.labels)
-        rows = (means - query.labels.reshape(means.shape)).double().square()
-    rows = rows.flatten(2).mean(2) if rows.ndim > 2 else rows
-    return (rows * mask).sum(1) / mask.sum(1).clamp_min(1)
-
-
-def _by_presentation(outputs: Tensor, sequences: Examples) -> Tensor:
-    """Return (T, P) the accuracy of each task at the 1st, 2nd, ... presentation of a class."""
-    which, mask = batching.map_tasks(presentation, sequences), _mask(sequences)
-    right = (outputs.argmax(2) == sequences.labels) & mask
-    columns = [which == number for number in range(int(which[mask].max()) + 1)]
-    found = [(right & column).sum(1) / (mask & column).sum(1).clamp_min(1) for column in columns]
-    return torch.stack(found, 1).double()
-
-
-def _confidence(outputs: Tensor, query: Examples) -> tuple[Tensor, Tensor]:
-    probabilities = torch.softmax(outputs.double(), 2)
-    confidence, label = probabilities.max(2)
-    right = label == query.labels
-    mask = _mask(query)
-    return confidence[mask].flatten().cpu(), right[mask].flatten().cpu()

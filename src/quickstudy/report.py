@@ -12,8 +12,9 @@ from quickstudy import page, plots, sections
 from quickstudy.assessment import BASELINE, Assessment, Meter, OpenedRun, assess, open_run, silent
 from quickstudy.checkpoint import BEST, load_checkpoint, write_atomically
 from quickstudy.core import Resumable
-from quickstudy.evaluation import LOWER_IS_BETTER, Report, differences
+from quickstudy.evaluation import Report, differences
 from quickstudy.registry import TABLES, fill
+from quickstudy.scoring import LOWER_IS_BETTER
 from quickstudy.words import METRIC, tasks_in_words
 
 GAP_TASKS = 200

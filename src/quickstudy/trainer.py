@@ -18,7 +18,7 @@ from quickstudy import checkpoint as ckpt
 from quickstudy.batching import Compile, Objective
 from quickstudy.core import Learner, Task
 from quickstudy.errors import InputError, NonFiniteError
-from quickstudy.evaluation import LOWER_IS_BETTER, chunk_size, evaluate
+from quickstudy.evaluation import chunk_size, evaluate
 from quickstudy.functional import random
 from quickstudy.functional.calls import products_in
 from quickstudy.hardware import keep_pages, worth_compiling
@@ -28,6 +28,7 @@ from quickstudy.problem import Optimizee
 from quickstudy.progress import Progress, open_progress
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.run_folder import RunFolder
+from quickstudy.scoring import LOWER_IS_BETTER
 from quickstudy.task_losses import TaskLosses
 from quickstudy.tasks.base import TaskDistribution
 

@@ -14,6 +14,7 @@ from quickstudy import batching
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.nets.optimizees import ACTIVATIONS, CharacterGRU, character_mlp, perceptron, small_conv
 from quickstudy.problem import Optimizee, Problem
+from quickstudy.scoring import LOWER_IS_BETTER
 from quickstudy.tasks import (
     Bank,
     Characters,
@@ -115,7 +116,7 @@ def test_a_loss_is_evaluated_as_by_a_loop() -> None:
             theta = {name: value.detach() - 0.1 * g for (name, value), g in zip(theta.items(), grads, strict=True)}
         logits = functional_call(PERCEPTRON, theta, task.query.inputs.inputs)
         assert report.values[number] == pytest.approx(float(nn.functional.cross_entropy(logits, task.query.labels)))
-    assert "loss" in qs.evaluation.LOWER_IS_BETTER
+    assert "loss" in LOWER_IS_BETTER
     assert qs.evaluate(learner, bank, 4, metric="accuracy").metric == "accuracy"
 
 
@@ -332,7 +333,7 @@ OF_NETS = [Fitting(net, DIGITS, 20, 10) for net in NETS] + [
 ]
 
 
-@pytest.mark.parametrize("tasks", OF_NETS, ids=str)
+@pytest.mark.parametrize("tasks", OF_NETS, ids=lambda tasks: type(tasks).__name__)
 def test_second_derivatives_of_a_batch_are_those_of_each_task(tasks: Any) -> None:
     tasks.net.double()
     batch = batching.to_dtype(tasks.batch(0, 2), torch.float64)
