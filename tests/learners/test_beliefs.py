@@ -89,6 +89,27 @@ def test_amortised_regression_is_the_mean_over_draws_of_the_head() -> None:
     torch.testing.assert_close(found.std, (outputs.var(0) + 0.09).sqrt(), atol=0.01, rtol=0.02)
 
 
+def test_a_temperature_scales_the_spread_of_heads_and_not_their_middle() -> None:
+    task = doubled(classification_task())
+    learner = LaplaceHead(None, 3, 4, samples=4).double()
+    before = learner.adapt(task.support, KEY)
+    learner.log_temperature.data.fill_(math.log(9.0))
+    after = learner.adapt(task.support, KEY)
+    torch.testing.assert_close(after.mean, before.mean)
+    torch.testing.assert_close(after.draws - after.mean, 3 * (before.draws - before.mean))
+
+
+def test_heads_of_classes_read_the_other_classes_only_where_asked() -> None:
+    task = doubled(classification_task())
+    moved = qs.Examples(task.support.inputs + 2.0 * (task.support.labels == 2).unsqueeze(1), task.support.labels)
+    for context in (False, True):
+        torch.manual_seed(0)
+        learner = VERSA(None, 3, 4, width=32, context=context).double()
+        heads = [learner.adapt(support, KEY).mean.detach() for support in (task.support, moved)]
+        assert torch.equal(heads[0][:2], heads[1][:2]) != context
+        assert not torch.equal(heads[0][2], heads[1][2])
+
+
 @pytest.mark.slow
 def test_amortised_posterior_learns_the_exact_one() -> None:
     """One weight: y = w x + noise, w ~ N(0, 1), whose posterior VERSA's family of heads holds."""

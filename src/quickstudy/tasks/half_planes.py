@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -70,11 +70,31 @@ class HalfPlanes(TaskDistribution):
         return f"HalfPlanes(shots={self.shots}, queries={self.queries})"
 
 
-def exact(support: Examples, inputs: Tensor, angles: int = 3600) -> Tensor:
-    """Return (Q,) the true probability of class 1 at inputs (Q, 2) of one task, by so many angles on a grid."""
-    grid = (torch.arange(angles, dtype=torch.float64) + 0.5) * (2 * math.pi / angles)
-    normals = torch.stack([grid.cos(), grid.sin()])
-    open_ = ((support.inputs.double() @ normals > 0).long() == support.labels.unsqueeze(1)).all(0)
-    above = (inputs.double() @ normals > 0) & open_
-    share: Tensor = above.sum(1) / open_.sum()
-    return share
+class OpenArc(NamedTuple):
+    """Angles that a support leaves open: `middle + low` to `middle + high`."""
+
+    middle: Tensor
+    low: Tensor
+    high: Tensor
+
+
+def open_arc(support: Examples) -> OpenArc:
+    """Return the open arc of one task; a support row leaves a half circle open, the support what all have in common."""
+    x = torch.where(support.labels.unsqueeze(1) == 1, support.inputs, -support.inputs)
+    angles = torch.atan2(x[:, 1], x[:, 0])
+    middle = angles[0]
+    apart = _wrapped(angles - middle)
+    return OpenArc(middle, apart.amax() - math.pi / 2, apart.amin() + math.pi / 2)
+
+
+def exact(arc: OpenArc, inputs: Tensor) -> Tensor:
+    """Return (Q,) the true probability of class 1 at inputs (Q, 2): the share of the open arc that puts them there."""
+    apart = _wrapped(torch.atan2(inputs[:, 1], inputs[:, 0]) - arc.middle)
+    low = torch.maximum(arc.low, apart - math.pi / 2)
+    high = torch.minimum(arc.high, apart + math.pi / 2)
+    return (high - low).clamp_min(0) / (arc.high - arc.low)
+
+
+def _wrapped(angles: Tensor) -> Tensor:
+    """Return angles in [-pi, pi)."""
+    return torch.remainder(angles + math.pi, 2 * math.pi) - math.pi

@@ -3,31 +3,32 @@
 MacKay 1992, "A Practical Bayesian Framework for Backpropagation Networks"; Daxberger et al. 2021, "Laplace Redux"
 (last-layer Laplace). With features f(x), one more of which is 1, and the prior N(0, I / precision) of the head w:
 
-    w* = argmax log p(support | w) + log p(w),   q(w) = N(w*, H^-1),   H = -d^2/dw^2 of the same at w*
+    w* = argmax log p(support | w) + log p(w),   q(w) = N(w*, T H^-1),   H = -d^2/dw^2 of the same at w*
 
-For regression q is the exact posterior and the prediction is in closed form; for classification w* is found by Newton's
-method and p(y | x) is the mean over draws from q. Learned across tasks, for the likelihood of the query: f, the
+For regression q is the exact posterior (T = 1) and the prediction is in closed form; for classification w* is found by
+Newton's method and p(y | x) is the mean over draws from q. Learned across tasks for the likelihood of the query: f, the
 precision and the noise (for regression as in Harrison et al. 2018, "Meta-Learning Priors for Efficient Online Bayesian
-Regression", with the prior's mean at zero). A departure: nothing is fitted after training, all is learned through q.
+Regression", with the prior's mean at zero), and for classification the temperature T, which begins at 1 (Wenzel et al.
+2020, "How Good is the Bayes Posterior in Deep Neural Networks Really?"): curvature at the mode says too little of a
+posterior that is not normal. A departure: nothing is fitted after training, all is learned through q.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from quickstudy.core import Examples, Output
+from quickstudy.core import Examples
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.beliefs import average_logits, each
 from quickstudy.functional.calls import BatchNormPolicy, Statistics
 from quickstudy.functional.classes import mask_absent
 from quickstudy.functional.predictive import Gaussian
-from quickstudy.learners.model.labelled import LabelledLearner, Rows
-from quickstudy.learners.model.versa import with_bias
+from quickstudy.learners.model.head_belief import HeadBeliefLearner, drawn, with_bias
+from quickstudy.learners.model.labelled import Rows
 from quickstudy.registry import register
 
 
@@ -46,7 +47,7 @@ class HeadPosterior(NamedTuple):
 
 
 @register("learner", family="baseline", learns="features", paper="Daxberger et al. 2021", tasks="both")
-class LaplaceHead(LabelledLearner):
+class LaplaceHead(HeadBeliefLearner):
     """Bayesian head on learned features: exact for regression, Laplace's approximation for classification.
 
     Solves a system of (D + 1) outputs unknowns for classification, so features should be few.
@@ -76,17 +77,12 @@ class LaplaceHead(LabelledLearner):
         precision: float = 1.0,
         batch_norm: BatchNormPolicy = "support",
     ) -> None:
-        super().__init__(net, outputs, features, batch_norm)
-        if min(samples, newton, noise, precision) <= 0:
-            raise InputError(f"{samples=}, {newton=}, {noise=} and {precision=} must be positive")
-        self.samples, self.newton = samples, newton
-        self.log_noise = nn.Parameter(torch.tensor(math.log(noise)))
+        super().__init__(net, outputs, features, samples, noise, batch_norm)
+        if min(newton, precision) <= 0:
+            raise InputError(f"{newton=} and {precision=} must be positive")
+        self.newton = newton
         self.log_precision = nn.Parameter(torch.tensor(math.log(precision)))
-
-    @property
-    def stochastic(self) -> bool:
-        """True: heads of classes are drawn."""
-        return True
+        self.log_temperature = nn.Parameter(torch.tensor(0.0))
 
     def adapt(self, support: Examples, key: Tensor | None = None) -> HeadPosterior:
         """Find the posterior of the head; draw from it for classification."""
@@ -95,22 +91,17 @@ class LaplaceHead(LabelledLearner):
         features = torch.where(rows.real.unsqueeze(1), features, torch.zeros_like(features))
         if support.ways is None:
             return self._exact(features, rows)
-        if key is None:
-            raise InputError("heads are drawn through a key: adapt(support, quickstudy.functional.random.key(0))")
         w = torch.zeros(features.shape[1], self.outputs, dtype=features.dtype, device=features.device)
         for _ in range(self.newton):
             gradient, hessian = self._derivatives(w, features, rows)
             w = w - torch.linalg.solve(hessian, gradient.flatten()).reshape(w.shape)
         factor = torch.linalg.cholesky(self._derivatives(w, features, rows)[1])
-        noise = random.normal(key, self.samples, w.numel(), dtype=w.dtype)
-        moved = torch.linalg.solve_triangular(factor.mT, noise.mT, upper=True).mT
+        noise = random.normal(drawn(key), self.samples, w.numel(), dtype=w.dtype)
+        moved = (self.log_temperature / 2).exp() * torch.linalg.solve_triangular(factor.mT, noise.mT, upper=True).mT
         return HeadPosterior(w, factor, w + moved.reshape(-1, *w.shape), rows.present, rows.statistics)
 
-    def predict(self, state: HeadPosterior, inputs: Any) -> Output:
-        """Return log-probabilities (Q, N), or a Gaussian (Q, outputs) for regression."""
-        features = with_bias(self.embed(inputs, state.statistics))
-        if isinstance(state.draws, Tensor):
-            return average_logits(each(lambda head: self.answer(features @ head, state.present), state.draws))
+    def marginal(self, state: HeadPosterior, features: Tensor) -> Gaussian:
+        """Return the mean over all heads in closed form."""
         mean = features @ state.mean
         solved = torch.linalg.solve_triangular(state.factor, features.mT, upper=False)
         variance = solved.square().sum(0) + (2 * self.log_noise).exp()

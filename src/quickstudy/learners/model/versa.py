@@ -10,24 +10,24 @@ regression psi reads the mean over rows of a perceptron of (f(x), y), and the pr
 
     p(y | x) = N(mu f(x), sum_d s_d^2 f_d(x)^2 + noise^2)
 
-`f` here has one more feature, which is 1: the bias. Where a class has few rows, q is wide and answers are careful.
+`f` here has one more feature, which is 1: the bias. Where a class has few rows, q is wide and answers are careful. An
+addition: with `context` psi reads the other classes too. In the paper w_n depends on class n alone, so that nothing can
+depend on how far classes are apart.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from quickstudy.core import Examples, Output
+from quickstudy.core import Examples
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.beliefs import average_logits, each
 from quickstudy.functional.calls import BatchNormPolicy, Statistics
 from quickstudy.functional.predictive import Gaussian
-from quickstudy.learners.model.labelled import LabelledLearner
+from quickstudy.learners.model.head_belief import HeadBeliefLearner, drawn
 from quickstudy.learners.model.neural_process import masked_row_mean, perceptron
 from quickstudy.registry import register
 
@@ -40,19 +40,14 @@ class HeadBelief(NamedTuple):
     std: Tensor
     """(outputs, D + 1)"""
     draws: Tensor | tuple[()]
-    """(L, outputs, D + 1) of the head; empty for regression"""
+    """(L, D + 1, outputs) of the head; empty for regression"""
     present: Tensor
     """(N,)"""
     statistics: Statistics
 
 
-def with_bias(features: Tensor) -> Tensor:
-    """Return features (rows, D + 1), the last of which is 1."""
-    return torch.cat([features, torch.ones_like(features[:, :1])], 1)
-
-
 @register("learner", family="model", learns="an amortised posterior", paper="Gordon et al. 2019", tasks="both")
-class VERSA(LabelledLearner):
+class VERSA(HeadBeliefLearner):
     """Infers a distribution of the head from the support in one pass.
 
     Args:
@@ -63,6 +58,7 @@ class VERSA(LabelledLearner):
         samples: draws L of the head that a classification averages over.
         noise: standard deviation of targets to begin with, learned; classification does not use it.
         batch_norm: 'support' or 'transductive'.
+        context: whether psi reads, besides a class, the mean of all classes of the task.
 
     Raises:
         InputError: a number that is not positive, or the size of the embedding is not known.
@@ -77,20 +73,15 @@ class VERSA(LabelledLearner):
         samples: int = 16,
         noise: float = 0.5,
         batch_norm: BatchNormPolicy = "support",
+        context: bool = False,
     ) -> None:
-        super().__init__(net, outputs, features, batch_norm)
-        if min(width, samples, noise) <= 0:
-            raise InputError(f"{width=}, {samples=} and {noise=} must be positive")
-        self.samples, head = samples, self.size + 1
-        self.of_class = perceptron(self.size, width, width, 2 * head)
+        super().__init__(net, outputs, features, samples, noise, batch_norm)
+        if width <= 0:
+            raise InputError(f"{width=} must be positive")
+        self.context, head = context, self.size + 1
+        self.of_class = perceptron((1 + context) * self.size, width, width, 2 * head)
         self.reader = perceptron(self.size + outputs, width, width)
         self.of_support = perceptron(width, width, 2 * head * outputs)
-        self.log_noise = nn.Parameter(torch.tensor(math.log(noise)))
-
-    @property
-    def stochastic(self) -> bool:
-        """True: heads of classes are drawn."""
-        return True
 
     def adapt(self, support: Examples, key: Tensor | None = None) -> HeadBelief:
         """Infer the head's distribution; draw from it for classification."""
@@ -99,22 +90,21 @@ class VERSA(LabelledLearner):
             read = masked_row_mean(self.reader(torch.cat([rows.features, rows.labels], 1)), rows.real)
             inferred = self.of_support(read).reshape(self.outputs, -1)
         else:
-            means = rows.labels.mT @ rows.features / rows.labels.sum(0).clamp_min(1).unsqueeze(1)
+            count = rows.labels.sum(0)
+            means = rows.labels.mT @ rows.features / count.clamp_min(1).unsqueeze(1)
+            if self.context:
+                means = torch.cat([means, masked_row_mean(means, count > 0).expand_as(means)], 1)
             inferred = self.of_class(means)
         mean, log_std = inferred.chunk(2, -1)
         # Begins narrow, and no deviation explodes early in training.
         std = torch.exp(3 * torch.tanh(log_std / 3) - 1)
         draws: Tensor | tuple[()] = ()
         if support.ways is not None:
-            if key is None:
-                raise InputError("heads are drawn through a key: adapt(support, quickstudy.functional.random.key(0))")
-            draws = mean + std * random.normal(key, self.samples, *mean.shape, dtype=mean.dtype)
+            noise = random.normal(drawn(key), self.samples, *mean.shape, dtype=mean.dtype)
+            draws = (mean + std * noise).mT
         return HeadBelief(mean, std, draws, rows.present, rows.statistics)
 
-    def predict(self, state: HeadBelief, inputs: Any) -> Output:
-        """Return log-probabilities (Q, N), or a Gaussian (Q, outputs) for regression."""
-        features = with_bias(self.embed(inputs, state.statistics))
-        if isinstance(state.draws, Tensor):
-            return average_logits(each(lambda head: self.answer(features @ head.mT, state.present), state.draws))
+    def marginal(self, state: HeadBelief, features: Tensor) -> Gaussian:
+        """Return the mean over all heads in closed form."""
         variance = features.square() @ state.std.square().mT + (2 * self.log_noise).exp()
         return Gaussian(features @ state.mean.mT, variance.sqrt())

@@ -12,6 +12,8 @@ adaptation'), not by the chaser loss; log p is minus the mean loss of the suppor
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import nn
 
 from quickstudy.functional.calls import BatchNormPolicy
@@ -21,13 +23,13 @@ from quickstudy.rules import SGD
 from quickstudy.rules.svgd import SVGD
 
 
-@register("learner", family="optimisation", learns="starts of particles", paper="Yoon et al. 2018", tasks="both")
-class BMAML(ParticleLearner):
-    """Bayesian MAML: particles that descend the loss and keep apart, as draws of a posterior.
+@register("learner", family="baseline", learns="starts of several models", paper="Yoon et al. 2018", tasks="both")
+class EnsembleMAML(ParticleLearner):
+    """Ensemble of MAMLs, adapted each by itself (EMAML in the paper).
 
     Args:
         net: any module; for classification it has `outputs` N.
-        particles: M, at least 2.
+        particles: M, for `BMAML` at least 2.
         lr: inner learning rate.
         steps: inner steps in meta-training.
         test_steps: inner steps in evaluation mode; None for the same.
@@ -35,6 +37,8 @@ class BMAML(ParticleLearner):
         batch_norm: 'support' or 'transductive'.
     """
 
+    moved_by: ClassVar[type[SGD | SVGD]] = SGD
+
     def __init__(
         self,
         net: nn.Module,
@@ -45,24 +49,14 @@ class BMAML(ParticleLearner):
         noise: float = 0.5,
         batch_norm: BatchNormPolicy = "support",
     ) -> None:
-        super().__init__(Particles(net, particles), SVGD(lr), steps, test_steps, noise, batch_norm)
+        super().__init__(Particles(net, particles), self.moved_by(lr), steps, test_steps, noise, batch_norm)
 
 
-@register("learner", family="baseline", learns="starts of several models", paper="Yoon et al. 2018", tasks="both")
-class EnsembleMAML(ParticleLearner):
-    """Ensemble of MAMLs, adapted each by itself (EMAML in the paper).
+@register("learner", family="optimisation", learns="starts of particles", paper="Yoon et al. 2018", tasks="both")
+class BMAML(EnsembleMAML):
+    """Bayesian MAML: particles that descend the loss and keep apart, as draws of a posterior.
 
-    Arguments as for `BMAML`.
+    Arguments as for `EnsembleMAML`.
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        particles: int = 5,
-        lr: float = 0.01,
-        steps: int = 1,
-        test_steps: int | None = None,
-        noise: float = 0.5,
-        batch_norm: BatchNormPolicy = "support",
-    ) -> None:
-        super().__init__(Particles(net, particles), SGD(lr), steps, test_steps, noise, batch_norm)
+    moved_by = SVGD
