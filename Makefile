@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 BENCH_VENV := benchmarks/.venv
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
-.PHONY: demo test test-slow lint types docs check bench clean help
+.PHONY: demo test test-slow lint types docs check bench results clean help
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -39,6 +39,13 @@ check: test lint types docs ## Everything that CI checks
 
 bench: $(BENCH_STAMP) ## Measure against other libraries; BENCH='--quick' takes minutes (docs/benchmarks.md)
 	$(BENCH_VENV)/bin/python -m benchmarks $(BENCH)
+
+results: $(STAMP) ## Measure a row of docs/results.md anew, say ROW=omniglot-protonet-5w1s; QUICK=--quick takes minutes
+	@test -n "$(ROW)" || { echo "say which: make results ROW=NAME; '$(BIN)/quickstudy reproduce' lists them" >&2; exit 2; }
+	$(BIN)/quickstudy reproduce $(ROW) $(QUICK)
+	mkdir -p docs/results/rows
+	cp runs/$(ROW)/row.json docs/results/rows/$(ROW)$(QUICK).json
+	$(BIN)/python docs/build.py
 
 $(BENCH_STAMP): pyproject.toml constraints.txt benchmarks/requirements.txt
 	$(PYTHON) -m venv $(BENCH_VENV)

@@ -100,6 +100,16 @@ def outputs() -> dict[Path, str]:
         found[path] = re.sub(
             r"(<!-- results -->\n).*?(\n<!-- /results -->)", lambda m: m[1] + measured + m[2], text, flags=re.S
         )
+    rows = [json.loads(path.read_text()) for path in sorted((ROOT / "docs" / "results" / "rows").glob("*.json"))]
+    path = ROOT / "docs" / "results.md"
+    from quickstudy.reproductions import results_page
+
+    found[path] = re.sub(
+        r"(<!-- rows -->\n).*?(\n<!-- /rows -->)",
+        lambda m: m[1] + results_page.page(rows) + m[2],
+        path.read_text(),
+        flags=re.S,
+    )
     return found
 
 

@@ -42,9 +42,15 @@ class UnsupportedLayerError(QuickstudyError, RuntimeError):
     """A layer of the user's net cannot be batched over tasks or differentiated twice; the message names the layer."""
 
 
+MANY_NAMES = 30
+"""Names that are still of use in an error message."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     """Return an error for an unknown name, with the nearest known one."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     hint = f"; did you mean '{near[0]}'?" if near else "."
+    if near and len(names) > MANY_NAMES:
+        return InputError(f"unknown {kind} '{name}'{hint} `quickstudy list` shows all {len(names)}")
     return InputError(f"unknown {kind} '{name}'{hint} Known: {', '.join(names) or 'none'}")

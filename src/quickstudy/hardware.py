@@ -7,6 +7,7 @@ import ctypes
 import os
 import platform
 import shutil
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -38,3 +39,13 @@ def worth_compiling(learner: Learner, device: torch.device, steps: int) -> Compi
     convolves = any(isinstance(module, nn.modules.conv._ConvNd) for module in learner.modules())
     compiler = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
     return True if steps >= MANY_STEPS and not convolves and compiler is not None else "record"
+
+
+def processor() -> str:
+    """Return the number and the name of the CPU's cores."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} cores of {names[0]}" if names else platform.machine()

@@ -1,10 +1,12 @@
 """Comparisons that one command runs again: `quickstudy reproduce NAME`.
 
 A reproduction is a registered function `(folder, tick, quick=False, seeds=...) -> lines`: it writes its tables
-(Markdown and JSON) and plots into the folder, and returns the lines that sum them up.
+(Markdown and JSON) and plots into the folder, and returns the lines that sum them up. Rows of the results (`row.Row`)
+are reproductions of one figure each.
 """
 
 from quickstudy.reproductions.learned_optimizer import learned_optimizer
 from quickstudy.reproductions.noisy_labels import noisy_labels
+from quickstudy.reproductions.omniglot_rows import ROWS
 
-__all__ = ["learned_optimizer", "noisy_labels"]
+__all__ = ["ROWS", "learned_optimizer", "noisy_labels"]

@@ -30,6 +30,7 @@ def learned_optimizer(folder: Path, tick: Tick, quick: bool = False, seeds: int 
 
     from quickstudy import optim, plots
     from quickstudy.checkpoint import write_atomically, write_json
+    from quickstudy.hardware import processor
     from quickstudy.reproductions import comparison, comparison_page
     from quickstudy.reproductions.step_time import SIZES, step_times
 
@@ -42,7 +43,7 @@ def learned_optimizer(folder: Path, tick: Tick, quick: bool = False, seeds: int 
     content = {
         "environment": {
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "cpu": _processor(),
+            "cpu": processor(),
             "threads": torch.get_num_threads(),
             "versions": versions,
         },
@@ -55,12 +56,3 @@ def learned_optimizer(folder: Path, tick: Tick, quick: bool = False, seeds: int 
     write_atomically(folder / "table.md", (comparison_page.markdown(content) + "\n").encode())
     write_atomically(folder / "curves.png", plots.file(comparison_page.curves(content), "png"))
     return ["The learned optimiser", *(f"  {line}" for line in comparison_page.summary(content))]
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names)} cores of {names[0]}" if names else platform.machine()

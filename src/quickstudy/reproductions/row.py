@@ -1,0 +1,230 @@
+"""A row of the results: a recipe, its published figure, and what meta-training and testing it here gives.
+
+A row trains with the recipe's options as they are, or with those of a smaller setting that takes minutes on two CPU
+cores. Rows that differ in nothing but the test tasks share their trained runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import math
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from quickstudy.assessment import BASELINE, Assessment, assess, open_run
+from quickstudy.checkpoint import load, read_json, write_json
+from quickstudy.console import Tick
+from quickstudy.evaluation import interval95
+from quickstudy.hardware import processor
+from quickstudy.recipes.base import Recipe
+from quickstudy.registry import TABLES, Entry, lookup
+
+TRAINED = "trained.json"
+"""In a run folder: that training is over, and how long it took."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is reproduced.
+
+    Attributes:
+        name: of the row, as in `quickstudy reproduce NAME`.
+        recipe: that trains it.
+        what: one line.
+        options: of the recipe, where the row departs from its defaults.
+        small: further options of the setting for two CPU cores, in minutes.
+        test: changes to the recipe's test tasks: ways, shots, queries.
+        tested: options of the recipe that make the learner differ in testing, such as its batch-norm policy.
+        published: figure, in the unit of the metric (a share, not per cent), or None.
+        source: of that figure.
+        departures: from the paper, in both settings.
+        chosen_on: what settings and weights were chosen on.
+        tasks: of the test bank.
+        seeds: repetitions, unless asked otherwise.
+    """
+
+    name: str
+    recipe: str
+    what: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    small: Mapping[str, Any] = field(default_factory=dict)
+    test: Mapping[str, int] = field(default_factory=dict)
+    tested: Mapping[str, Any] = field(default_factory=dict)
+    published: float | None = None
+    source: str = ""
+    departures: str = ""
+    chosen_on: str = "validation tasks of the recipe"
+    tasks: int = 1000
+    seeds: int = 3
+
+    def make(self, seed: int, quick: bool) -> Recipe:
+        """Return the recipe of a seed."""
+        options = {**self.options, **(self.small if quick else {}), "seed": seed}
+        return lookup("recipe", self.recipe).build(**options)  # type: ignore[no-any-return]
+
+
+def enter(row: Row) -> Row:
+    """Enter a row into the table of reproductions."""
+
+    def reproduce(folder: Path, tick: Tick, quick: bool = False, seeds: int = row.seeds) -> list[str]:
+        found = measure(row, folder, tick, quick, seeds)
+        return [summary(found)]
+
+    reproduce.__doc__ = row.what
+    TABLES.setdefault("reproduction", {})[row.name] = Entry(row.name, reproduce, {"recipe": row.recipe})
+    TABLES.setdefault("row", {})[row.name] = Entry(row.name, lambda: row, {"recipe": row.recipe})
+    return row
+
+
+def measure(row: Row, folder: Path, tick: Tick, quick: bool = False, seeds: int = 3) -> dict[str, Any]:
+    """Train what is not trained yet, test it on the row's bank, and write `row.json` into the folder.
+
+    Args:
+        row: the row.
+        folder: for row.json; trained runs lie beside it in `trained/`, where rows that share them find them.
+        tick: told how many seeds of how many are done.
+        quick: the small setting.
+        seeds: repetitions; they differ in weights and training tasks, and are tested on the same bank.
+
+    Returns:
+        The content of row.json.
+    """
+    tick(0, seeds)
+    assessments: list[Assessment] = []
+    times, recipes = [], []
+    for seed in range(seeds):
+        recipe = row.make(seed, quick)
+        run = folder.parent / "trained" / f"{row.recipe}-{_digest(recipe)}" / f"seed{seed}"
+        times.append(_train(recipe, run))
+        recipes.append(recipe)
+        opened = open_run(run, **row.test)  # type: ignore[arg-type]
+        if row.tested:
+            other = dataclasses.replace(recipe, **row.tested).plan().learner
+            opened = dataclasses.replace(opened, learner=load(run, other).to(next(opened.learner.parameters()).device))
+        known = {BASELINE: assessments[0].baselines[BASELINE]} if assessments and assessments[0].baselines else None
+        assessments.append(assess(opened, row.tasks, baselines=known, curve_steps=0, gap_tasks=min(600, row.tasks)))
+        tick(seed + 1, seeds)
+    found = _content(row, recipes[0], assessments, times, quick)
+    write_json(folder / "row.json", found)
+    return found
+
+
+def _train(recipe: Recipe, run: Path) -> float:
+    """Train into a folder unless that has been done; return the seconds that it took, interruptions left out."""
+    kept = read_json(run / TRAINED) if (run / TRAINED).exists() else {"seconds": 0.0, "over": False}
+    if kept["over"]:
+        return float(kept["seconds"])
+    begun = time.monotonic()
+    try:
+        recipe.train(run)
+        kept["over"] = True
+    finally:
+        kept["seconds"] += time.monotonic() - begun
+        if run.is_dir():
+            write_json(run / TRAINED, kept)
+    return float(kept["seconds"])
+
+
+def _digest(recipe: Recipe) -> str:
+    """Return a name of a recipe's options but for the seed, which has a folder of its own."""
+    options = {name: value for name, value in dataclasses.asdict(recipe).items() if name != "seed"}
+    return hashlib.blake2b(json.dumps(options, sort_keys=True, default=str).encode(), digest_size=4).hexdigest()
+
+
+def _content(
+    row: Row, recipe: Recipe, found: Sequence[Assessment], times: Sequence[float], quick: bool
+) -> dict[str, Any]:
+    values = np.stack([each.report.values for each in found])
+    baseline = found[0].baselines.get(BASELINE)
+    gaps = [each.gap[0] for each in found if each.seen is not None]
+    test = {name: found[0].report.tasks.get(name) for name in ("tasks", "ways", "shots", "queries")}
+    return {
+        "row": row.name,
+        "quick": quick,
+        "recipe": row.recipe,
+        "options": {**row.options, **(row.small if quick else {})},
+        "steps": recipe.steps,
+        "learner": found[0].report.learner,
+        "metric": found[0].report.metric,
+        "mean": float(values.mean()),
+        "interval": interval(values),
+        "seeds": [
+            {"seed": i, "mean": each.report.mean, "interval": each.report.interval, "minutes": times[i] / 60}
+            for i, each in enumerate(found)
+        ],
+        "tasks": len(found[0].report.values),
+        "test": {name: value for name, value in test.items() if value is not None},
+        "published": row.published,
+        "source": row.source,
+        "departures": row.departures,
+        "chosen_on": row.chosen_on,
+        "batch_norm": found[0].report.batch_norm,
+        "nearest_neighbour": None if baseline is None else baseline.mean,
+        "overfitting_gap": float(np.mean(gaps)) if gaps else None,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else processor(),
+        "threads": torch.get_num_threads(),
+        "version": _version(),
+        "commit": _commit(),
+    }
+
+
+def interval(values: np.ndarray[Any, Any]) -> float:
+    """Return the half-width of the 95 % interval of the mean of values (seeds, T), for new tasks and new seeds.
+
+    Tasks are the same for all seeds, so their part is that of each task's mean over seeds; the seeds' part is added in
+    squares. With one seed there is none.
+    """
+    over_tasks = interval95(values.mean(0))
+    if len(values) < 2:
+        return over_tasks
+    spread = values.mean(1).std(ddof=1) / math.sqrt(len(values))
+    return math.hypot(over_tasks, 1.96 * spread)
+
+
+def summary(found: Mapping[str, Any]) -> str:
+    """Return what came out in a line."""
+    published = "" if found["published"] is None else f"; published {shown(found['published'], found['metric'])}"
+    return (
+        f"{found['row']}: {found['metric']} {shown(found['mean'], found['metric'])} +/- "
+        f"{shown(found['interval'], found['metric'])} (95 %, {found['tasks']} tasks, {len(found['seeds'])} seeds)"
+        f"{published}"
+    )
+
+
+def shown(value: float, metric: str) -> str:
+    """Return a number in the unit that papers report: per cent of accuracy, squared errors as they are."""
+    return f"{100 * value:.2f} %" if metric == "accuracy" else f"{value:.3f}"
+
+
+def _version() -> str:
+    try:
+        return version("quickstudy")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _commit() -> str | None:
+    """Return the commit of the checkout that this package is run from, with a plus sign where files differ from it."""
+    root = Path(__file__).parents[3]
+    if not (root / ".git").exists():
+        return None
+    git = ["git", "-C", os.fspath(root)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")

@@ -1,0 +1,86 @@
+"""Rows of the results: what they train, share and report."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from quickstudy.registry import lookup
+from quickstudy.reproductions import ROWS, results_page
+from quickstudy.reproductions.row import Row, interval, measure, summary
+
+SINE = Row(
+    "sine",
+    "sinusoid-maml",
+    "A small row.",
+    {"steps": 4, "meta_batch": 2, "compile": False},
+    {"steps": 2},
+    published=0.5,
+)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rows") / "sine"
+    row = dict(vars(SINE), tasks=20)
+    return folder, measure(Row(**row), folder, lambda done, total: None, seeds=2)
+
+
+def test_a_row_says_what_was_measured(found):
+    folder, row = found
+    assert json.loads((folder / "row.json").read_text()) == row
+    assert (row["steps"], row["tasks"], len(row["seeds"])) == (4, 20, 2)
+    assert row["mean"] == pytest.approx(np.mean([each["mean"] for each in row["seeds"]]))
+    assert row["seeds"][0]["mean"] != row["seeds"][1]["mean"]
+    assert "published 0.500" in summary(row)
+
+
+def test_rows_share_what_they_train(found):
+    folder, row = found
+    trained = sorted(folder.parent.joinpath("trained").glob("*/seed*/metrics.csv"))
+    before = [(path, path.stat().st_mtime_ns) for path in trained]
+    other = Row(**dict(vars(SINE), name="other", tasks=10))
+    again = measure(other, folder.parent / "other", lambda done, total: None, seeds=2)
+    assert [(path, path.stat().st_mtime_ns) for path in trained] == before
+    assert [each["minutes"] for each in again["seeds"]] == [each["minutes"] for each in row["seeds"]]
+    small = measure(other, folder.parent / "other", lambda done, total: None, quick=True, seeds=1)
+    assert small["quick"]
+    assert small["steps"] == 2
+
+
+def test_what_was_interrupted_goes_on(tmp_path, monkeypatch):
+    recipe = lookup("recipe", "sinusoid-maml").build
+    monkeypatch.setattr(recipe, "train", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        measure(SINE, tmp_path / "sine", lambda done, total: None, seeds=1)
+    monkeypatch.undo()
+    row = Row(**dict(vars(SINE), tasks=5))
+    assert measure(row, tmp_path / "sine", lambda done, total: None, seeds=1)["tasks"] == 5
+
+
+def test_interval_is_of_tasks_and_of_seeds():
+    values = np.random.default_rng(0).normal(size=(3, 50)) + np.array([[0.0], [1.0], [2.0]])
+    over_tasks = stats.t.interval(0.95, 49, scale=stats.sem(values.mean(0)))[1]
+    over_seeds = 1.96 * stats.sem(values.mean(1))
+    assert interval(values) == pytest.approx(np.hypot(over_tasks, over_seeds))
+    assert interval(values[:1]) == pytest.approx(stats.t.interval(0.95, 49, scale=stats.sem(values[0]))[1])
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_row_is_of_a_recipe(row):
+    full, small = row.make(1, quick=False), row.make(1, quick=True)
+    assert full.seed == 1
+    assert small.steps <= full.steps
+    assert row.published is None or (0 < row.published < 1 and row.source)
+    assert lookup("reproduction", row.name).summary == row.what
+
+
+def test_page_shows_rows_and_nothing_else(found):
+    assert "No row has been measured" in results_page.page([])
+    of_images = {**found[1], "row": "omniglot-maml-5w1s", "metric": "accuracy", "mean": 0.5, "interval": 0.1}
+    text = results_page.page([found[1], {**of_images, "nearest_neighbour": 0.4}])
+    assert "| MAML | 50.0 ± 10.0 (98.7) |" in text
+    assert "| Nearest neighbour on pixels | 40.0 |" in text
+    assert "FOMAML" not in text
+    assert "| `sine` | mse |" in text
