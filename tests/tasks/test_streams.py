@@ -118,7 +118,7 @@ def test_mixture_of_unlike_parts_is_refused() -> None:
     with pytest.raises(InputError, match="different shapes"):
         Mixture([few_shot(), few_shot(queries=3)])
     with pytest.raises(InputError, match="different shapes"):
-        Mixture([Sinusoid(), Linear()])
+        Mixture([Sinusoid(), Linear(queries=3)])
     with pytest.raises(InputError, match="unknown order"):
         Mixture([few_shot()], "random")
     with pytest.raises(InputError, match="block must be at least 1"):

@@ -15,6 +15,7 @@ from quickstudy.datasets.mini_imagenet import mini_imagenet
 from quickstudy.datasets.omniglot import omniglot, omniglot_vinyals
 from quickstudy.datasets.orbit import orbit
 from quickstudy.datasets.pascal5i import pascal5i
+from quickstudy.datasets.tables import table
 
 __all__ = [
     "ClassData",
@@ -31,6 +32,7 @@ __all__ = [
     "omniglot_vinyals",
     "orbit",
     "pascal5i",
+    "table",
     "triple_mnist",
     "triple_mnist_split",
     "with_rotations",

@@ -1,6 +1,7 @@
 """Task distributions: FROM WHERE tasks come."""
 
 from quickstudy.tasks.algorithmic import AssociativeRecall, Copy
+from quickstudy.tasks.attributes import Attributes
 from quickstudy.tasks.base import Bank, TaskDistribution
 from quickstudy.tasks.budgets import Budgets
 from quickstudy.tasks.characters import Characters
@@ -26,6 +27,7 @@ __all__ = [
     "AssociativeRecall",
     "Bank",
     "Budgets",
+    "Attributes",
     "Characters",
     "Copy",
     "FewShot",

@@ -28,8 +28,9 @@ Order = Literal["interleaved", "blocked", "curriculum"]
 class Mixture(TaskDistribution):
     """A stream whose tasks come from several distributions.
 
-    Parts whose tasks differ in structure, such as problems of different nets, cannot share a batch: they are drawn in
-    blocks, and every batch must lie within one (`uniform` is False). Make `block` the meta-batch.
+    Parts whose tasks differ in structure, such as problems of different nets or rows of different sizes that
+    `Attributes` does not pad, cannot share a batch: they are drawn in blocks, and every batch must lie within one
+    (`uniform` is False). Make `block` the meta-batch.
 
     Args:
         parts: the distributions; for a curriculum, the easiest first.
@@ -61,14 +62,14 @@ class Mixture(TaskDistribution):
         plans = [part.plan(torch.zeros(1).long()) for part in parts]
         shapes = [{name: tuple(value.shape) for name, value in plan.items()} for plan in plans]
         alike = all(shape == shapes[0] for shape in shapes)
-        self.uniform = alike and all(
+        self.uniform = all(
             _structure(part.gather(plan)) == _structure(parts[0].gather(plans[0]))
             for part, plan in zip(parts[1:], plans[1:], strict=True)
         )
         if not self.uniform and order != "blocked":
             raise InputError(
-                f"parts draw tasks of different shapes or nets: {shapes}; give them the same ways, shots, queries, or "
-                "take order='blocked' with block= the tasks a meta-batch"
+                f"parts draw tasks of different shapes or nets: {shapes}; give them the same ways, shots, queries, pad "
+                "their inputs and ways (tasks.Attributes), or take order='blocked' with block= the tasks a meta-batch"
             )
         # Parts of unlike plans share the columns that are alike, so that a bank stays small.
         self._columns = [

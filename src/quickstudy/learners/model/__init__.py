@@ -1,6 +1,7 @@
 """Model-based learners: the task is learned in activations (a memory, a hidden state, generated or fast weights)."""
 
 from quickstudy.learners.model.attentive_np import AttentiveNP
+from quickstudy.learners.model.attribute_sets import AttributeSets
 from quickstudy.learners.model.cnp import CNP
 from quickstudy.learners.model.dnc import DNC
 from quickstudy.learners.model.hyper_network import HyperNetwork
@@ -22,6 +23,7 @@ __all__ = [
     "SNAIL",
     "VERSA",
     "AttentiveNP",
+    "AttributeSets",
     "CausalInContext",
     "HyperNetwork",
     "InContext",
