@@ -6,9 +6,10 @@ import torch
 
 import quickstudy as qs
 from quickstudy.errors import InputError
+from quickstudy.functional.coverage import of_classes, of_targets, quantile
 from quickstudy.functional.predictive import Gaussian, GaussianMixture
 from quickstudy.learners import MAML, ExactGP
-from quickstudy.reliability import LEVELS, of_classes, of_targets, quantile, reliability
+from quickstudy.reliability import LEVELS, refuses, reliability
 
 
 def test_quantiles_are_those_of_the_distribution() -> None:
@@ -73,8 +74,16 @@ def test_wrong_arguments() -> None:
         reliability(learner, tasks, tasks=2)
     with pytest.raises(InputError, match="level must lie between"):
         reliability(learner, tasks, tasks=2, level=1.0)
-    with pytest.raises(InputError, match="one target a row, not 2"):
-        of_targets(Gaussian(torch.zeros(3, 2), torch.ones(3, 2)), torch.zeros(3, 2), 0.9)
+    two = qs.Examples(torch.zeros(3, 4, 1), torch.zeros(3, 4, 2), check=False)
+    assert (
+        refuses(Gaussian(torch.zeros(3, 4, 2), torch.ones(3, 4, 2)), two) == "intervals are of one target a row, not 2"
+    )
+    pixels = qs.Examples(torch.zeros(3, 4, 1, 5, 5), torch.zeros(3, 4, 5, 5).long(), check=False)
+    assert "have more" in str(refuses(torch.zeros(3, 4, 2, 5, 5), pixels))
+    sequences = qs.tasks.Sinusoid(queries=5)
+    sequences.sequential = True
+    with pytest.raises(InputError, match="sequences have no query"):
+        reliability(learner, sequences, tasks=2)
     wide = reliability(learner, tasks, tasks=5, noise=100.0)
     assert wide.coverage == 1.0
     assert wide.size == pytest.approx(2 * 1.6448536 * 100, rel=1e-4)

@@ -13,7 +13,9 @@ from quickstudy import episodes, learners, nets, report
 from quickstudy.assessment import assess, compare_runs, open_run, open_runs
 from quickstudy.cli import main
 from quickstudy.evaluation import evaluate
+from quickstudy.reliability import reliability
 
+ABSTENTION = "Intervals, prediction sets and abstention"
 VOID = {"meta", "img", "br", "use", "path", "line"}
 
 
@@ -72,7 +74,12 @@ def test_a_page_about_a_classifier_is_whole_and_self_contained(runs, tmp_path, c
     assert str(output) in capsys.readouterr().out
     page = check_page(output)
     wanted = ["What, how, why, from where", "Learning curves", "Adaptation curve", "Episodes", "Confusions"]
-    wanted += ["Map of one task", "Calibration", "Settings and environment"]
+    wanted += [
+        "Map of one task",
+        "Calibration",
+        ABSTENTION,
+        "Settings and environment",
+    ]
     assert [each for each in page.headings if each in wanted] == wanted
     text = output.read_text()
     for fact in ("nearest neighbour", "Meta-overfitting gap", "1029", "Armenian", "Finn et al. 2017", "inner_lr"):
@@ -80,6 +87,10 @@ def test_a_page_about_a_classifier_is_whole_and_self_contained(runs, tmp_path, c
     run = open_run(runs / "maml")
     expected = evaluate(run.learner, run.test, 12, curve_steps=0)
     assert f"<b>{expected.mean:.3f}" in text
+    judged = reliability(run.learner, run.test, 12)
+    assert judged.risk[-1] == pytest.approx(1 - expected.mean)
+    assert f"classes on average, hold {100 * judged.coverage:.1f} ± " in text
+    assert f"The share of wrong answers is {judged.risk[-1]:.3g}" in text
     # Three tasks of five classes with one support image and four queries each.
     assert sum("query of class" in (image.get("alt") or "") for image in page.images) == 3 * 5 * 4
 
@@ -90,6 +101,7 @@ def test_a_page_about_regression_shows_functions(runs):
     page = check_page(path)
     assert "Functions learned from a few points" in page.headings
     assert "Episodes" not in page.headings
+    assert ABSTENTION not in page.headings  # its predictions are points
     assert "after 10 steps" in path.read_text()
 
 
@@ -189,7 +201,8 @@ def test_a_page_shades_the_uncertainty_of_a_neural_process(tmp_path):
     options = ["--steps", "2", "--width", "16", "--compile", "False", "--device", "cpu", "--run-dir", str(tmp_path)]
     assert main(["train", "gp-cnp", *options]) == 0
     path = report.write_report(tmp_path, tasks=4)
-    check_page(path)
+    assert ABSTENTION in check_page(path).headings
+    assert "90 % intervals, on average" in path.read_text()
     text = path.read_text()
     assert "two standard deviations" in text
     assert "Log-likelihood of a query" in text

@@ -176,6 +176,34 @@ def reliability(table: np.ndarray[Any, Any]) -> Figure:
 
 
 @styled
+def uncertainty(kinds: Mapping[str, tuple[str, str, Mapping[str, Mapping[str, Any]]]], exact: str = "") -> Figure:
+    """Return what intervals or sets of each level hold, and the error where the unsure queries are left out.
+
+    Args:
+        kinds: for each kind of tasks, a row each, what is to hold the answers ('intervals'), what the error is, and by
+            names of learners the `curve`, `share` and `risk` of their `reliability.Reliability`.
+        exact: name of what is no learner, drawn with dashes.
+    """
+    most = max(len(learners) for _, _, learners in kinds.values())
+    figure = Figure(figsize=(7.4, 2.5 * len(kinds) + (0.5 if most > 1 else 0.1)))
+    for row, (title, (holds, error, learners)) in enumerate(kinds.items()):
+        left, right = (figure.add_subplot(len(kinds), 2, 2 * row + column) for column in (1, 2))
+        left.axline((0, 0), slope=1, color=GREY, linewidth=1)
+        colours = iter(COLOURS)
+        for name, found in learners.items():
+            style: dict[str, Any] = {"color": INK, "linestyle": "--"} if name == exact else {"color": next(colours)}
+            left.plot(*zip(*found["curve"], strict=True), label=name, linewidth=1.3, **style)
+            right.plot(found["share"], found["risk"], label=name, linewidth=1.3, **style)
+        left.set_title(title, loc="left")
+        left.set(xlim=(0, 1), ylim=(0, 1), xlabel=f"level of {holds}", ylabel="share of answers held")
+        right.set(xlim=(0, 1), ylim=(0, None), xlabel="share of queries answered, the surest", ylabel=error)
+    if most > 1:
+        handles, texts = right.get_legend_handles_labels()
+        figure.legend(handles, texts, loc="outside lower center", ncols=4, fontsize=8)
+    return figure
+
+
+@styled
 def maps(
     panels: Mapping[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]],
     support_labels: Sequence[int],
