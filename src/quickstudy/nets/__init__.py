@@ -2,6 +2,7 @@
 
 from quickstudy.nets.conv4 import conv4
 from quickstudy.nets.dnc import DNCCell
+from quickstudy.nets.drawings import Drawings
 from quickstudy.nets.example_weights import LossWeights, RowWeights
 from quickstudy.nets.fcn import fcn
 from quickstudy.nets.mann import MANNCell
@@ -16,6 +17,7 @@ from quickstudy.nets.transformer import TransformerBlock
 
 __all__ = [
     "DNCCell",
+    "Drawings",
     "GRUCell",
     "Hebbian",
     "LSTMCell",

@@ -2,6 +2,7 @@
 
 from quickstudy.tasks.algorithmic import AssociativeRecall, Copy
 from quickstudy.tasks.attributes import Attributes
+from quickstudy.tasks.augmentations import Warp
 from quickstudy.tasks.base import Bank, TaskDistribution
 from quickstudy.tasks.budgets import Budgets
 from quickstudy.tasks.characters import Characters
@@ -21,6 +22,7 @@ from quickstudy.tasks.problems import Fitting
 from quickstudy.tasks.restarts import Restarts
 from quickstudy.tasks.segmentation import Segmentation
 from quickstudy.tasks.sequential import Sequential
+from quickstudy.tasks.source_pairs import SourcePairs
 from quickstudy.tasks.supervised import Supervised
 
 __all__ = [
@@ -49,8 +51,10 @@ __all__ = [
     "Segmentation",
     "Sequential",
     "Sinusoid",
+    "SourcePairs",
     "Supervised",
     "TaskDistribution",
+    "Warp",
     "by_group",
     "optimizer_problems",
 ]

@@ -1,0 +1,85 @@
+"""Changes of images that leave their class as it is, for tasks that augment (`FewShot(augment=...)`)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from quickstudy.errors import InputError
+from quickstudy.functional import random
+
+
+@dataclass(frozen=True)
+class Warp:
+    """Another affine map and another gentle bend of each image: drawings as other hands would have made them.
+
+    Simard et al. 2003, "Best Practices for Convolutional Neural Networks Applied to Visual Document Analysis", in which
+    displacements are noise smoothed by a Gaussian; here they are few random vectors on a coarse grid, interpolated.
+
+    Attributes:
+        rotation: largest angle, degrees.
+        shear: largest slant, degrees.
+        scale: largest change of width and of height, as a factor less one.
+        shift: largest move, as a share of the side.
+        bend: standard deviation of displacements, as a share of the side.
+        grid: displacement vectors along a side.
+
+    Raises:
+        InputError: a negative size, or a grid of fewer than 2.
+    """
+
+    rotation: float = 10.0
+    shear: float = 10.0
+    scale: float = 0.15
+    shift: float = 0.08
+    bend: float = 0.03
+    grid: int = 4
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 0:
+                raise InputError(f"{name} must not be negative, not {value}")
+        if self.grid < 2:
+            raise InputError(f"grid must be at least 2, not {self.grid}")
+
+    def __call__(self, inputs: Tensor, keys: Tensor) -> Tensor:
+        """Return warped images.
+
+        Args:
+            inputs: (T, S, C, H, W).
+            keys: (T,); the same keys warp in the same way.
+
+        Raises:
+            InputError: inputs are no images.
+        """
+        if inputs.ndim != 5:
+            raise InputError(f"warping needs images (T, S, C, H, W), not {tuple(inputs.shape)}")
+        rows = inputs.shape[1]
+        drawn = random.uniform(keys, rows, 6).reshape(-1, 6) * 2 - 1
+        theta = _matrices(drawn, self)
+        images = inputs.flatten(0, 1)
+        places = F.affine_grid(theta, list(images.shape), align_corners=False)
+        if self.bend:
+            noise = random.normal(random.fold_in(keys, 1), rows, 2, self.grid, self.grid).flatten(0, 1)
+            # Places run from -1 to 1: a side is 2 long.
+            moved = F.interpolate(2 * self.bend * noise, images.shape[-2:], mode="bicubic", align_corners=True)
+            places = places + moved.permute(0, 2, 3, 1)
+        warped = F.grid_sample(images, places.to(images.dtype), padding_mode="zeros", align_corners=False)
+        return warped.reshape(inputs.shape)
+
+
+def _matrices(drawn: Tensor, warp: Warp) -> Tensor:
+    """Return (rows, 2, 3) maps from places in the warped image to places in the image, of numbers (rows, 6) from -1 to
+    1: rotation, shear, width, height, and both shifts."""
+    angle = drawn[:, 0] * math.radians(warp.rotation)
+    slant = torch.tan(drawn[:, 1] * math.radians(warp.shear))
+    size = torch.exp(-drawn[:, 2:4] * math.log1p(warp.scale))
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    rows = torch.stack([cos, -sin, sin, cos], 1).reshape(-1, 2, 2)
+    sheared = torch.stack([torch.ones_like(slant), slant, torch.zeros_like(slant), torch.ones_like(slant)], 1)
+    linear = (rows @ sheared.reshape(-1, 2, 2)) * size.unsqueeze(1)
+    return torch.cat([linear, 2 * warp.shift * drawn[:, 4:].unsqueeze(2)], 2)

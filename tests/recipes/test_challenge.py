@@ -1,0 +1,51 @@
+"""The Omniglot challenge: alphabets that are trained on, chosen on and reported on have nothing in common."""
+
+import pytest
+
+from quickstudy import datasets
+from quickstudy.datasets.files import data_folders
+from quickstudy.errors import InputError
+from quickstudy.recipes.challenge import OmniglotChallenge
+
+
+@pytest.fixture(autouse=True)
+def _omniglot(_real_data):
+    if not any((folder / "omniglot").is_dir() for folder in data_folders()):
+        pytest.skip("no Omniglot: set QUICKSTUDY_DATA to a folder that holds it")
+
+
+def alphabets(data) -> set[str]:
+    return set(data.groups("alphabet"))
+
+
+def test_folds_deal_all_alphabets():
+    held = []
+    for fold in range(5):
+        train, validation, test = OmniglotChallenge(fold=fold, validation=3).splits()
+        parts = [alphabets(each) for each in (train, validation, test)]
+        assert sum(map(len, parts)) == len(set.union(*parts)) == 30
+        assert len(parts[1]) == 3
+        held += sorted(parts[2])
+    assert len(held) == len(set(held)) == 30
+
+
+@pytest.mark.parametrize("name", ["small1", "small2"])
+def test_minimal_training_has_five_alphabets(name):
+    train, validation, test = OmniglotChallenge(train_on=name).splits()
+    assert alphabets(train) == alphabets(datasets.omniglot(subset=name))
+    assert validation is None
+    assert alphabets(test).isdisjoint(alphabets(train))
+    assert len(alphabets(test)) == 25
+
+
+def test_turned_alphabets_are_alphabets_of_their_own():
+    plan = OmniglotChallenge(train_ways=20).plan()
+    batch = plan.train.batch(0, 20)
+    names = [plan.train.data.attributes["alphabet"][i] for i in plan.train.data.labels.unique().tolist()]
+    assert len(set(names)) == 4 * 24
+    assert batch.support.labels.shape == (20, 20)
+
+
+def test_no_such_fold():
+    with pytest.raises(InputError, match=r"fold must lie in 0\.\.4"):
+        OmniglotChallenge(fold=5).splits()
