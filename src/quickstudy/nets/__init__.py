@@ -1,11 +1,13 @@
 """Backbones. Any `torch.nn.Module` that takes (rows, ...) is a net; these are the usual ones."""
 
 from quickstudy.nets.conv4 import conv4
+from quickstudy.nets.conv_cells import conv_cells
 from quickstudy.nets.dnc import DNCCell
 from quickstudy.nets.drawings import Drawings
 from quickstudy.nets.example_weights import LossWeights, RowWeights
 from quickstudy.nets.fcn import fcn
 from quickstudy.nets.mann import MANNCell
+from quickstudy.nets.mixed_cells import CellNet, dense_cells
 from quickstudy.nets.mlp import mlp
 from quickstudy.nets.modulated import modulated_mlp
 from quickstudy.nets.ntm import NTMCell
@@ -16,6 +18,7 @@ from quickstudy.nets.standardised import Standardised
 from quickstudy.nets.transformer import TransformerBlock
 
 __all__ = [
+    "CellNet",
     "DNCCell",
     "Drawings",
     "GRUCell",
@@ -30,6 +33,8 @@ __all__ = [
     "Standardised",
     "TransformerBlock",
     "conv4",
+    "conv_cells",
+    "dense_cells",
     "fcn",
     "mlp",
     "modulated_mlp",

@@ -5,6 +5,7 @@ from quickstudy.learners.optimization.anil import ANIL
 from quickstudy.learners.optimization.auxiliary_losses import AuxiliaryLosses
 from quickstudy.learners.optimization.bmaml import BMAML, EnsembleMAML
 from quickstudy.learners.optimization.cavia import CAVIA
+from quickstudy.learners.optimization.darts import DARTS
 from quickstudy.learners.optimization.hyper_parameters import HyperParameters
 from quickstudy.learners.optimization.imaml import IMAML
 from quickstudy.learners.optimization.inner_loop import GradientLearner
@@ -23,6 +24,7 @@ __all__ = [
     "ANIL",
     "BMAML",
     "CAVIA",
+    "DARTS",
     "FOMAML",
     "IMAML",
     "L2O",
