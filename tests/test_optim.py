@@ -325,9 +325,9 @@ def test_on_a_gpu():
 
 def test_mistakes_are_named():
     parameters = [nn.Parameter(torch.ones(2))]
-    with pytest.raises(InputError, match="unknown learned optimiser 'nonsense'"):
+    with pytest.raises(InputError, match="unknown pretrained rule 'nonsense'"):
         LearnedOptimizer(parameters, "nonsense")
-    with pytest.raises(InputError, match="unknown learned optimiser"):
+    with pytest.raises(InputError, match="unknown pretrained rule"):
         shipped("../weights/learned-optimizer")
     with pytest.raises(InputError, match=r"not SGD; .* torch\.optim"):
         LearnedOptimizer(parameters, qs.rules.SGD(0.1))
@@ -380,10 +380,10 @@ def test_rules_are_kept_in_files(registered, tmp_path):
     with pytest.raises(CheckpointError, match="weights of another rule than Filed"):
         load_rule(tmp_path / "other.safetensors")
     save_checkpoint(tmp_path / "other.safetensors", {**content, "rule": registry.describe(qs.rules.SGD(0.1))})
-    with pytest.raises(CheckpointError, match="holds a SGD, which is no learned rule"):
+    with pytest.raises(CheckpointError, match="holds a SGD, which is no LearnedRule"):
         load_rule(tmp_path / "other.safetensors")
     save_checkpoint(tmp_path / "other.safetensors", {})
-    with pytest.raises(CheckpointError, match="holds no update rule"):
+    with pytest.raises(CheckpointError, match="holds no rule"):
         load_rule(tmp_path / "other.safetensors")
 
 

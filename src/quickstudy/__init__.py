@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from quickstudy.checkpoint import load
     from quickstudy.core import Examples, Learner, Task
     from quickstudy.evaluation import Report, compare, evaluate, overfitting_gap
+    from quickstudy.shipped import pretrained
     from quickstudy.sklearn import FewShotClassifier
     from quickstudy.training import Run, meta_train
 
@@ -45,6 +46,7 @@ __all__ = [
     "optim",
     "outer",
     "overfitting_gap",
+    "pretrained",
     "recipes",
     "rules",
     "tasks",
@@ -63,6 +65,7 @@ _HOMES = {
     "load": "checkpoint",
     "meta_train": "training",
     "overfitting_gap": "evaluation",
+    "pretrained": "shipped",
 }
 
 

@@ -5,21 +5,17 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from quickstudy.checkpoint import load, load_checkpoint, save_checkpoint
-from quickstudy.errors import CheckpointError, InputError, unknown_name
-from quickstudy.registry import build, describe
+from quickstudy import shipped as files
+from quickstudy.checkpoint import load
+from quickstudy.errors import CheckpointError, InputError
 from quickstudy.rules import LearnedRule
 
-WEIGHTS = Path(__file__).parent / "weights"
-"""Rules that come with the library, each one file that `save_rule` wrote."""
 DEFAULT = "learned-optimizer"
 
 
@@ -202,7 +198,7 @@ def _scaled(theta: Tensor, moved: Tensor, lr: float | Tensor, weight_decay: floa
 
 def save_rule(rule: LearnedRule, path: str | os.PathLike[str], card: dict[str, Any] | None = None) -> None:
     """Write a rule as one safetensors file: how to build it, its weights, and a card that says how it came about."""
-    save_checkpoint(Path(path), {"rule": describe(rule), "weights": rule.state_dict(), "card": card or {}})
+    files.save(rule, path, "rule", card)
 
 
 def load_rule(path: str | os.PathLike[str]) -> LearnedRule:
@@ -211,17 +207,7 @@ def load_rule(path: str | os.PathLike[str]) -> LearnedRule:
     Raises:
         CheckpointError: the file is missing, damaged, or holds no learned rule.
     """
-    content = load_checkpoint(Path(path))
-    if not {"rule", "weights"} <= set(content):
-        raise CheckpointError(f"{path} holds no update rule; write one with quickstudy.optim.save_rule")
-    rule = build(content["rule"])
-    if not isinstance(rule, LearnedRule):
-        raise CheckpointError(f"{path} holds a {type(rule).__name__}, which is no learned rule")
-    try:
-        rule.load_state_dict(content["weights"])
-    except (RuntimeError, AttributeError, TypeError) as error:
-        raise CheckpointError(f"{path} holds weights of another rule than {type(rule).__name__}: {error}") from error
-    return rule
+    return files.load(path, "rule", LearnedRule)
 
 
 def shipped(name: str = DEFAULT) -> LearnedRule:
@@ -230,8 +216,4 @@ def shipped(name: str = DEFAULT) -> LearnedRule:
     Raises:
         InputError: there is none of that name.
     """
-    path = WEIGHTS / f"{name}.safetensors"
-    with suppress(ValueError):  # a name with an end that no path can have
-        if path.parent == WEIGHTS and path.is_file():
-            return load_rule(path)
-    raise unknown_name("learned optimiser", name, [each.stem for each in WEIGHTS.glob("*.safetensors")])
+    return files.shipped(name, "rule", LearnedRule)

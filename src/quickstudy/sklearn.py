@@ -34,6 +34,7 @@ from quickstudy.errors import InputError, NonFiniteError, QuickstudyError, unkno
 from quickstudy.functional import random
 from quickstudy.functional.checks import as_device, check_finite
 from quickstudy.learners import ProtoNet
+from quickstudy.shipped import pretrained
 
 Array = NDArray[Any]
 
@@ -51,6 +52,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             and takes any number of features: each feature is standardised by its mean and variance over the support,
             and a `ProtoNet` without an embedding takes the nearest class mean. With many features its probabilities
             are close to 0 and 1.
+        pretrained: in place of a learner, the name of one that comes with the library (`quickstudy.pretrained`), such
+            as 'drawings'. Nothing is downloaded.
         device: where to compute.
         batch_size: rows predicted at once. Learners whose queries see each other (`independent_queries` is False)
             predict all rows at once.
@@ -76,11 +79,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         learner: Learner | None = None,
         *,
+        pretrained: str | None = None,
         device: torch.device | str = "cpu",
         batch_size: int = 256,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.learner = learner
+        self.pretrained = pretrained
         self.device = device
         self.batch_size = batch_size
         self.random_state = random_state
@@ -246,7 +251,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"learner must be a quickstudy learner, such as quickstudy.load(run_dir) returns, or None, not "
                 f"{self.learner!r}; for the folder of a run use FewShotClassifier.from_run(run_dir)"
             )
-        return self.learner
+        if self.pretrained is None:
+            return self.learner
+        if self.learner is not None:
+            raise InputError("give a learner or the name of a pretrained one, not both")
+        return pretrained(self.pretrained)
 
     def _checked_device(self) -> torch.device:
         return as_device(self.device)

@@ -12,7 +12,7 @@ from sklearn.datasets import load_iris
 from torch import Tensor, nn
 
 import quickstudy as qs
-from quickstudy import optim
+from quickstudy import optim, shipped
 from quickstudy.errors import InputError
 from quickstudy.rules import MLPRule, mlp
 from quickstudy.rules.base import Theta
@@ -167,7 +167,7 @@ def test_bad_arguments_are_refused(given: dict[str, object], message: str) -> No
 
 # The weights that come with the library.
 
-WEIGHTS = optim.WEIGHTS / f"{optim.DEFAULT}.safetensors"
+WEIGHTS = shipped.WEIGHTS / f"{optim.DEFAULT}.safetensors"
 
 
 def test_shipped_weights_are_small_plain_tensors_with_a_card() -> None:

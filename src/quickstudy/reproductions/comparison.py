@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.optim import SGD, Adam, AdamW
 
-from quickstudy import optim
+from quickstudy import optim, shipped
 from quickstudy.checkpoint import write_json
 from quickstudy.reproductions.held_out import PROBLEMS
 from quickstudy.reproductions.race import GRID, Contender, Track, race
@@ -72,7 +72,7 @@ def compare(folder: Path, quick: bool, seeds: int, tick: Callable[[int, int], No
 def one(name: str, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Run all optimisers on one problem."""
     problem = next(each for each in PROBLEMS if each.name == name)
-    weights = hashlib.sha256((optim.WEIGHTS / f"{optim.DEFAULT}.safetensors").read_bytes()).hexdigest()
+    weights = hashlib.sha256((shipped.WEIGHTS / f"{optim.DEFAULT}.safetensors").read_bytes()).hexdigest()
     tracks: dict[str, Any] = {}
     marks: list[int] = []
     for part, contenders, version in (("baselines", BASELINES, ""), (LEARNED, SHIPPED, weights)):

@@ -1,0 +1,81 @@
+"""Meta-trained objects as single safetensors files: those that come with the library, and one's own.
+
+A file holds how to build the object (registered names and their arguments), its weights, and a card that says how it
+came about. Nothing in it is ever executed.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import nn
+
+from quickstudy.checkpoint import load_checkpoint, save_checkpoint
+from quickstudy.core import Learner
+from quickstudy.errors import CheckpointError, unknown_name
+from quickstudy.registry import build, describe
+
+WEIGHTS = Path(__file__).parent / "weights"
+"""What comes with the library, each with a model card beside it."""
+Item = TypeVar("Item", bound=nn.Module)
+
+
+def save(item: nn.Module, path: str | os.PathLike[str], kind: str, card: dict[str, Any] | None = None) -> None:
+    """Write a learner or a rule as one file.
+
+    Args:
+        item: to be saved; all of it must be of the library, nothing of one's own.
+        path: of the file, '....safetensors'.
+        kind: 'learner' or 'rule'.
+        card: plain values that say how it came about.
+    """
+    save_checkpoint(Path(path), {kind: describe(item), "weights": item.state_dict(), "card": card or {}})
+
+
+def load(path: str | os.PathLike[str], kind: str, base: type[Item]) -> Item:
+    """Return what `save` wrote.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or holds nothing of this kind.
+    """
+    content = load_checkpoint(Path(path))
+    if not {kind, "weights"} <= set(content):
+        raise CheckpointError(f"{path} holds no {kind}; write one with quickstudy.shipped.save")
+    item = build(content[kind])
+    if not isinstance(item, base):
+        raise CheckpointError(f"{path} holds a {type(item).__name__}, which is no {base.__name__}")
+    try:
+        item.load_state_dict(content["weights"])
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{path} holds weights of another {kind} than {type(item).__name__}: {error}") from error
+    return item
+
+
+def shipped(name: str, kind: str, base: type[Item]) -> Item:
+    """Return what comes with the library under a name.
+
+    Raises:
+        InputError: there is none of that name and kind.
+    """
+    path = WEIGHTS / f"{name}.safetensors"
+    with suppress(ValueError):  # a name with an end that no path can have
+        if path.parent == WEIGHTS and path.is_file() and kind in load_checkpoint(path):
+            return load(path, kind, base)
+    raise unknown_name(f"pretrained {kind}", name, names(kind))
+
+
+def names(kind: str) -> list[str]:
+    """Return the names of what comes with the library, of one kind."""
+    return sorted(path.stem for path in WEIGHTS.glob("*.safetensors") if kind in load_checkpoint(path))
+
+
+def pretrained(name: str) -> Learner:
+    """Return a meta-trained learner that comes with the library, in evaluation mode.
+
+    Raises:
+        InputError: there is none of that name; the message lists them.
+    """
+    return shipped(name, "learner", Learner).eval()
