@@ -33,13 +33,14 @@ from quickstudy.learners import (
     SNAIL,
     VERSA,
     AttentiveNP,
-    AuxiliaryLosses,
     AttributeSets,
+    AuxiliaryLosses,
     BaselinePlusPlus,
     CausalInContext,
     EnsembleMAML,
     ExactGP,
     FineTune,
+    GibbsClassifier,
     HyperNetwork,
     HyperParameters,
     InContext,
@@ -86,6 +87,7 @@ CLASSIFICATION: dict[str, Build] = {
     "FOMAML": lambda net, n, **o: FOMAML(net(outputs=n), lr=0.1, steps=2, **o),
     "FineTune": lambda net, n, **o: FineTune(net(), classes=7, steps=3, **o),
     "FineTune-all": lambda net, n, **o: FineTune(net(), classes=7, steps=2, adapts="all", optimizer="sgd", **o),
+    "GibbsClassifier": lambda net, n, **o: GibbsClassifier(net(), n, 8, **o),
     "HyperNetwork": lambda net, n, **o: HyperNetwork(net(), n, 8, width=6, **o),
     "HyperNetwork-low": lambda net, n, **o: HyperNetwork(
         net(), n, 8, model=nets.mlp(8, (6, 8), n), width=6, rank=1, **o

@@ -5,6 +5,7 @@ from quickstudy.objectives.base import Wrapper, named
 from quickstudy.objectives.elbo import elbo
 from quickstudy.objectives.inner_steps import AnnealedSteps, DiscountedSteps, InnerSteps
 from quickstudy.objectives.log_loss import LogLoss
+from quickstudy.objectives.pac_bayes import PACBayes
 from quickstudy.objectives.pretraining import pretraining
 from quickstudy.objectives.query_loss import query_loss
 from quickstudy.objectives.reward import Reward
@@ -17,6 +18,7 @@ __all__ = [
     "DiscountedSteps",
     "InnerSteps",
     "LogLoss",
+    "PACBayes",
     "Reward",
     "WorstCase",
     "Wrapper",

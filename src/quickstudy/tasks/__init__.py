@@ -11,6 +11,7 @@ from quickstudy.tasks.few_shot import FewShot
 from quickstudy.tasks.functions import FunctionTasks, Linear, MultiModal, Sinusoid
 from quickstudy.tasks.gaussian_process import GaussianProcess
 from quickstudy.tasks.half_planes import HalfPlanes
+from quickstudy.tasks.half_spaces import HalfSpaces
 from quickstudy.tasks.imitation import Imitation
 from quickstudy.tasks.linear_regression import LinearRegression
 from quickstudy.tasks.meta_dataset_tasks import MetaDataset
@@ -27,9 +28,9 @@ from quickstudy.tasks.supervised import Supervised
 
 __all__ = [
     "AssociativeRecall",
+    "Attributes",
     "Bank",
     "Budgets",
-    "Attributes",
     "Characters",
     "Copy",
     "FewShot",
@@ -37,6 +38,7 @@ __all__ = [
     "FunctionTasks",
     "GaussianProcess",
     "HalfPlanes",
+    "HalfSpaces",
     "Imitation",
     "Linear",
     "LinearRegression",

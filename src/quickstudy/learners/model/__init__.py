@@ -4,6 +4,7 @@ from quickstudy.learners.model.attentive_np import AttentiveNP
 from quickstudy.learners.model.attribute_sets import AttributeSets
 from quickstudy.learners.model.cnp import CNP
 from quickstudy.learners.model.dnc import DNC
+from quickstudy.learners.model.gibbs import GibbsClassifier
 from quickstudy.learners.model.hyper_network import HyperNetwork
 from quickstudy.learners.model.in_context import CausalInContext, InContext
 from quickstudy.learners.model.latent_np import NP
@@ -25,6 +26,7 @@ __all__ = [
     "AttentiveNP",
     "AttributeSets",
     "CausalInContext",
+    "GibbsClassifier",
     "HyperNetwork",
     "InContext",
     "MetaNet",

@@ -1,0 +1,49 @@
+"""Recipe of a prior that is learned by the error which it guarantees on new tasks (docs/bounds.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from quickstudy import learners, objectives, outer
+from quickstudy.recipes.base import Plan, Recipe
+from quickstudy.registry import register
+from quickstudy.tasks.half_spaces import HalfSpaces
+
+
+@register("recipe", "half-spaces-pac-bayes", paper="Amit & Meir 2018")
+@dataclass
+class HalfSpacesPACBayes(Recipe):
+    """Stochastic linear classifier on half-spaces, by a PAC-Bayes bound."""
+
+    tasks: int = 1024
+    """Tasks to learn from."""
+    dimensions: int = 4
+    """Numbers of an input."""
+    rows: int = 400
+    """Support rows of a task."""
+    spread: float = 0.3
+    """How much tasks differ."""
+    bound: Literal["amit-meir", "pacoh"] = "amit-meir"
+    """Which bound."""
+    delta: float = 0.05
+    """Probability that it does not hold."""
+    lr: float = 0.05
+    """Outer learning rate (Adam)."""
+    steps: int = 100
+    meta_batch: int = 64
+
+    def drawn(self, seed: int, tasks: int | None = None) -> HalfSpaces:
+        """Return tasks."""
+        return HalfSpaces(self.dimensions, self.rows, spread=self.spread, tasks=tasks, seed=seed)
+
+    def plan(self) -> Plan:
+        """Return the objects that these options describe."""
+        return Plan(
+            learner=learners.GibbsClassifier(None, 2, self.dimensions),
+            train=self.drawn(self.seed, self.tasks),
+            validation=self.drawn(self.seed + 1),
+            test=self.drawn(self.seed + 2),
+            outer=outer.Gradient(lr=self.lr, schedule="cosine"),
+            options={"objective": objectives.PACBayes(self.tasks, self.delta, self.bound)},
+        )
