@@ -1,0 +1,43 @@
+"""Whether the beliefs of Bayesian learners can be relied on, where few points leave more than one answer open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from quickstudy.console import Tick
+from quickstudy.registry import register
+
+
+@register("reproduction", "beliefs")
+def beliefs(folder: Path, tick: Tick, quick: bool = False, seeds: int = 1) -> list[str]:
+    """Bayesian learners beside MAML on noisy sinusoids and half planes: coverage, likelihood, worth of abstaining.
+
+    Args:
+        folder: gets results.json, table.md, reliability.png and answers.png.
+        tick: told how many runs of how many are done.
+        quick: a few steps and tasks.
+        seeds: runs of each learner.
+
+    Returns:
+        Lines that say what came out.
+    """
+    from quickstudy.checkpoint import write_atomically, write_json
+    from quickstudy.reproductions import beliefs_page, believing
+
+    done, count = 0, 2 * len(believing.RECIPES) * (1 if quick else seeds)
+
+    def tell() -> None:
+        nonlocal done
+        done += 1
+        tick(done, count)
+
+    tick(0, count)
+    found = {
+        data: believing.run(data, 1 if quick else seeds, 8 if quick else 1000, 3 if quick else None, tell)
+        for data in ("sinusoids", "half-planes")
+    }
+    write_json(folder / "results.json", {"seeds": 1 if quick else seeds, **found})
+    write_atomically(folder / "table.md", (beliefs_page.markdown(found) + "\n").encode())
+    for name, figure in (("reliability", beliefs_page.curves(found)), ("answers", beliefs_page.answers(found))):
+        write_atomically(folder / f"{name}.png", beliefs_page.png(figure))
+    return beliefs_page.summary(found)
