@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from quickstudy import Examples, Task
 from quickstudy.errors import InputError
 from quickstudy.functional.differentiation import Differentiation, Implicit, Unrolled
 from quickstudy.learners import AuxiliaryLosses, HyperParameters
+from quickstudy.learners.optimization.hyper_parameters import Strengths
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -20,11 +23,13 @@ def loss(learner: qs.Learner, task: Task) -> Tensor:
     return learner.loss(learner.adapt(task.support), task.query)
 
 
-def slopes(learner: HyperParameters, parameter: nn.Parameter, task: Task) -> Tensor:
-    """Return central differences of the loss by each number of a parameter."""
+def slopes(
+    learner: HyperParameters, parameter: nn.Parameter, task: Task, numbers: Iterable[int] | None = None
+) -> Tensor:
+    """Return central differences of the loss by numbers of a parameter; None for each."""
     found, at, step = [], parameter.detach().clone(), 1e-5
     with torch.no_grad():
-        for number in range(len(parameter)):
+        for number in range(len(parameter)) if numbers is None else numbers:
             ends = []
             for sign in (1, -1):
                 parameter.copy_(at)
@@ -46,6 +51,32 @@ def test_every_hyper_gradient_is_the_slope_of_the_loss(task: Task) -> None:
         assert len(parameter) == 3
         assert float(parameter.grad.abs().min()) > 1e-5
         torch.testing.assert_close(parameter.grad, slopes(learner, parameter, task), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(("strengths", "counts"), [("input", (4, 6, 8)), ("weight", (24, 48, 24))])
+def test_strengths_of_inputs_and_of_weights(strengths: Strengths, counts: tuple[int, ...]) -> None:
+    task = qs.batching.to_dtype(classification_task(), torch.float64)
+    net = mlp(3)
+    learner = HyperParameters(net, 0.2, 0.1, 0.02, strengths, steps=3)
+    plain = HyperParameters(net, 0.2, 0.1, 0.02, steps=3)
+    for parameter, shared in ((learner.log_weight_decay, plain.log_weight_decay), (learner.log_l1, plain.log_l1)):
+        assert parameter is not None
+        assert shared is not None
+        loss(learner, task).backward()
+        loss(plain, task).backward()
+        assert len(parameter) == sum(counts)
+        # All alike, they are the layer's, and the slopes by each add up to the slope by that.
+        sums = torch.stack([part.sum() for part in parameter.grad.split(counts)])
+        torch.testing.assert_close(sums, shared.grad)
+        some = [1, len(parameter) // 2, len(parameter) - 1]
+        torch.testing.assert_close(parameter.grad[some], slopes(learner, parameter, task, some), rtol=1e-5, atol=1e-9)
+        learner.zero_grad()
+        plain.zero_grad()
+    shapes = [torch.tensor(value).shape for value in learner.values()["l1"].values()]
+    of_net = [value.shape for value in net.parameters() if value.ndim > 1]
+    assert shapes == (of_net if strengths == "weight" else [shape[1:] for shape in of_net])
+    with pytest.raises(InputError, match="unknown strengths 'pixel'"):
+        HyperParameters(net, strengths="pixel")
 
 
 @pytest.mark.parametrize("passing", [Unrolled(), Implicit("neumann", 200), Implicit("cg", 8)], ids=str)

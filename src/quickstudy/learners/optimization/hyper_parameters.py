@@ -8,22 +8,24 @@ Lorraine, Vicol & Duvenaud 2020, "Optimizing Millions of Hyperparameters by Impl
     r, d, s   = argmin L(theta_T; query)
 
 Learned across tasks: for each layer l the logarithms of its learning rate r_l, weight decay d_l and, where asked for,
-strength s_l of the L1 penalty. The start theta_0 is not learned. With `tasks.OneTask`, the query is the validation set
-of one problem. How the gradient passes is the outer optimiser's choice: `outer.Gradient` through whole runs (Unrolled),
-`outer.Gradient(through=Implicit("neumann"))` at their end, which says nothing of rates, and `outer.Truncated` online,
-along runs that go on from one outer step to the next.
+strength s_l of the L1 penalty; or a strength for each input of a layer, or for each weight. The start theta_0 is not
+learned. With `tasks.OneTask`, the query is the validation set of one problem. How the gradient passes is the outer
+optimiser's choice: `outer.Gradient` through whole runs (Unrolled), `outer.Gradient(through=Implicit("neumann"))` at
+their end, which says nothing of rates, and `outer.Truncated` online, along runs that go on from one outer step to the
+next.
 Departures: weights alone are penalised, not biases or scales of norms; the rule is gradient descent without momentum.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from quickstudy.core import Examples
-from quickstudy.errors import InputError
+from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional.calls import BatchNormPolicy
 from quickstudy.functional.differentiation import Differentiation, Unrolled
 from quickstudy.learners.optimization.inner_loop import GradientLearner
@@ -31,6 +33,9 @@ from quickstudy.learners.optimization.starts import FixedStart
 from quickstudy.registry import register
 from quickstudy.rules import Rule
 from quickstudy.rules.base import Theta
+
+Strengths = Literal["layer", "input", "weight"]
+STRENGTHS = ("layer", "input", "weight")
 
 
 class LayerRates(Rule):
@@ -66,6 +71,8 @@ class HyperParameters(GradientLearner):
         lr: learning rate with which each layer begins.
         weight_decay: strength of half the squared norm of weights with which each layer begins.
         l1: strength of the sum of absolute weights with which each layer begins; None for no such penalty.
+        strengths: which weights share a strength of each penalty: those of a 'layer', those of an 'input' of a layer
+            (the second dimension of its weights: features, channels), or none ('weight').
         steps: training steps.
         batch: rows a step, in random order; None for all rows.
         test_steps: training steps in evaluation mode; None for the same.
@@ -73,7 +80,7 @@ class HyperParameters(GradientLearner):
         differentiation: how the gradient passes where the outer optimiser does not say; None for `Unrolled()`.
 
     Raises:
-        InputError: a rate or strength is not positive, or the net has nothing to train.
+        InputError: an argument is out of range, or the net has nothing to train.
     """
 
     rule: LayerRates
@@ -84,6 +91,7 @@ class HyperParameters(GradientLearner):
         lr: float = 0.1,
         weight_decay: float = 1e-3,
         l1: float | None = None,
+        strengths: Strengths = "layer",
         steps: int = 100,
         batch: int | None = None,
         test_steps: int | None = None,
@@ -93,16 +101,20 @@ class HyperParameters(GradientLearner):
         for name, value in (("lr", lr), ("weight_decay", weight_decay), ("l1", l1)):
             if value is not None and not 0 < value < math.inf:
                 raise InputError(f"{name} must be positive and finite, for its logarithm is learned, not {value}")
+        if strengths not in STRENGTHS:
+            raise unknown_name("strengths", strengths, STRENGTHS)
         adapted = FixedStart(net)
         layers = list(dict.fromkeys(name.rpartition(".")[0] for name in adapted.names()))
         numbers = {name: layers.index(name.rpartition(".")[0]) for name in adapted.names()}
         passing = Unrolled() if differentiation is None else differentiation
         super().__init__(adapted, LayerRates(numbers, lr), passing, steps, test_steps, batch_norm, batch)
-        self.layers = tuple(layers)
-        shapes = {name: value.ndim for name, value in adapted.net.named_parameters()}
-        self._weights = tuple(name for name in adapted.names() if shapes[name] > 1)
-        self.log_weight_decay = nn.Parameter(torch.full((len(self.layers),), math.log(weight_decay)))
-        self.log_l1 = None if l1 is None else nn.Parameter(torch.full((len(self.layers),), math.log(l1)))
+        self.layers, self.strengths = tuple(layers), strengths
+        shapes = {name: value.shape for name, value in adapted.net.named_parameters()}
+        self._groups = _groups({name: shapes[name] for name in adapted.names()}, numbers, strengths)
+        count = max([part.stop for part, _ in self._groups.values()], default=0)
+        count = len(layers) if strengths == "layer" else count
+        self.log_weight_decay = nn.Parameter(torch.full((count,), math.log(weight_decay)))
+        self.log_l1 = None if l1 is None else nn.Parameter(torch.full((count,), math.log(l1)))
 
     def inner_loss(self, theta: Theta, support: Examples, is_present: Tensor | None = None) -> Tensor:
         """Return the loss on the support and the penalties."""
@@ -110,20 +122,48 @@ class HyperParameters(GradientLearner):
 
     def penalty(self, theta: Theta) -> Tensor:
         """Return what large weights cost."""
-        decay = self.log_weight_decay.exp()
+        decay, l1 = self.log_weight_decay.exp(), None if self.log_l1 is None else self.log_l1.exp()
         # A sum that begins with the decays' own zero, for nets whose tensors are all vectors.
         total = 0 * decay.sum()
-        for name in self._weights:
-            total = total + decay[self.rule.layers[name]] / 2 * theta[name].square().sum()
-            if self.log_l1 is not None:
-                total = total + self.log_l1[self.rule.layers[name]].exp() * theta[name].abs().sum()
+        for name, (part, shape) in self._groups.items():
+            total = total + (decay[part].reshape(shape) / 2 * theta[name].square()).sum()
+            if l1 is not None:
+                total = total + (l1[part].reshape(shape) * theta[name].abs()).sum()
         return total
 
-    def values(self) -> dict[str, dict[str, float]]:
-        """Return each hyper-parameter, 'lr', 'weight_decay' and 'l1', by the name of the layer."""
-        logs = {"lr": self.rule.log_lr, "weight_decay": self.log_weight_decay, "l1": self.log_l1}
-        return {
-            name: dict(zip(self.layers, log.detach().exp().tolist(), strict=True))
-            for name, log in logs.items()
-            if log is not None
-        }
+    def values(self) -> dict[str, dict[str, Any]]:
+        """Return the hyper-parameters: 'lr' by the name of the layer, 'weight_decay' and 'l1' likewise.
+
+        Strengths of inputs or weights are lists, by the name of the weights: (inputs,), or as the weights are shaped.
+        """
+        rates = self.rule.log_lr.detach().exp().tolist()
+        found: dict[str, dict[str, Any]] = {"lr": dict(zip(self.layers, rates, strict=True))}
+        for kind, log in (("weight_decay", self.log_weight_decay), ("l1", self.log_l1)):
+            if log is None:
+                continue
+            values = log.detach().exp()
+            if self.strengths == "layer":
+                found[kind] = dict(zip(self.layers, values.tolist(), strict=True))
+            else:
+                parts = {name: values[part] for name, (part, _) in self._groups.items()}
+                if self.strengths == "weight":
+                    parts = {name: part.reshape(self._groups[name][1]) for name, part in parts.items()}
+                found[kind] = {name: part.tolist() for name, part in parts.items()}
+        return found
+
+
+def _groups(
+    shapes: dict[str, torch.Size], layers: dict[str, int], strengths: Strengths
+) -> dict[str, tuple[slice, tuple[int, ...]]]:
+    """Return for each weight which of all strengths are its own, and the shape in which they fit it."""
+    found, at = {}, 0
+    for name, shape in shapes.items():
+        if len(shape) < 2:
+            continue
+        fitting = tuple(shape)
+        if strengths != "weight":
+            fitting = tuple(size if number == 1 and strengths == "input" else 1 for number, size in enumerate(shape))
+        start = layers[name] if strengths == "layer" else at
+        at = start + math.prod(fitting)
+        found[name] = (slice(start, at), fitting)
+    return found
