@@ -14,6 +14,7 @@ from torch import manual_seed, nn
 from quickstudy import datasets, nets, outer
 from quickstudy.core import Learner
 from quickstudy.datasets.base import ClassData, with_rotations
+from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.calls import BatchNormPolicy
 from quickstudy.nets.conv4 import Norm
@@ -31,6 +32,12 @@ class ImageRecipe(Recipe):
 
     data: Literal["glyphs", "omniglot"] = "glyphs"
     """'glyphs' (split by script) or 'omniglot' (Vinyals' classes with rotations; tested on his validation classes)."""
+    test_data: Literal["same", "glyphs", "omniglot"] = "same"
+    """Where test tasks come from, if not from where all others do."""
+    train_classes: int = 0
+    """Meta-training classes, before rotations; 0 takes all."""
+    rotations: bool = True
+    """Whether, in meta-training on Omniglot, drawings turned by 90, 180 and 270 degrees are further classes."""
     ways: int = 5
     """Classes a task in validation and test."""
     hidden: int = 64
@@ -72,11 +79,22 @@ class ImageRecipe(Recipe):
         )
 
     def splits(self) -> tuple[ClassData, ClassData, ClassData]:
-        """Return meta-training, -validation and -test data."""
-        if self.data == "glyphs":
-            train, validation, test = datasets.glyphs().split(by="script", seed=0)
-            return train, validation, test
-        return omniglot_splits()
+        """Return meta-training, -validation and -test data.
+
+        Raises:
+            InputError: more meta-training classes are asked for than there are.
+        """
+        train, validation, test = _splits(self.data)
+        if self.train_classes > len(train.classes):
+            raise InputError(f"train_classes={self.train_classes}, but there are {len(train.classes)}")
+        if self.train_classes:
+            order = random.permutation(random.key(0), len(train.classes))[: self.train_classes]
+            train = train.subset([train.classes[i] for i in order.tolist()])
+        if self.test_data not in ("same", self.data):
+            test = _splits(self.test_data)[2]
+        turned = [self.rotations and self.data == "omniglot", self.data == "omniglot", test.name.startswith("omniglot")]
+        parts = zip((train, validation, test), turned, strict=True)
+        return tuple(with_rotations(part) if turn else part for part, turn in parts)  # type: ignore[return-value]
 
 
 @dataclass
@@ -157,12 +175,13 @@ class SequentialRecipe(ImageRecipe):
         )
 
 
-def omniglot_splits() -> tuple[ClassData, ClassData, ClassData]:
-    """Return Omniglot for training, for choosing, and for the figure; rotations by 90 degrees are classes.
+def _splits(data: str) -> tuple[ClassData, ...]:
+    """Return drawings for training, for choosing, and for the figure; Omniglot's not turned yet.
 
-    The figure is on Vinyals' validation classes ('Vinyals-val'); a tenth of his training classes is held out for
-    choosing weights, so that nothing is chosen on what is reported.
+    Of Omniglot the figure is on Vinyals' validation classes ('Vinyals-val'); a tenth of his training classes is held
+    out for choosing weights, so that nothing is chosen on what is reported.
     """
+    if data == "glyphs":
+        return datasets.glyphs().split(by="script", seed=0)
     listed, reported = datasets.omniglot_vinyals(subset="background", rotations=False)
-    train, validation = listed.split(fractions=(0.9, 0.1), seed=0)
-    return with_rotations(train), with_rotations(validation), with_rotations(reported)
+    return (*listed.split(fractions=(0.9, 0.1), seed=0), reported)
