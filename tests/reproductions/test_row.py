@@ -1,5 +1,6 @@
 """Rows of the results: what they train, share and report."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from scipy import stats
 
 from quickstudy.registry import lookup
-from quickstudy.reproductions import ROWS, results_page
+from quickstudy.reproductions import OTHERS, ROWS, results_page
 from quickstudy.reproductions.row import Row, interval, measure, summary
 
 SINE = Row(
@@ -67,13 +68,15 @@ def test_interval_is_of_tasks_and_of_seeds():
     assert interval(values[:1]) == pytest.approx(stats.t.interval(0.95, 49, scale=stats.sem(values[0]))[1])
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", ROWS + OTHERS, ids=lambda row: row.name)
 def test_every_row_is_of_a_recipe(row):
     full, small = row.make(1, quick=False), row.make(1, quick=True)
-    assert full.seed == 1
+    assert getattr(full, row.varies) == 1
     assert small.steps <= full.steps
     assert row.published is None or (0 < row.published < 1 and row.source)
     assert lookup("reproduction", row.name).summary == row.what
+    changed = dataclasses.replace(full, **row.tested)
+    assert type(changed) is type(full)
 
 
 def test_page_shows_rows_and_nothing_else(found):

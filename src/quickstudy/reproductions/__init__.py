@@ -10,6 +10,7 @@ from quickstudy.reproductions.hyper_parameters import hyper_parameters
 from quickstudy.reproductions.learned_optimizer import learned_optimizer
 from quickstudy.reproductions.noisy_labels import noisy_labels
 from quickstudy.reproductions.omniglot_rows import ROWS
+from quickstudy.reproductions.other_rows import OTHERS
 from quickstudy.reproductions.pac_bayes import pac_bayes
 
-__all__ = ["ROWS", "beliefs", "hyper_parameters", "learned_optimizer", "noisy_labels", "pac_bayes"]
+__all__ = ["OTHERS", "ROWS", "beliefs", "hyper_parameters", "learned_optimizer", "noisy_labels", "pac_bayes"]

@@ -26,7 +26,7 @@ import torch
 from quickstudy.assessment import BASELINE, Assessment, assess, open_run
 from quickstudy.checkpoint import load, read_json, write_json
 from quickstudy.console import Tick
-from quickstudy.evaluation import interval95
+from quickstudy.evaluation import Report, interval95
 from quickstudy.hardware import processor
 from quickstudy.recipes.base import Recipe
 from quickstudy.registry import TABLES, Entry, lookup
@@ -53,6 +53,8 @@ class Row:
         chosen_on: what settings and weights were chosen on.
         tasks: of the test bank.
         seeds: repetitions, unless asked otherwise.
+        varies: the recipe's option that numbers the repetitions: 'seed', or 'fold' where each holds out other classes.
+        presentation: of sequences, the accuracy at the so many-th presentation of a class; else 0.
     """
 
     name: str
@@ -68,10 +70,12 @@ class Row:
     chosen_on: str = "validation tasks of the recipe"
     tasks: int = 1000
     seeds: int = 3
+    varies: str = "seed"
+    presentation: int = 0
 
     def make(self, seed: int, quick: bool) -> Recipe:
-        """Return the recipe of a seed."""
-        options = {**self.options, **(self.small if quick else {}), "seed": seed}
+        """Return the recipe of a repetition."""
+        options = {**self.options, **(self.small if quick else {}), self.varies: seed}
         return lookup("recipe", self.recipe).build(**options)  # type: ignore[no-any-return]
 
 
@@ -106,15 +110,17 @@ def measure(row: Row, folder: Path, tick: Tick, quick: bool = False, seeds: int 
     times, recipes = [], []
     for seed in range(seeds):
         recipe = row.make(seed, quick)
-        run = folder.parent / "trained" / f"{row.recipe}-{_digest(recipe)}" / f"seed{seed}"
+        run = folder.parent / "trained" / f"{row.recipe}-{_digest(recipe, row.varies)}" / f"{row.varies}{seed}"
         times.append(_train(recipe, run))
         recipes.append(recipe)
         opened = open_run(run, **row.test)  # type: ignore[arg-type]
         if row.tested:
             other = dataclasses.replace(recipe, **row.tested).plan().learner
             opened = dataclasses.replace(opened, learner=load(run, other).to(next(opened.learner.parameters()).device))
-        known = {BASELINE: assessments[0].baselines[BASELINE]} if assessments and assessments[0].baselines else None
-        assessments.append(assess(opened, row.tasks, baselines=known, curve_steps=0, gap_tasks=min(600, row.tasks)))
+        same = assessments and row.varies == "seed" and assessments[0].baselines
+        assessments.append(
+            assess(opened, row.tasks, baselines=same or None, curve_steps=0, gap_tasks=min(600, row.tasks))
+        )
         tick(seed + 1, seeds)
     found = _content(row, recipes[0], assessments, times, quick)
     write_json(folder / "row.json", found)
@@ -137,17 +143,17 @@ def _train(recipe: Recipe, run: Path) -> float:
     return float(kept["seconds"])
 
 
-def _digest(recipe: Recipe) -> str:
-    """Return a name of a recipe's options but for the seed, which has a folder of its own."""
-    options = {name: value for name, value in dataclasses.asdict(recipe).items() if name != "seed"}
+def _digest(recipe: Recipe, varies: str) -> str:
+    """Return a name of a recipe's options but for the one that varies, each value of which has a folder of its own."""
+    options = {name: value for name, value in dataclasses.asdict(recipe).items() if name != varies}
     return hashlib.blake2b(json.dumps(options, sort_keys=True, default=str).encode(), digest_size=4).hexdigest()
 
 
 def _content(
     row: Row, recipe: Recipe, found: Sequence[Assessment], times: Sequence[float], quick: bool
 ) -> dict[str, Any]:
-    values = np.stack([each.report.values for each in found])
-    baseline = found[0].baselines.get(BASELINE)
+    values = np.stack([_values(row, each.report) for each in found])
+    nearest = [_values(row, each.baselines[BASELINE]).mean() for each in found if BASELINE in each.baselines]
     gaps = [each.gap[0] for each in found if each.seen is not None]
     test = {name: found[0].report.tasks.get(name) for name in ("tasks", "ways", "shots", "queries")}
     return {
@@ -161,8 +167,8 @@ def _content(
         "mean": float(values.mean()),
         "interval": interval(values),
         "seeds": [
-            {"seed": i, "mean": each.report.mean, "interval": each.report.interval, "minutes": times[i] / 60}
-            for i, each in enumerate(found)
+            {row.varies: i, "mean": float(own.mean()), "interval": interval95(own), "minutes": times[i] / 60}
+            for i, own in enumerate(values)
         ],
         "tasks": len(found[0].report.values),
         "test": {name: value for name, value in test.items() if value is not None},
@@ -171,7 +177,7 @@ def _content(
         "departures": row.departures,
         "chosen_on": row.chosen_on,
         "batch_norm": found[0].report.batch_norm,
-        "nearest_neighbour": None if baseline is None else baseline.mean,
+        "nearest_neighbour": float(np.mean(nearest)) if nearest else None,
         "overfitting_gap": float(np.mean(gaps)) if gaps else None,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else processor(),
@@ -179,6 +185,11 @@ def _content(
         "version": _version(),
         "commit": _commit(),
     }
+
+
+def _values(row: Row, report: Report) -> np.ndarray[Any, Any]:
+    """Return (T,) what is reported of each task."""
+    return report.presentations[:, row.presentation - 1] if row.presentation else report.values
 
 
 def interval(values: np.ndarray[Any, Any]) -> float:
