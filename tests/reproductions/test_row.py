@@ -1,6 +1,7 @@
 """Rows of the results: what they train, share and report."""
 
 import dataclasses
+import io
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy import stats
 
 from quickstudy.registry import lookup
 from quickstudy.reproductions import OTHERS, ROWS, results_page
-from quickstudy.reproductions.row import Row, interval, measure, summary
+from quickstudy.reproductions.row import Row, _Labelled, interval, measure, summary
 
 SINE = Row(
     "sine",
@@ -25,7 +26,7 @@ SINE = Row(
 def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rows") / "sine"
     row = dict(vars(SINE), tasks=20)
-    return folder, measure(Row(**row), folder, lambda done, total: None, seeds=2)
+    return folder, measure(Row(**row), folder, lambda done, total: None, seeds=2, here=True)
 
 
 def test_a_row_says_what_was_measured(found):
@@ -42,22 +43,31 @@ def test_rows_share_what_they_train(found):
     trained = sorted(folder.parent.joinpath("trained").glob("*/seed*/metrics.csv"))
     before = [(path, path.stat().st_mtime_ns) for path in trained]
     other = Row(**dict(vars(SINE), name="other", tasks=10))
-    again = measure(other, folder.parent / "other", lambda done, total: None, seeds=2)
+    again = measure(other, folder.parent / "other", lambda done, total: None, seeds=2, here=True)
     assert [(path, path.stat().st_mtime_ns) for path in trained] == before
     assert [each["minutes"] for each in again["seeds"]] == [each["minutes"] for each in row["seeds"]]
-    small = measure(other, folder.parent / "other", lambda done, total: None, quick=True, seeds=1)
+    small = measure(other, folder.parent / "other", lambda done, total: None, quick=True, seeds=1, here=True)
     assert small["quick"]
     assert small["steps"] == 2
 
 
 def test_what_was_interrupted_goes_on(tmp_path, monkeypatch):
     recipe = lookup("recipe", "sinusoid-maml").build
-    monkeypatch.setattr(recipe, "train", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(recipe, "train", lambda *args, **options: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        measure(SINE, tmp_path / "sine", lambda done, total: None, seeds=1)
+        measure(SINE, tmp_path / "sine", lambda done, total: None, seeds=1, here=True)
     monkeypatch.undo()
     row = Row(**dict(vars(SINE), tasks=5))
-    assert measure(row, tmp_path / "sine", lambda done, total: None, seeds=1)["tasks"] == 5
+    assert measure(row, tmp_path / "sine", lambda done, total: None, seeds=1, here=True)["tasks"] == 5
+
+
+def test_lines_of_several_runs_say_which_they_are():
+    out = io.StringIO()
+    lines = _Labelled("one: ", out)
+    print("step 1", "of 2", file=lines)
+    print("step 2\nover", file=lines, flush=True)
+    assert out.getvalue() == "one: step 1 of 2\none: step 2\none: over\n"
+    assert not lines.isatty()
 
 
 def test_interval_is_of_tasks_and_of_seeds():

@@ -68,7 +68,7 @@ def _list(rows: Sequence[Found]) -> str:
 def _details(rows: Sequence[Found]) -> str:
     """Return how each row was made."""
     lines = [
-        "| row | outer steps | seeds | tasks | batch norm | gap to training classes | minutes a seed | hardware |"
+        "| row | outer steps | seeds | tasks | batch norm | gap to training classes | minutes a seed | one core of |"
         " commit |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
@@ -78,8 +78,7 @@ def _details(rows: Sequence[Found]) -> str:
         name = f"`{row['row']}`" + (" (`--quick`)" if row["quick"] else "")
         lines.append(
             f"| {name} | {row['steps']:,} | {len(minutes)} | {row['tasks']:,} | {row['batch_norm']} | {gap} "
-            f"| {sum(minutes) / len(minutes):.1f} | {row['hardware']}, {row['threads']} threads "
-            f"| {row['commit'] or row['version']} |"
+            f"| {sum(minutes) / len(minutes):.1f} | {row['hardware']} | {row['commit'] or row['version']} |"
         )
     notes = {f"{row['departures']}. Chosen on {row['chosen_on']}.": None for row in rows if row["departures"]}
     return "\n".join([*lines, "", *(f"- Departures: {note}" for note in notes)])

@@ -6,19 +6,23 @@ cores. Rows that differ in nothing but the test tasks share their trained runs.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
+import functools
 import hashlib
+import io
 import json
 import math
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -30,6 +34,7 @@ from quickstudy.evaluation import Report, interval95
 from quickstudy.hardware import processor
 from quickstudy.recipes.base import Recipe
 from quickstudy.registry import TABLES, Entry, lookup
+from quickstudy.reproductions.cores import side_by_side
 
 TRAINED = "trained.json"
 """In a run folder: that training is over, and how long it took."""
@@ -92,27 +97,33 @@ def enter(row: Row) -> Row:
     return row
 
 
-def measure(row: Row, folder: Path, tick: Tick, quick: bool = False, seeds: int = 3) -> dict[str, Any]:
+def measure(
+    row: Row, folder: Path, tick: Tick, quick: bool = False, seeds: int = 3, here: bool | None = None
+) -> dict[str, Any]:
     """Train what is not trained yet, test it on the row's bank, and write `row.json` into the folder.
 
     Args:
         row: the row.
         folder: for row.json; trained runs lie beside it in `trained/`, where rows that share them find them.
-        tick: told how many seeds of how many are done.
+        tick: told how many repetitions of how many are done.
         quick: the small setting.
         seeds: repetitions; they differ in weights and training tasks, and are tested on the same bank.
+        here: train in this process, one after the other; False: side by side, each on one core. None chooses the
+            former where there is a GPU.
 
     Returns:
         The content of row.json.
     """
     tick(0, seeds)
+    recipes = [row.make(number, quick) for number in range(seeds)]
+    runs = [
+        folder.parent / "trained" / f"{row.recipe}-{_digest(recipe, row.varies)}" / f"{row.varies}{number}"
+        for number, recipe in enumerate(recipes)
+    ]
+    pieces = {str(run): functools.partial(_train, recipe, run) for recipe, run in zip(recipes, runs, strict=True)}
+    times = dict(side_by_side(pieces, torch.cuda.is_available() if here is None else here))
     assessments: list[Assessment] = []
-    times, recipes = [], []
-    for seed in range(seeds):
-        recipe = row.make(seed, quick)
-        run = folder.parent / "trained" / f"{row.recipe}-{_digest(recipe, row.varies)}" / f"{row.varies}{seed}"
-        times.append(_train(recipe, run))
-        recipes.append(recipe)
+    for recipe, run in zip(recipes, runs, strict=True):
         opened = open_run(run, **row.test)  # type: ignore[arg-type]
         if row.tested:
             other = dataclasses.replace(recipe, **row.tested).plan().learner
@@ -121,8 +132,8 @@ def measure(row: Row, folder: Path, tick: Tick, quick: bool = False, seeds: int 
         assessments.append(
             assess(opened, row.tasks, baselines=same or None, curve_steps=0, gap_tasks=min(600, row.tasks))
         )
-        tick(seed + 1, seeds)
-    found = _content(row, recipes[0], assessments, times, quick)
+        tick(len(assessments), seeds)
+    found = _content(row, recipes[0], assessments, [times[str(run)] for run in runs], quick)
     write_json(folder / "row.json", found)
     return found
 
@@ -134,13 +145,32 @@ def _train(recipe: Recipe, run: Path) -> float:
         return float(kept["seconds"])
     begun = time.monotonic()
     try:
-        recipe.train(run)
+        # Several may train at once: each in lines that say which it is, rather than a bar.
+        with contextlib.redirect_stderr(_Labelled(f"{run.parent.name}/{run.name}: ", sys.stderr)):
+            recipe.train(run)
         kept["over"] = True
     finally:
         kept["seconds"] += time.monotonic() - begun
         if run.is_dir():
             write_json(run / TRAINED, kept)
     return float(kept["seconds"])
+
+
+class _Labelled(io.TextIOBase):
+    """Writes each line with a label before it; it is no terminal."""
+
+    def __init__(self, label: str, to: TextIO) -> None:
+        self.label, self.to, self.begun = label, to, ""
+
+    def write(self, text: str) -> int:
+        """Write whole lines; keep what is begun."""
+        *lines, self.begun = (self.begun + text).split("\n")
+        self.to.writelines(f"{self.label}{line}\n" for line in lines)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is not written yet."""
+        self.to.flush()
 
 
 def _digest(recipe: Recipe, varies: str) -> str:
@@ -181,7 +211,6 @@ def _content(
         "overfitting_gap": float(np.mean(gaps)) if gaps else None,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else processor(),
-        "threads": torch.get_num_threads(),
         "version": _version(),
         "commit": _commit(),
     }
