@@ -3,10 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.tasks import Warp
+from quickstudy.tasks import Blur, Noise, Warp
 from quickstudy.tasks.augmentations import _matrices
 
 NONE = {"rotation": 0.0, "shear": 0.0, "scale": 0.0, "shift": 0.0, "bend": 0.0}
@@ -71,3 +72,17 @@ def test_what_cannot_be_is_refused() -> None:
         Warp(grid=1)
     with pytest.raises(InputError, match="needs images"):
         Warp()(torch.zeros(2, 3, 4), KEYS[:2])
+
+
+def test_noise_is_of_its_size_and_of_the_key() -> None:
+    grey = torch.full((3, 20, 1, 28, 28), 0.5)
+    found = Noise(0.1)(grey, KEYS)
+    assert (found - grey).std().item() == pytest.approx(0.1, rel=0.03)
+    torch.testing.assert_close(Noise(0.1)(grey[1:2], KEYS[1:2])[0], found[1])
+    assert Noise(5.0)(grey, KEYS).aminmax() == (0, 1)
+
+
+def test_blur_is_scipys() -> None:
+    found = Blur(1.5)(images(), KEYS)
+    expected = ndimage.gaussian_filter(images().numpy(), (0, 0, 0, 1.5, 1.5), mode="constant", radius=(0, 0, 0, 4, 4))
+    torch.testing.assert_close(found, torch.from_numpy(expected), rtol=1e-4, atol=1e-5)

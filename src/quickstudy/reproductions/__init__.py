@@ -12,5 +12,19 @@ from quickstudy.reproductions.noisy_labels import noisy_labels
 from quickstudy.reproductions.omniglot_rows import ROWS
 from quickstudy.reproductions.other_rows import OTHERS
 from quickstudy.reproductions.pac_bayes import pac_bayes
+from quickstudy.reproductions.robustness import robustness
+from quickstudy.reproductions.sensitivity import sensitivity
+from quickstudy.reproductions.training_classes import training_classes
 
-__all__ = ["OTHERS", "ROWS", "beliefs", "hyper_parameters", "learned_optimizer", "noisy_labels", "pac_bayes"]
+__all__ = [
+    "OTHERS",
+    "ROWS",
+    "beliefs",
+    "hyper_parameters",
+    "learned_optimizer",
+    "noisy_labels",
+    "pac_bayes",
+    "robustness",
+    "sensitivity",
+    "training_classes",
+]

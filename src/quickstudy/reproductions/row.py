@@ -30,12 +30,13 @@ import torch
 from quickstudy.assessment import BASELINE, Assessment, assess, open_run
 from quickstudy.checkpoint import load, read_json, write_json
 from quickstudy.console import Tick
-from quickstudy.evaluation import Report, interval95
+from quickstudy.evaluation import BANK_SEED, Report, evaluate, interval95
 from quickstudy.hardware import processor
 from quickstudy.recipes.base import Recipe
 from quickstudy.registry import TABLES, Entry, lookup
 from quickstudy.reproductions.cores import side_by_side
 
+CURVE_TASKS = 200
 TRAINED = "trained.json"
 """In a run folder: that training is over, and how long it took."""
 
@@ -60,6 +61,7 @@ class Row:
         seeds: repetitions, unless asked otherwise.
         varies: the recipe's option that numbers the repetitions: 'seed', or 'fold' where each holds out other classes.
         presentation: of sequences, the accuracy at the so many-th presentation of a class; else 0.
+        curve: inner steps after which the metric is reported too, from none on, on the bank's first `CURVE_TASKS`.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Row:
     seeds: int = 3
     varies: str = "seed"
     presentation: int = 0
+    curve: int = 0
 
     def make(self, seed: int, quick: bool) -> Recipe:
         """Return the recipe of a repetition."""
@@ -116,13 +119,11 @@ def measure(
     """
     tick(0, seeds)
     recipes = [row.make(number, quick) for number in range(seeds)]
-    runs = [
-        folder.parent / "trained" / f"{row.recipe}-{_digest(recipe, row.varies)}" / f"{row.varies}{number}"
-        for number, recipe in enumerate(recipes)
-    ]
-    pieces = {str(run): functools.partial(_train, recipe, run) for recipe, run in zip(recipes, runs, strict=True)}
+    runs = [place(row, recipe, folder, number) for number, recipe in enumerate(recipes)]
+    pieces = {str(run): functools.partial(train, recipe, run) for recipe, run in zip(recipes, runs, strict=True)}
     times = dict(side_by_side(pieces, torch.cuda.is_available() if here is None else here))
     assessments: list[Assessment] = []
+    curves: list[tuple[float, ...]] = []
     for recipe, run in zip(recipes, runs, strict=True):
         opened = open_run(run, **row.test)  # type: ignore[arg-type]
         if row.tested:
@@ -132,13 +133,22 @@ def measure(
         assessments.append(
             assess(opened, row.tasks, baselines=same or None, curve_steps=0, gap_tasks=min(600, row.tasks))
         )
+        if row.curve:
+            bank = opened.test.bank(min(CURVE_TASKS, row.tasks), BANK_SEED)
+            curves.append(evaluate(opened.learner, bank, len(bank), curve_steps=row.curve).curve)
         tick(len(assessments), seeds)
     found = _content(row, recipes[0], assessments, [times[str(run)] for run in runs], quick)
+    found["curve"] = np.mean(curves, 0).tolist() if curves else []
     write_json(folder / "row.json", found)
     return found
 
 
-def _train(recipe: Recipe, run: Path) -> float:
+def place(row: Row, recipe: Recipe, folder: Path, number: int) -> Path:
+    """Return where a repetition is trained: beside the row's folder, by its options, so that rows can share it."""
+    return folder.parent / "trained" / f"{row.recipe}-{_digest(recipe, row.varies)}" / f"{row.varies}{number}"
+
+
+def train(recipe: Recipe, run: Path) -> float:
     """Train into a folder unless that has been done; return the seconds that it took, interruptions left out."""
     kept = read_json(run / TRAINED) if (run / TRAINED).exists() else {"seconds": 0.0, "over": False}
     if kept["over"]:

@@ -2,7 +2,7 @@
 
 from quickstudy.tasks.algorithmic import AssociativeRecall, Copy
 from quickstudy.tasks.attributes import Attributes
-from quickstudy.tasks.augmentations import Warp
+from quickstudy.tasks.augmentations import Blur, Noise, Warp
 from quickstudy.tasks.base import Bank, TaskDistribution
 from quickstudy.tasks.budgets import Budgets
 from quickstudy.tasks.characters import Characters
@@ -30,6 +30,7 @@ __all__ = [
     "AssociativeRecall",
     "Attributes",
     "Bank",
+    "Blur",
     "Budgets",
     "Characters",
     "Copy",
@@ -46,6 +47,7 @@ __all__ = [
     "MetaDataset",
     "Mixture",
     "MultiModal",
+    "Noise",
     "OneTask",
     "PatternCompletion",
     "Quadratics",

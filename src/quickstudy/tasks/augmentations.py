@@ -83,3 +83,38 @@ def _matrices(drawn: Tensor, warp: Warp) -> Tensor:
     sheared = torch.stack([torch.ones_like(slant), slant, torch.zeros_like(slant), torch.ones_like(slant)], 1)
     linear = (rows @ sheared.reshape(-1, 2, 2)) * size.unsqueeze(1)
     return torch.cat([linear, 2 * warp.shift * drawn[:, 4:].unsqueeze(2)], 2)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Normal noise on every pixel, kept within 0 and 1.
+
+    Attributes:
+        std: its standard deviation.
+    """
+
+    std: float
+
+    def __call__(self, inputs: Tensor, keys: Tensor) -> Tensor:
+        """Return noisy inputs (T, S, ...), given keys (T,)."""
+        return (inputs + self.std * random.normal(keys, *inputs.shape[1:], dtype=inputs.dtype)).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Blur:
+    """Images smoothed by a Gaussian.
+
+    Attributes:
+        sigma: its standard deviation, pixels.
+    """
+
+    sigma: float
+
+    def __call__(self, inputs: Tensor, keys: Tensor) -> Tensor:
+        """Return smoothed images (T, S, C, H, W); keys are not needed."""
+        reach = max(1, round(3 * self.sigma))
+        places = torch.arange(-reach, reach + 1, dtype=inputs.dtype, device=inputs.device)
+        weights = torch.softmax(-(places**2) / (2 * self.sigma**2), 0)
+        images = inputs.reshape(-1, 1, *inputs.shape[-2:])
+        smooth = F.conv2d(images, weights.reshape(1, 1, -1, 1), padding=(reach, 0))
+        return F.conv2d(smooth, weights.reshape(1, 1, 1, -1), padding=(0, reach)).reshape(inputs.shape)
