@@ -16,6 +16,7 @@ from quickstudy.recipes import (
     optimizers,
     sinusoid,
     streams,
+    tables,
 )
 from quickstudy.recipes.base import Plan, Recipe, of_run
 from quickstudy.registry import TABLES
@@ -43,4 +44,5 @@ __all__ = [
     "optimizers",
     "sinusoid",
     "streams",
+    "tables",
 ]

@@ -15,6 +15,8 @@ from quickstudy.reproductions.pac_bayes import pac_bayes
 from quickstudy.reproductions.robustness import robustness
 from quickstudy.reproductions.sensitivity import sensitivity
 from quickstudy.reproductions.training_classes import training_classes
+from quickstudy.reproductions.two_modes import two_modes
+from quickstudy.reproductions.unlike_tables import unlike_tables
 
 __all__ = [
     "OTHERS",
@@ -27,4 +29,6 @@ __all__ = [
     "robustness",
     "sensitivity",
     "training_classes",
+    "two_modes",
+    "unlike_tables",
 ]

@@ -48,8 +48,8 @@ class TaskEncoder(nn.Module):
         super().__init__()
         self.outputs = outputs
         self.embedding = nn.Flatten() if embedding is None else embedding
-        self.reader = perceptron(features + outputs, width, width)
-        self.writer = perceptron(width, width, size)
+        self.reader = perceptron(features + outputs, width, width, width)
+        self.writer = perceptron(width, width, width, size)
 
     def forward(self, support: Examples, given: Given = None) -> Tensor:
         """Return the vector (size,)."""

@@ -1,0 +1,69 @@
+"""Recipes of tables: one learner for tables of any numbers of attributes and classes, tried on one it never met."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import manual_seed
+
+from quickstudy import datasets, learners, outer
+from quickstudy.datasets.tables import TABLES
+from quickstudy.outer.base import Schedule
+from quickstudy.recipes.base import Plan, Recipe
+from quickstudy.registry import register
+from quickstudy.tasks.attributes import Attributes
+from quickstudy.tasks.few_shot import FewShot
+from quickstudy.tasks.orders import Mixture
+
+WAYS = 3
+"""Most classes a task."""
+
+
+def table_tasks(name: str, shots: tuple[int, int], queries: int, slots: int, seed: int = 0) -> Attributes:
+    """Return tasks of 2 or 3 classes and 2 to `slots` attributes, as many as the table has, drawn at random.
+
+    Attributes are standardised by the rows of a task's support, so that nothing is known but these.
+    """
+    data = datasets.table(name)
+    source = FewShot(data, (2, min(WAYS, len(data.classes))), shots, queries)
+    return Attributes(source, slots, (2, slots), WAYS, standardise=True, seed=seed)
+
+
+@register("recipe", "tables-attribute-sets", paper="Iwata & Kumagai 2020")
+@dataclass
+class TablesAttributeSets(Recipe):
+    """Tables of scikit-learn, all but one; test tasks are of that one."""
+
+    held_out: Literal["cancer", "digits", "iris", "wine"] = "wine"
+    """Table of the test tasks."""
+    shots: int = 5
+    """Support rows a class; meta-training tasks have 1 to so many."""
+    queries: int = 5
+    """Query rows a class of meta-training tasks; test tasks have 15."""
+    slots: int = 16
+    """Most attributes a task."""
+    width: int = 32
+    """Of the learner's layers."""
+    lr: float = 3e-3
+    """Outer learning rate (Adam)."""
+    clip: float = 1.0
+    """Largest norm of the meta-gradient."""
+    schedule: Schedule = "cosine"
+    """Of the outer learning rate."""
+    steps: int = 3000
+    meta_batch: int = 16
+
+    def plan(self) -> Plan:
+        """Return the objects that these options describe."""
+        manual_seed(self.seed)
+        parts = [
+            table_tasks(name, (1, self.shots), self.queries, self.slots) for name in TABLES if name != self.held_out
+        ]
+        return Plan(
+            learner=learners.AttributeSets(self.width),
+            train=Mixture(parts, seed=self.seed),
+            validation=None,
+            test=table_tasks(self.held_out, (self.shots, self.shots), 15, self.slots, self.seed),
+            outer=outer.Gradient(lr=self.lr, clip=self.clip, schedule=self.schedule),
+        )
