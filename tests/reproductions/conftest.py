@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from quickstudy import optim, registry
+from quickstudy import optim, registry, shipped
 from quickstudy.rules import LearnedRule
 
 
@@ -25,5 +25,5 @@ def momentum(monkeypatch, tmp_path):
             return {name: p - self.rate * v[name] for name, p in theta.items()}, {name: {"v": v[name]} for name in v}
 
     registry.register("rule")(Momentum)
-    monkeypatch.setattr(optim, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(shipped, "WEIGHTS", tmp_path / "weights")
     optim.save_rule(Momentum(), tmp_path / "weights" / "learned-optimizer.safetensors")

@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import multiprocessing
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from torch.optim import SGD, Adam, AdamW
 
 from quickstudy import optim, shipped
 from quickstudy.checkpoint import write_json
+from quickstudy.reproductions.cores import side_by_side
 from quickstudy.reproductions.held_out import PROBLEMS
 from quickstudy.reproductions.race import GRID, Contender, Track, race
 
@@ -54,18 +53,9 @@ def compare(folder: Path, quick: bool, seeds: int, tick: Callable[[int, int], No
         settings = {name: QUICK[name] for name in settings}  # type: ignore[misc]
     found: dict[str, Any] = {}
     tick(0, len(names))
-    if quick:
-        for name in names:
-            found[name] = one(name, folder, settings)
-            tick(len(found), len(names))
-        return [found[name] for name in names]
-    # Small operations gain nothing from threads, whole problems side by side do.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        futures = {pool.submit(one, name, folder, settings): name for name in names}
-        for future in as_completed(futures):
-            found[futures[future]] = future.result()
-            tick(len(found), len(names))
+    for name, result in side_by_side({name: partial(one, name, folder, settings) for name in names}, here=quick):
+        found[name] = result
+        tick(len(found), len(names))
     return [found[name] for name in names]
 
 
