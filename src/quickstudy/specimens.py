@@ -60,6 +60,7 @@ from quickstudy.learners import (
     Reptile,
     Ridge,
     Siamese,
+    Simulated,
     Transducer,
 )
 from quickstudy.problem import Optimizee, Problem
@@ -176,6 +177,7 @@ REGRESSION |= {
     "ExactGP": lambda net, n, **o: ExactGP(length_scales=(0.5, 1.5)),
     "NP": lambda net, n, **o: NP(outputs=n, width=6, samples=3),
     "Ridge": lambda net, n, **o: Ridge(),
+    "Simulated": lambda net, n, **o: Simulated(net(outputs=n), Ridge(), net()),
     "AttributeSets": lambda net, n, **o: AttributeSets(width=6),
     "Transducer": lambda net, n, **o: Transducer(nets.NTMCell(1, 5, 6, 3, 2, 2), n),
     "Transducer-dnc": lambda net, n, **o: Transducer(nets.DNCCell(1, 5, 6, 3), n),

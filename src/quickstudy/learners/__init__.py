@@ -26,6 +26,7 @@ from quickstudy.learners.model import (
     MetaNet,
     Plastic,
     RecurrentLearner,
+    Simulated,
     Transducer,
 )
 from quickstudy.learners.optimization import (
@@ -98,5 +99,6 @@ __all__ = [
     "Reptile",
     "Ridge",
     "Siamese",
+    "Simulated",
     "Transducer",
 ]

@@ -10,10 +10,12 @@ from quickstudy.nets.mann import MANNCell
 from quickstudy.nets.mixed_cells import CellNet, dense_cells
 from quickstudy.nets.mlp import mlp
 from quickstudy.nets.modulated import modulated_mlp
+from quickstudy.nets.monomials import Monomials
 from quickstudy.nets.ntm import NTMCell
 from quickstudy.nets.plastic import Hebbian, Neuromodulated, Oja
 from quickstudy.nets.recurrent import GRUCell, LSTMCell
 from quickstudy.nets.resnet12 import resnet12
+from quickstudy.nets.simulator import Simulator
 from quickstudy.nets.standardised import Standardised
 from quickstudy.nets.transformer import TransformerBlock
 
@@ -26,10 +28,12 @@ __all__ = [
     "LSTMCell",
     "LossWeights",
     "MANNCell",
+    "Monomials",
     "NTMCell",
     "Neuromodulated",
     "Oja",
     "RowWeights",
+    "Simulator",
     "Standardised",
     "TransformerBlock",
     "conv4",

@@ -14,6 +14,7 @@ from quickstudy.reproductions.other_rows import OTHERS
 from quickstudy.reproductions.pac_bayes import pac_bayes
 from quickstudy.reproductions.robustness import robustness
 from quickstudy.reproductions.sensitivity import sensitivity
+from quickstudy.reproductions.simulators import simulators
 from quickstudy.reproductions.training_classes import training_classes
 from quickstudy.reproductions.two_modes import two_modes
 from quickstudy.reproductions.unlike_tables import unlike_tables
@@ -28,6 +29,7 @@ __all__ = [
     "pac_bayes",
     "robustness",
     "sensitivity",
+    "simulators",
     "training_classes",
     "two_modes",
     "unlike_tables",

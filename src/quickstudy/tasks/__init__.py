@@ -15,6 +15,7 @@ from quickstudy.tasks.half_spaces import HalfSpaces
 from quickstudy.tasks.imitation import Imitation
 from quickstudy.tasks.linear_regression import LinearRegression
 from quickstudy.tasks.meta_dataset_tasks import MetaDataset
+from quickstudy.tasks.motion import Motion
 from quickstudy.tasks.one_task import OneTask
 from quickstudy.tasks.optimizer_problems import optimizer_problems
 from quickstudy.tasks.orders import Mixture, by_group
@@ -46,6 +47,7 @@ __all__ = [
     "LogisticRegression",
     "MetaDataset",
     "Mixture",
+    "Motion",
     "MultiModal",
     "Noise",
     "OneTask",

@@ -12,6 +12,7 @@ from quickstudy.learners.model.mann import MANN
 from quickstudy.learners.model.meta_net import MetaNet
 from quickstudy.learners.model.plastic import Plastic
 from quickstudy.learners.model.recurrent import RecurrentLearner
+from quickstudy.learners.model.simulated import Simulated
 from quickstudy.learners.model.snail import SNAIL
 from quickstudy.learners.model.transducer import Transducer
 from quickstudy.learners.model.versa import VERSA
@@ -32,5 +33,6 @@ __all__ = [
     "MetaNet",
     "Plastic",
     "RecurrentLearner",
+    "Simulated",
     "Transducer",
 ]

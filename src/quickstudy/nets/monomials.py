@@ -1,0 +1,56 @@
+"""Products of inputs as features: the embedding of polynomial regression."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from quickstudy.errors import InputError
+from quickstudy.registry import register
+
+
+@register("net")
+class Monomials(nn.Module):
+    """All products of up to `degree` inputs, the constant included; of angles their sine and cosine count as inputs.
+
+    Args:
+        scale: what each input (D of them) is divided by; an angle is not.
+        degree: of the products.
+        angles: numbers of the inputs that are angles, in rad.
+
+    Raises:
+        InputError: a degree or scale that is not positive, or an angle that is no input.
+    """
+
+    def __init__(self, scale: Sequence[float], degree: int = 2, angles: Sequence[int] = ()) -> None:
+        super().__init__()
+        if degree < 1 or not scale or not all(each > 0 for each in scale):
+            raise InputError(f"{degree=} and every {scale=} must be positive")
+        if not set(angles) <= set(range(len(scale))):
+            raise InputError(f"{angles=} are not all among the inputs 0..{len(scale) - 1}")
+        self.inputs, self.angles = len(scale), list(angles)
+        self.plain = [i for i in range(len(scale)) if i not in angles]
+        self.scale = [float(scale[i]) for i in self.plain]
+        count = len(self.plain) + 2 * len(self.angles)
+        # Each row names the factors of one product; the last number is a factor of 1.
+        self.factors = list(itertools.combinations_with_replacement(range(count + 1), degree))
+        self.features = len(self.factors)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (S, D) to (S, F)."""
+        if x.shape[1:] != (self.inputs,):
+            raise InputError(
+                f"rows of shape {tuple(x.shape[1:])} are not the {self.inputs} inputs that scale is given for"
+            )
+        angles = x[:, self.angles]
+        parts = [
+            x[:, self.plain] / x.new_tensor(self.scale),
+            torch.sin(angles),
+            torch.cos(angles),
+            torch.ones_like(x[:, :1]),
+        ]
+        factors = torch.cat(parts, 1)
+        return factors[:, torch.tensor(self.factors, device=x.device)].prod(-1)

@@ -1,0 +1,78 @@
+"""Recipes of simulators that are learned (docs/simulators.md).
+
+The real system, a pendulum or a cart-pole whose parameters the learner is not told, is of course simulated too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from quickstudy import learners, nets, outer
+from quickstudy.functional.physics import SYSTEMS
+from quickstudy.recipes.base import Plan, Recipe
+from quickstudy.registry import register
+from quickstudy.tasks.motion import Motion
+
+
+@dataclass
+class SimulatorRecipe(Recipe):
+    """A simulator that is learned."""
+
+    system: ClassVar[str]
+    angle: ClassVar[int]
+    """Which number of a state is the angle."""
+    real: ClassVar[dict[str, float]]
+
+    by: Literal["gradient", "evolution"] = "gradient"
+    """Outer optimiser."""
+    trajectories: int = 10
+    """In support and query each."""
+    duration: float = 0.1
+    """Seconds that a force is kept up."""
+    noise: float = 0.02
+    """Of measurements, as a share of their standard deviation."""
+    degree: int = 3
+    """Of the products that are a ridge regression's features."""
+    lr: float = 0.1
+    """Outer learning rate (Adam), of logarithms."""
+    steps: int = 150
+
+    def drawn(self, seed: int) -> Motion:
+        """Return tasks."""
+        return Motion(self.system, self.real, self.trajectories, duration=self.duration, noise=self.noise, seed=seed)
+
+    def plan(self) -> Plan:
+        """Return the objects that these options describe; all parameters of the simulator begin at 1."""
+        features = nets.Monomials(SYSTEMS[self.system].spread, self.degree, (self.angle,))
+        simulator = nets.Simulator(self.system, duration=self.duration)
+        evolution = outer.EvolutionStrategies(12, 0.05, lr=self.lr, schedule="cosine")
+        return Plan(
+            learner=learners.Simulated(simulator, learners.Ridge(1e-3), features),
+            train=self.drawn(self.seed),
+            validation=self.drawn(self.seed + 1),
+            test=self.drawn(self.seed + 2),
+            outer=outer.Gradient(self.lr, schedule="cosine") if self.by == "gradient" else evolution,
+        )
+
+
+@register("recipe", "pendulum-simulator", paper="Chebotar et al. 2019")
+@dataclass
+class PendulumSimulator(SimulatorRecipe):
+    """Pendulum of unknown mass, length and friction."""
+
+    system = "pendulum"
+    angle = 0
+    real: ClassVar[dict[str, float]] = {"mass": 1.3, "length": 0.7, "friction": 0.3}
+
+
+@register("recipe", "cart-pole-simulator", paper="Chebotar et al. 2019")
+@dataclass
+class CartPoleSimulator(SimulatorRecipe):
+    """Cart-pole of unknown masses, length and friction."""
+
+    system = "cart-pole"
+    angle = 2
+    real: ClassVar[dict[str, float]] = {"cart": 1.5, "pole": 0.4, "length": 0.6, "friction": 2.0}
+    trajectories: int = 60
+    duration: float = 0.05
