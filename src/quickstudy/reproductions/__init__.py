@@ -5,6 +5,7 @@ A reproduction is a registered function `(folder, tick, quick=False, seeds=...) 
 are reproductions of one figure each.
 """
 
+from quickstudy.reproductions.architectures import architectures
 from quickstudy.reproductions.beliefs import beliefs
 from quickstudy.reproductions.hyper_parameters import hyper_parameters
 from quickstudy.reproductions.learned_optimizer import learned_optimizer
@@ -22,6 +23,7 @@ from quickstudy.reproductions.unlike_tables import unlike_tables
 __all__ = [
     "OTHERS",
     "ROWS",
+    "architectures",
     "beliefs",
     "hyper_parameters",
     "learned_optimizer",
