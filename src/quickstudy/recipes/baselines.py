@@ -58,19 +58,3 @@ class GlyphsLogistic(PretrainedRecipe):
     def make_learner(self, train: ClassData) -> Learner:
         """Return the baseline."""
         return learners.LogisticRegressionOnFeatures(self.net(), len(train.classes), batch_norm=self.batch_norm)
-
-
-@register("recipe", "omniglot-finetune", paper="Chen et al. 2019")
-@dataclass
-class OmniglotFineTune(GlyphsFineTune):
-    """Fine-tuning of a pretrained net on Omniglot."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-
-
-@register("recipe", "omniglot-logistic", paper="Tian et al. 2020")
-@dataclass
-class OmniglotLogistic(GlyphsLogistic):
-    """Logistic regression on a pretrained net's features, on Omniglot."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"

@@ -39,15 +39,6 @@ class GlyphsMANN(MemoryRecipe):
         )
 
 
-@register("recipe", "omniglot-mann", paper="Santoro et al. 2016")
-@dataclass
-class OmniglotMANN(GlyphsMANN):
-    """Memory-augmented network on sequences of Omniglot's drawings."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-    steps: int = 5000
-
-
 @register("recipe", "glyphs-dnc", paper="Graves et al. 2016")
 @dataclass
 class GlyphsDNC(MemoryRecipe):
@@ -60,15 +51,6 @@ class GlyphsDNC(MemoryRecipe):
         """Return a DNC."""
         sizes = {"hidden": self.controller, "slots": self.slots}
         return learners.DNC(self.embedding(train), self.ways, **sizes, batch_norm=self.batch_norm)
-
-
-@register("recipe", "omniglot-dnc", paper="Graves et al. 2016")
-@dataclass
-class OmniglotDNC(GlyphsDNC):
-    """Differentiable neural computer on sequences of Omniglot's drawings."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-    steps: int = 5000
 
 
 @register("recipe", "glyphs-lstm", paper="Hochreiter et al. 2001")
@@ -84,12 +66,3 @@ class GlyphsRecurrent(MemoryRecipe):
         return learners.RecurrentLearner(
             self.embedding(train), self.ways, cell=self.cell, hidden=self.controller, batch_norm=self.batch_norm
         )
-
-
-@register("recipe", "omniglot-lstm", paper="Hochreiter et al. 2001")
-@dataclass
-class OmniglotRecurrent(GlyphsRecurrent):
-    """LSTM or GRU on sequences of Omniglot's drawings."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-    steps: int = 5000

@@ -26,19 +26,6 @@ class GlyphsProtoNet(FewShotRecipe):
         return learners.ProtoNet(self.net(), self.distance, self.batch_norm)
 
 
-@register("recipe", "omniglot-protonet", paper="Snell et al. 2017")
-@dataclass
-class OmniglotProtoNet(GlyphsProtoNet):
-    """Prototypical network on Omniglot: 60-way training as in the paper, tested on Vinyals-val."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-    train_ways: int = 60
-    train_queries: int = 5
-    lr: float = 1e-3
-    steps: int = 2000
-    meta_batch: int = 1
-
-
 @register("recipe", "glyphs-siamese", paper="Hadsell et al. 2006; Koch et al. 2015")
 @dataclass
 class GlyphsSiamese(FewShotRecipe):
@@ -55,14 +42,6 @@ class GlyphsSiamese(FewShotRecipe):
         return learners.Siamese(self.net(), self.objective, self.margin, batch_norm=self.batch_norm)
 
 
-@register("recipe", "omniglot-siamese", paper="Hadsell et al. 2006; Koch et al. 2015")
-@dataclass
-class OmniglotSiamese(GlyphsSiamese):
-    """Siamese network on Omniglot."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-
-
 @register("recipe", "glyphs-matching", paper="Vinyals et al. 2016")
 @dataclass
 class GlyphsMatchingNet(FewShotRecipe):
@@ -77,14 +56,6 @@ class GlyphsMatchingNet(FewShotRecipe):
         return learners.MatchingNet(self.net(), self.full_context, batch_norm=self.batch_norm)
 
 
-@register("recipe", "omniglot-matching", paper="Vinyals et al. 2016")
-@dataclass
-class OmniglotMatchingNet(GlyphsMatchingNet):
-    """Matching network on Omniglot."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-
-
 @register("recipe", "glyphs-relation", paper="Sung et al. 2018")
 @dataclass
 class GlyphsRelationNet(FewShotRecipe):
@@ -96,11 +67,3 @@ class GlyphsRelationNet(FewShotRecipe):
         """Return a relation network."""
         maps = self.net(flatten=False, halvings=2)
         return learners.RelationNet(maps, channels=self.hidden, batch_norm=self.batch_norm)
-
-
-@register("recipe", "omniglot-relation", paper="Sung et al. 2018")
-@dataclass
-class OmniglotRelationNet(GlyphsRelationNet):
-    """Relation network on Omniglot."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"

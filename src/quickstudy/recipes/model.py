@@ -41,15 +41,6 @@ class GlyphsInContext(FewShotRecipe):
         )
 
 
-@register("recipe", "omniglot-incontext", paper="Kirsch et al. 2022")
-@dataclass
-class OmniglotInContext(GlyphsInContext):
-    """In-context learner on Omniglot."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-    steps: int = 10_000
-
-
 @register("recipe", "glyphs-hypernetwork", paper="Ha et al. 2016")
 @dataclass
 class GlyphsHyperNetwork(FewShotRecipe):
@@ -68,15 +59,6 @@ class GlyphsHyperNetwork(FewShotRecipe):
         )
 
 
-@register("recipe", "omniglot-hypernetwork", paper="Ha et al. 2016")
-@dataclass
-class OmniglotHyperNetwork(GlyphsHyperNetwork):
-    """Hypernetwork learner on Omniglot."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-    steps: int = 10_000
-
-
 @register("recipe", "glyphs-snail", paper="Mishra et al. 2018")
 @dataclass
 class GlyphsSNAIL(FewShotRecipe):
@@ -92,15 +74,6 @@ class GlyphsSNAIL(FewShotRecipe):
         return learners.SNAIL(self.net(), self.ways, filters=self.filters, length=length, batch_norm=self.batch_norm)
 
 
-@register("recipe", "omniglot-snail", paper="Mishra et al. 2018")
-@dataclass
-class OmniglotSNAIL(GlyphsSNAIL):
-    """SNAIL on Omniglot."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-    steps: int = 10_000
-
-
 @register("recipe", "glyphs-metanet", paper="Munkhdalai & Yu 2017")
 @dataclass
 class GlyphsMetaNet(FewShotRecipe):
@@ -114,15 +87,6 @@ class GlyphsMetaNet(FewShotRecipe):
     def make_learner(self, train: ClassData) -> Learner:
         """Return a meta network."""
         return learners.MetaNet(self.net(), self.ways, width=self.width, batch_norm=self.batch_norm)
-
-
-@register("recipe", "omniglot-metanet", paper="Munkhdalai & Yu 2017")
-@dataclass
-class OmniglotMetaNet(GlyphsMetaNet):
-    """Meta network on Omniglot."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-    steps: int = 10_000
 
 
 @register("recipe", "glyphs-plastic", paper="Miconi et al. 2018")
@@ -145,15 +109,6 @@ class GlyphsPlastic(FewShotRecipe):
             "retroactive": nets.Neuromodulated(size, self.ways, retroactive=True),
         }
         return learners.Plastic(net, self.ways, rule=rules[self.rule], batch_norm=self.batch_norm)
-
-
-@register("recipe", "omniglot-plastic", paper="Miconi et al. 2018")
-@dataclass
-class OmniglotPlastic(GlyphsPlastic):
-    """Plastic network on Omniglot."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-    steps: int = 10_000
 
 
 @register("recipe", "linear-incontext", paper="Garg et al. 2022")

@@ -1,85 +1,75 @@
-"""Optimisation-based recipes and Baseline++ on Omniglot: those on glyphs, with the data and settings of the papers.
+"""Recipes on Omniglot: those on glyphs, with other data and, where it needs more, other numbers.
 
-Departures that all share: five queries a class in meta-training, a cosine schedule, and fewer and smaller steps than
-the papers' 60,000 of 16 or 32 tasks (`steps` and `meta_batch` set them).
+Departures that the gradient-based ones share: five queries a class in meta-training, a cosine schedule, and fewer and
+smaller outer steps than the papers' 60,000 of 16 or 32 tasks (`--steps` and `--meta-batch` set them).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import dataclasses
+import sys
+from typing import Any, Literal
 
-from quickstudy.recipes import baselines, optimization
-from quickstudy.registry import register
+from quickstudy.recipes import baselines, memory, metric, model, optimization, streams
+from quickstudy.registry import TABLES, register
 
+# 60-way training as in the paper.
+PROTONET = {"train_ways": 60, "lr": 1e-3, "steps": 2000, "meta_batch": 1}
+READING = {"steps": 10_000}
+STREAM = {"steps": 5000}
 
-@register("recipe", "omniglot-fomaml", paper="Finn et al. 2017")
-@dataclass
-class OmniglotFOMAML(optimization.GlyphsFOMAML):
-    """First-order MAML on Omniglot."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-
-
-@register("recipe", "omniglot-anil", paper="Raghu et al. 2020")
-@dataclass
-class OmniglotANIL(optimization.GlyphsANIL):
-    """ANIL on Omniglot."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-
-
-@register("recipe", "omniglot-metasgd", paper="Li et al. 2017")
-@dataclass
-class OmniglotMetaSGD(optimization.GlyphsMetaSGD):
-    """Meta-SGD on Omniglot."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-
-
-@register("recipe", "omniglot-cavia", paper="Zintgraf et al. 2019")
-@dataclass
-class OmniglotCAVIA(optimization.GlyphsCAVIA):
-    """CAVIA on Omniglot."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-
-
-@register("recipe", "omniglot-adml", paper="Yin et al. 2018")
-@dataclass
-class OmniglotADML(optimization.GlyphsADML):
-    """ADML on Omniglot."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-
-
-@register("recipe", "omniglot-imaml", paper="Rajeswaran et al. 2019")
-@dataclass
-class OmniglotIMAML(optimization.GlyphsIMAML):
-    """Implicit MAML on Omniglot."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "protonet": PROTONET,
+    "siamese": {},
+    "matching": {},
+    "relation": {},
+    "maml": {},
+    "fomaml": {},
+    "reptile": {},
+    "metasgd": {},
+    "cavia": {},
+    "anil": {},
+    "adml": {},
+    "imaml": {},
+    "protomaml": {},
+    "incontext": READING,
+    "hypernetwork": READING,
+    "snail": READING,
+    "metanet": READING,
+    "plastic": READING,
+    "mann": STREAM,
+    "dnc": STREAM,
+    "lstm": STREAM,
+    "stream-snail": STREAM,
+    "stream-metanet": STREAM,
+    "stream-plastic": STREAM,
+    "stream-incontext": STREAM,
+    "finetune": {},
+    "baselineplusplus": {},
+    "logistic": {},
+}
+"""Options that differ from the recipe on glyphs, by name."""
+FAMILIES = (baselines, memory, metric, model, optimization, streams)
+"""Modules that register the recipes on glyphs."""
 
 
-@register("recipe", "omniglot-protomaml", paper="Triantafillou et al. 2020")
-@dataclass
-class OmniglotProtoMAML(optimization.GlyphsProtoMAML):
-    """Proto-MAML on Omniglot."""
+def on_omniglot(name: str, **defaults: Any) -> type:
+    """Register and return the recipe 'omniglot-NAME': the class of 'glyphs-NAME' with other defaults."""
+    entry = TABLES["recipe"][f"glyphs-{name}"]
+    glyphs: Any = entry.build
+    types = {field.name: field.type for field in dataclasses.fields(glyphs)}
+    fields: list[Any] = [("data", Literal["glyphs", "omniglot"], "omniglot")]
+    fields += [(key, types[key], value) for key, value in defaults.items()]
+    made = dataclasses.make_dataclass(
+        glyphs.__name__.replace("Glyphs", "Omniglot"),
+        fields,
+        bases=(glyphs,),
+        # Where it can be found again, by pickle for one.
+        namespace={"__doc__": glyphs.__doc__.replace("glyphs", "Omniglot"), "__module__": __name__},
+    )
+    setattr(sys.modules[__name__], made.__name__, made)
+    return register("recipe", f"omniglot-{name}", **entry.facts)(made)
 
-    data: Literal["glyphs", "omniglot"] = "omniglot"
 
-
-@register("recipe", "omniglot-reptile", paper="Nichol et al. 2018")
-@dataclass
-class OmniglotReptile(optimization.GlyphsReptile):
-    """Reptile on Omniglot."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-
-
-@register("recipe", "omniglot-baselineplusplus", paper="Chen et al. 2019")
-@dataclass
-class OmniglotBaselinePlusPlus(baselines.GlyphsBaselinePlusPlus):
-    """Baseline++ on Omniglot."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
+for _name, _defaults in DEFAULTS.items():
+    on_omniglot(_name, **_defaults)

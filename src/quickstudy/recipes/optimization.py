@@ -48,14 +48,6 @@ class GlyphsMAML(GradientRecipe):
         return learners.MAML(self.net(self.ways), **self.inner)  # type: ignore[arg-type]
 
 
-@register("recipe", "omniglot-maml", paper="Finn et al. 2017")
-@dataclass
-class OmniglotMAML(GlyphsMAML):
-    """MAML on Omniglot."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-
-
 @register("recipe", "glyphs-fomaml", paper="Finn et al. 2017")
 @dataclass
 class GlyphsFOMAML(GradientRecipe):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from quickstudy import learners
 from quickstudy.core import Learner
@@ -29,15 +28,6 @@ class GlyphsStreamSNAIL(SequentialRecipe):
         )
 
 
-@register("recipe", "omniglot-stream-snail", paper="Mishra et al. 2018")
-@dataclass
-class OmniglotStreamSNAIL(GlyphsStreamSNAIL):
-    """SNAIL on streams of Omniglot's drawings."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-    steps: int = 5000
-
-
 @register("recipe", "glyphs-stream-metanet", paper="Munkhdalai & Yu 2017")
 @dataclass
 class GlyphsStreamMetaNet(SequentialRecipe):
@@ -55,15 +45,6 @@ class GlyphsStreamMetaNet(SequentialRecipe):
         return learners.MetaNet(net, self.ways, width=self.width, batch_norm=self.batch_norm)
 
 
-@register("recipe", "omniglot-stream-metanet", paper="Munkhdalai & Yu 2017")
-@dataclass
-class OmniglotStreamMetaNet(GlyphsStreamMetaNet):
-    """Meta network on streams of Omniglot's drawings."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-    steps: int = 5000
-
-
 @register("recipe", "glyphs-stream-plastic", paper="Miconi et al. 2018")
 @dataclass
 class GlyphsStreamPlastic(SequentialRecipe):
@@ -72,15 +53,6 @@ class GlyphsStreamPlastic(SequentialRecipe):
     def make_learner(self, train: ClassData) -> Learner:
         """Return a plastic network."""
         return learners.Plastic(self.embedding(train), self.ways, batch_norm=self.batch_norm)
-
-
-@register("recipe", "omniglot-stream-plastic", paper="Miconi et al. 2018")
-@dataclass
-class OmniglotStreamPlastic(GlyphsStreamPlastic):
-    """Plastic network on streams of Omniglot's drawings."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-    steps: int = 5000
 
 
 @register("recipe", "glyphs-stream-incontext", paper="Kirsch et al. 2022")
@@ -98,12 +70,3 @@ class GlyphsStreamInContext(SequentialRecipe):
         return learners.CausalInContext(
             self.embedding(train), self.ways, width=self.width, depth=self.depth, batch_norm=self.batch_norm
         )
-
-
-@register("recipe", "omniglot-stream-incontext", paper="Kirsch et al. 2022")
-@dataclass
-class OmniglotStreamInContext(GlyphsStreamInContext):
-    """Causal in-context learner on streams of Omniglot's drawings."""
-
-    data: Literal["glyphs", "omniglot"] = "omniglot"
-    steps: int = 5000
