@@ -37,6 +37,7 @@ from quickstudy.learners import (
     AuxiliaryLosses,
     BaselinePlusPlus,
     CausalInContext,
+    DatasetDistillation,
     EnsembleMAML,
     ExactGP,
     FineTune,
@@ -45,6 +46,7 @@ from quickstudy.learners import (
     HyperParameters,
     InContext,
     LaplaceHead,
+    LearnedAugmentation,
     LearnedLoss,
     LogisticRegressionOnFeatures,
     MatchingNet,
@@ -186,9 +188,12 @@ REGRESSION |= {
 
 # Learners of optimisation problems, which bring their own nets.
 PROBLEMS: dict[str, Callable[[], Learner]] = {
+    "DatasetDistillation": lambda: DatasetDistillation((FEATURES,), WAYS, shots=2, steps=2),
     "L2O": lambda: L2O(rules.LSTMRule(hidden=3, layers=1), steps=3),
     "L2O-adam": lambda: L2O(rules.Adam(0.1), steps=3),
     "L2O-batch": lambda: L2O(rules.Adam(0.1), steps=5, batch=4),
+    "LearnedAugmentation": lambda: LearnedAugmentation(nets.Jitter(), steps=3),
+    "LearnedAugmentation-batch": lambda: LearnedAugmentation(nets.Jitter(), rules.Adam(0.1), steps=3, batch=4),
     "MetaWeightNet": lambda: MetaWeightNet(nets.LossWeights(4), steps=3),
     "MetaWeightNet-batch": lambda: MetaWeightNet(nets.LossWeights(4), rules.Adam(0.1), steps=3, batch=4),
 }

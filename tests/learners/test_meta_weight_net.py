@@ -114,7 +114,7 @@ def test_what_cannot_be_is_refused():
         MetaWeightNet(differentiation=FirstOrder())
     assert "constants to each inner gradient" in MetaWeightNet().accepts(Implicit("neumann"))
     support = line([1.0, 2.0, 3.0])
-    with pytest.raises(InputError, match="4 weights, and the support 3 rows"):
+    with pytest.raises(InputError, match="for 4 rows, and the support has 3"):
         MetaWeightNet(RowWeights(4)).double().adapt(support)
     with pytest.raises(InputError, match="hidden"):
         LossWeights(0)
@@ -122,3 +122,21 @@ def test_what_cannot_be_is_refused():
         RowWeights(0)
     with pytest.raises(InputError, match="no optimisation problem"):
         MetaWeightNet().adapt(Examples(torch.zeros(2, 1), torch.tensor([0, 1])))
+
+
+def test_weights_of_classes_come_to_the_inverse_of_their_frequencies():
+    # Two normal classes a distance of two apart: a logistic regression fits them whatever their shares, but for its
+    # bias, which balanced rows want as weights inverse to the shares give it.
+    def rows(common, rare):
+        quantiles = [torch.distributions.Normal(0.0, 1.0).icdf((torch.arange(n) + 0.5) / n) for n in (common, rare)]
+        inputs = torch.cat([quantiles[0] - 1, quantiles[1] + 1]).unsqueeze(1)
+        return Examples(inputs, torch.arange(2).repeat_interleave(torch.tensor([common, rare])))
+
+    support, query = rows(600, 30), rows(100, 100)
+    weigh = RowWeights(630, support.labels.tolist())
+    learner = MetaWeightNet(weigh, qs.rules.SGD(1.0), steps=60)
+    tasks = qs.tasks.Restarts(nn.Linear(1, 2), support, query)
+    outer = qs.outer.Truncated(length=1, lr=0.15)
+    qs.meta_train(learner, tasks, outer, steps=70, meta_batch=2, progress=False, compile=False)
+    common, rare = weigh.logits.detach().sigmoid().tolist()
+    assert rare / common == pytest.approx(20, rel=0.15)

@@ -1,5 +1,6 @@
 """Backbones. Any `torch.nn.Module` that takes (rows, ...) is a net; these are the usual ones."""
 
+from quickstudy.nets.augmentations import Affine, Augmentations, Jitter
 from quickstudy.nets.conv4 import conv4
 from quickstudy.nets.conv_cells import conv_cells
 from quickstudy.nets.dnc import DNCCell
@@ -20,11 +21,14 @@ from quickstudy.nets.standardised import Standardised
 from quickstudy.nets.transformer import TransformerBlock
 
 __all__ = [
+    "Affine",
+    "Augmentations",
     "CellNet",
     "DNCCell",
     "Drawings",
     "GRUCell",
     "Hebbian",
+    "Jitter",
     "LSTMCell",
     "LossWeights",
     "MANNCell",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -33,18 +35,29 @@ class LossWeights(nn.Module):
 
 @register("net")
 class RowWeights(nn.Module):
-    """A weight in 0..1 for each row of one support, whatever its loss.
+    """A weight in 0..1 for each row of one support, or for each group of rows, whatever its loss.
 
     Args:
         rows: of the support (S). All begin with the weight 1/2.
+        groups: the group of each row, 0, 1, ...: rows of one group, such as a class, share a weight. None gives each
+            row its own.
+
+    Raises:
+        InputError: no row, or not a group for each.
     """
 
-    def __init__(self, rows: int) -> None:
+    groups: Tensor
+
+    def __init__(self, rows: int, groups: Sequence[int] | None = None) -> None:
         super().__init__()
         if rows < 1:
             raise InputError(f"rows must be at least 1, not {rows}")
-        self.logits = nn.Parameter(torch.zeros(rows))
+        if groups is not None and (len(groups) != rows or min(groups) < 0):
+            raise InputError(f"groups must be {rows} numbers of 0 or more, one for each row, not {len(groups)}")
+        self.rows = rows
+        self.register_buffer("groups", torch.arange(rows) if groups is None else torch.tensor(groups))
+        self.logits = nn.Parameter(torch.zeros(int(self.groups.max()) + 1))
 
     def forward(self, losses: Tensor, rows: Tensor) -> Tensor:
         """Return the weights (R,) of the support's rows with these numbers (R,)."""
-        return self.logits[rows].sigmoid()
+        return self.logits[self.groups[rows]].sigmoid()

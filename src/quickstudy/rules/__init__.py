@@ -4,6 +4,7 @@ from quickstudy.rules.base import LearnedRule, Rule, Theta
 from quickstudy.rules.fixed import SGD, Adam, AdamW, LearnedRates, ProximalSGD
 from quickstudy.rules.lstm import LSTMRule
 from quickstudy.rules.mlp import MLPRule
+from quickstudy.rules.step_rates import StepRates
 from quickstudy.rules.svgd import SVGD
 from quickstudy.rules.velo import VeLO
 
@@ -18,6 +19,7 @@ __all__ = [
     "MLPRule",
     "ProximalSGD",
     "Rule",
+    "StepRates",
     "Theta",
     "VeLO",
 ]

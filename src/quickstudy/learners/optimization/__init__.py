@@ -6,10 +6,12 @@ from quickstudy.learners.optimization.auxiliary_losses import AuxiliaryLosses
 from quickstudy.learners.optimization.bmaml import BMAML, EnsembleMAML
 from quickstudy.learners.optimization.cavia import CAVIA
 from quickstudy.learners.optimization.darts import DARTS
+from quickstudy.learners.optimization.dataset_distillation import DatasetDistillation
 from quickstudy.learners.optimization.hyper_parameters import HyperParameters
 from quickstudy.learners.optimization.imaml import IMAML
 from quickstudy.learners.optimization.inner_loop import GradientLearner
 from quickstudy.learners.optimization.l2o import L2O
+from quickstudy.learners.optimization.learned_augmentation import LearnedAugmentation
 from quickstudy.learners.optimization.learned_loss import LearnedLoss
 from quickstudy.learners.optimization.maml import FOMAML, MAML
 from quickstudy.learners.optimization.meta_sgd import MetaSGD
@@ -32,9 +34,11 @@ __all__ = [
     "MMAML",
     "PLATIPUS",
     "AuxiliaryLosses",
+    "DatasetDistillation",
     "EnsembleMAML",
     "GradientLearner",
     "HyperParameters",
+    "LearnedAugmentation",
     "LearnedLoss",
     "MetaSGD",
     "MetaWeightNet",

@@ -41,6 +41,8 @@ class InnerState(NamedTuple):
     """(N,) classes that have a support row, or empty for regression."""
     statistics: Statistics
     """Batch statistics of the support under theta, for the 'support' policy."""
+    key: Tensor | tuple[()] = ()
+    """The task's key, for learners that draw in each step, or empty."""
 
 
 class GradientLearner(Learner):

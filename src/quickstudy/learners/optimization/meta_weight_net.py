@@ -123,8 +123,8 @@ class MetaWeightNet(L2O):
         return (support.weights * self._losses(theta, support, is_present)).sum()
 
     def _rows(self, state: InnerState, support: Examples) -> Examples:
-        if isinstance(self.weigh, RowWeights) and len(self.weigh.logits) != len(support):
-            raise InputError(f"RowWeights has {len(self.weigh.logits)} weights, and the support {len(support)} rows")
+        if isinstance(self.weigh, RowWeights) and self.weigh.rows != len(support):
+            raise InputError(f"RowWeights is for {self.weigh.rows} rows, and the support has {len(support)}")
         numbers = torch.arange(len(support), device=support.labels.device)
         numbered = Examples((support.inputs, numbers), support.labels, support.mask, support.ways, check=False)
         taken = super()._rows(state, numbered)

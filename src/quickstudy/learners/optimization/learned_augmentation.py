@@ -1,0 +1,107 @@
+"""Learned augmentation: how far training rows are turned, shifted, scaled and made noisy is chosen by other rows.
+
+Mounsaveng, Laradji, Ben Ayed, Vazquez & Pedersoli 2021, "Learning Data Augmentation with Online Bilevel Optimization
+for Image Classification", equations 2 to 6. Rows x_i of a mini-batch are changed by A with draws u_i, fresh in each
+step,
+
+    theta_t+1 = theta_t - alpha grad mean_i L(f_theta(A(x_i; u_i, omega)), y_i)
+
+and omega is learned such that the loss on the query, which is not augmented, falls. Learned across tasks: omega alone,
+the ranges from which A draws (`nets.Affine`, `nets.Jitter`), as in Benton et al. 2020, "Learning Invariances in Neural
+Networks from Training Data" (Augerino), who need a penalty on small ranges where here other rows judge. The task brings
+its net and theta_0 (`quickstudy.problem.Problem`). The paper's online scheme is `outer.Truncated(length=1)` on
+`tasks.OneTask` or `tasks.Restarts`.
+Departures: ranges in the place of a generative network of transformations; any update rule.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from quickstudy.core import Examples
+from quickstudy.errors import InputError
+from quickstudy.functional import random
+from quickstudy.functional.differentiation import Differentiation, Unrolled
+from quickstudy.learners.optimization.inner_loop import InnerState
+from quickstudy.learners.optimization.l2o import L2O
+from quickstudy.nets.augmentations import Affine
+from quickstudy.problem import Optimizee
+from quickstudy.registry import register
+from quickstudy.rules import SGD, Rule
+
+
+@register("learner", family="optimisation", learns="augmentation", paper="Mounsaveng et al. 2021", tasks="problems")
+class LearnedAugmentation(L2O):
+    """Fits a problem's net to rows that are changed at random in each step, by learned ranges.
+
+    Args:
+        augment: module from inputs (R, ...) and a key () to inputs; None for `nets.Affine()`.
+        rule: the update rule; None for `rules.SGD(0.1)`.
+        steps: steps on a problem in meta-training.
+        batch: rows of the support a step, in random order; None for all rows.
+        test_steps: steps in evaluation mode; None for the same.
+        differentiation: `Unrolled()`, what None stands for; no other gradient reaches draws of each step.
+        checkpoint: as for `L2O`.
+
+    Raises:
+        InputError: an argument is out of range; in `adapt`, no `Problem`, or inputs that cannot be augmented so.
+
+    Examples:
+        >>> import quickstudy as qs
+        >>> learner = qs.learners.LearnedAugmentation(qs.nets.Affine(rotation=10.0))
+        >>> {name: round(value, 3) for name, value in learner.augment.ranges().items()}
+        {'rotation': 10.0, 'shift': 0.02, 'scale': 0.05}
+    """
+
+    default_objective: ClassVar[str] = "InnerSteps"
+    """The paper judges the net after every step."""
+
+    def __init__(
+        self,
+        augment: nn.Module | None = None,
+        rule: Rule | None = None,
+        steps: int = 100,
+        batch: int | None = None,
+        test_steps: int | None = None,
+        differentiation: Differentiation | None = None,
+        checkpoint: int | None = None,
+    ) -> None:
+        passing = Unrolled() if differentiation is None else differentiation
+        super().__init__(SGD(0.1) if rule is None else rule, steps, batch, test_steps, passing, checkpoint)
+        self.augment = Affine() if augment is None else augment
+        reason = self.accepts(passing)
+        if reason is not None:
+            raise InputError(reason)
+
+    @property
+    def stochastic(self) -> bool:
+        """Each step draws."""
+        return True
+
+    @property
+    def permutation_invariant(self) -> bool:
+        """Which row gets which draw depends on their order."""
+        return False
+
+    def accepts(self, differentiation: Differentiation) -> str | None:
+        """Refuse all but the exact derivative through the steps."""
+        if isinstance(differentiation, Unrolled):
+            return None
+        return (
+            f"{type(differentiation).__name__} gradients know nothing of augmentations, which are drawn anew for each "
+            f"inner gradient; {type(self).__name__} needs Unrolled()"
+        )
+
+    def start(self, support: Examples, key: Tensor | None = None) -> InnerState:
+        """Return the state before the first step, with the key of its draws."""
+        state = super().start(support, key)
+        return state._replace(key=random.key(0, state.step.device) if key is None else key)
+
+    def _rows(self, state: InnerState, support: Examples) -> Examples:
+        rows = super()._rows(state, support)
+        assert isinstance(rows.inputs, Optimizee)
+        assert isinstance(state.key, Tensor)
+        changed = self.augment(rows.inputs.inputs, random.fold_in(random.fold_in(state.key, 5), state.step))
+        return Examples(Optimizee(changed, rows.inputs.net), rows.labels, rows.mask, rows.ways, check=False)
