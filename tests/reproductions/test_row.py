@@ -10,7 +10,8 @@ from scipy import stats
 
 from quickstudy.registry import lookup
 from quickstudy.reproductions import OTHERS, ROWS, results_page
-from quickstudy.reproductions.row import Row, _Labelled, interval, measure, summary
+from quickstudy.reproductions.row import Row, interval, measure, summary
+from quickstudy.reproductions.trained import Labelled
 
 SINE = Row(
     "sine",
@@ -63,7 +64,7 @@ def test_what_was_interrupted_goes_on(tmp_path, monkeypatch):
 
 def test_lines_of_several_runs_say_which_they_are():
     out = io.StringIO()
-    lines = _Labelled("one: ", out)
+    lines = Labelled("one: ", out)
     print("step 1", "of 2", file=lines)
     print("step 2\nover", file=lines, flush=True)
     assert out.getvalue() == "one: step 1 of 2\none: step 2\none: over\n"

@@ -1,4 +1,4 @@
-"""Recipes of the metric learners, on glyphs and Omniglot."""
+"""Recipes of the metric learners, on glyphs."""
 
 from __future__ import annotations
 

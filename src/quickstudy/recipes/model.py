@@ -1,4 +1,4 @@
-"""Recipes of model-based learners on glyphs and Omniglot, and of the in-context learner on linear regression.
+"""Recipes of model-based learners on glyphs, and of the in-context learner on linear regression.
 
 Labels are dealt anew in every task, so these learners can only be trained with as many ways as they are tested with.
 """

@@ -1,4 +1,4 @@
-"""Recipes of the optimisation-based learners, on glyphs and Omniglot."""
+"""Recipes of the optimisation-based learners, on glyphs."""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ import torch
 
 from quickstudy.console import Tick
 from quickstudy.reproductions.cores import side_by_side
-from quickstudy.reproductions.row import Row, measure, place, train
+from quickstudy.reproductions.row import Row, measure
+from quickstudy.reproductions.trained import place, train
 
 QUICK: dict[str, Any] = {"steps": 2, "hidden": 8, "validation_tasks": 5}
 """Options of recipes with which a plot is drawn in a minute, to see that everything works."""
@@ -34,7 +35,7 @@ def grid(
     for name, row in rows.items():
         for number in range(seeds):
             recipe = row.make(number, quick)
-            run = place(row, recipe, folder / name, number)
+            run = place(recipe, row.varies, folder / name)
             pieces[str(run)] = functools.partial(train, recipe, run)
     done = 0
     tick(done, len(pieces))

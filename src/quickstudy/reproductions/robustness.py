@@ -53,8 +53,8 @@ def robustness(folder: Path, tick: Tick, quick: bool = False, seeds: int = 1) ->
     """
     from quickstudy.assessment import open_run
     from quickstudy.reproductions.grid import QUICK, grid
-    from quickstudy.reproductions.row import place
     from quickstudy.reproductions.saving import save
+    from quickstudy.reproductions.trained import place
 
     tasks, changes = (5, QUICK) if quick else (600, {})
     rows = {
@@ -64,7 +64,7 @@ def robustness(folder: Path, tick: Tick, quick: bool = False, seeds: int = 1) ->
     grid(rows, folder, tick, seeds=seeds, here=True if quick else None)
     found = {}
     for name, row in rows.items():
-        runs = [open_run(place(row, row.make(seed, quick=False), folder / name, seed)) for seed in range(seeds)]
+        runs = [open_run(place(row.make(seed, quick=False), row.varies, folder / name)) for seed in range(seeds)]
         each = [shifted(run.learner, run.test, tasks) for run in runs]  # type: ignore[arg-type]
         found[name] = {kind: _mean([one[kind] for one in each]) for kind in TITLES}
     save(folder, found, markdown(found), robustness=figure(found))

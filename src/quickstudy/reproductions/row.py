@@ -6,39 +6,32 @@ cores. Rows that differ in nothing but the test tasks share their trained runs.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import functools
-import hashlib
-import io
-import json
 import math
 import os
 import subprocess
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import torch
 
-from quickstudy.assessment import BASELINE, Assessment, assess, open_run
-from quickstudy.checkpoint import load, read_json, write_json
+from quickstudy.assessment import BASELINE, Assessment, OpenedRun, assess, open_run
+from quickstudy.checkpoint import load, write_json
 from quickstudy.console import Tick
 from quickstudy.evaluation import BANK_SEED, Report, evaluate, interval95
 from quickstudy.hardware import processor
 from quickstudy.recipes.base import Recipe
 from quickstudy.registry import TABLES, Entry, lookup
 from quickstudy.reproductions.cores import side_by_side
+from quickstudy.reproductions.trained import place, train
 
 CURVE_TASKS = 200
-TRAINED = "trained.json"
-"""In a run folder: that training is over, and how long it took."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +89,6 @@ def enter(row: Row) -> Row:
 
     reproduce.__doc__ = row.what
     TABLES.setdefault("reproduction", {})[row.name] = Entry(row.name, reproduce, {"recipe": row.recipe})
-    TABLES.setdefault("row", {})[row.name] = Entry(row.name, lambda: row, {"recipe": row.recipe})
     return row
 
 
@@ -119,16 +111,13 @@ def measure(
     """
     tick(0, seeds)
     recipes = [row.make(number, quick) for number in range(seeds)]
-    runs = [place(row, recipe, folder, number) for number, recipe in enumerate(recipes)]
+    runs = [place(recipe, row.varies, folder) for recipe in recipes]
     pieces = {str(run): functools.partial(train, recipe, run) for recipe, run in zip(recipes, runs, strict=True)}
     times = dict(side_by_side(pieces, torch.cuda.is_available() if here is None else here))
     assessments: list[Assessment] = []
     curves: list[tuple[float, ...]] = []
     for recipe, run in zip(recipes, runs, strict=True):
-        opened = open_run(run, **row.test)  # type: ignore[arg-type]
-        if row.tested:
-            other = dataclasses.replace(recipe, **row.tested).plan().learner
-            opened = dataclasses.replace(opened, learner=load(run, other).to(next(opened.learner.parameters()).device))
+        opened = _opened(row, recipe, run)
         same = assessments and row.varies == "seed" and assessments[0].baselines
         assessments.append(
             assess(opened, row.tasks, baselines=same or None, curve_steps=0, gap_tasks=min(600, row.tasks))
@@ -143,50 +132,14 @@ def measure(
     return found
 
 
-def place(row: Row, recipe: Recipe, folder: Path, number: int) -> Path:
-    """Return where a repetition is trained: beside the row's folder, by its options, so that rows can share it."""
-    return folder.parent / "trained" / f"{row.recipe}-{_digest(recipe, row.varies)}" / f"{row.varies}{number}"
-
-
-def train(recipe: Recipe, run: Path) -> float:
-    """Train into a folder unless that has been done; return the seconds that it took, interruptions left out."""
-    kept = read_json(run / TRAINED) if (run / TRAINED).exists() else {"seconds": 0.0, "over": False}
-    if kept["over"]:
-        return float(kept["seconds"])
-    begun = time.monotonic()
-    try:
-        # Several may train at once: each in lines that say which it is, rather than a bar.
-        with contextlib.redirect_stderr(_Labelled(f"{run.parent.name}/{run.name}: ", sys.stderr)):
-            recipe.train(run)
-        kept["over"] = True
-    finally:
-        kept["seconds"] += time.monotonic() - begun
-        if run.is_dir():
-            write_json(run / TRAINED, kept)
-    return float(kept["seconds"])
-
-
-class _Labelled(io.TextIOBase):
-    """Writes each line with a label before it; it is no terminal."""
-
-    def __init__(self, label: str, to: TextIO) -> None:
-        self.label, self.to, self.begun = label, to, ""
-
-    def write(self, text: str) -> int:
-        """Write whole lines; keep what is begun."""
-        *lines, self.begun = (self.begun + text).split("\n")
-        self.to.writelines(f"{self.label}{line}\n" for line in lines)
-        return len(text)
-
-    def flush(self) -> None:
-        """Write what is not written yet."""
-        self.to.flush()
-
-
-def _digest(recipe: Recipe, varies: str) -> str:
-    """Return a name of a recipe's options but for the one that varies, each value of which has a folder of its own."""
-    options = {name: value for name, value in dataclasses.asdict(recipe).items() if name != varies}
-    return hashlib.blake2b(json.dumps(options, sort_keys=True, default=str).encode(), digest_size=4).hexdigest()
+def _opened(row: Row, recipe: Recipe, run: Path) -> OpenedRun:
+    """Return a trained run with the row's test tasks, and its learner as it is tested."""
+    opened = open_run(run, **row.test)  # type: ignore[arg-type]
+    if not row.tested:
+        return opened
+    learner = dataclasses.replace(recipe, **row.tested).plan().learner
+    where = next(opened.learner.parameters()).device
+    return dataclasses.replace(opened, learner=load(run, learner).to(where))
 
 
 def _content(
