@@ -6,6 +6,7 @@ are reproductions of one figure each.
 """
 
 from quickstudy.reproductions.architectures import architectures
+from quickstudy.reproductions.balancing import balancing
 from quickstudy.reproductions.beliefs import beliefs
 from quickstudy.reproductions.hyper_parameters import hyper_parameters
 from quickstudy.reproductions.learned_optimizer import learned_optimizer
@@ -24,6 +25,7 @@ __all__ = [
     "OTHERS",
     "ROWS",
     "architectures",
+    "balancing",
     "beliefs",
     "hyper_parameters",
     "learned_optimizer",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from quickstudy import learners, nets, tasks
+from quickstudy.batching import Objective
 from quickstudy.functional.physics import SYSTEMS
 from quickstudy.objectives.base import Wrapper
 from quickstudy.outer.base import Outer
@@ -48,7 +49,7 @@ def followed(case: Case, how: Outer, steps: int, seed: int) -> dict[str, list[fl
     motion = tasks.Motion(
         case.system, case.real, case.trajectories, duration=case.duration, drive=case.drive, noise=0.02, seed=seed
     )
-    goal = Watched(simulator)
+    goal = Watched(simulator, "query_loss")
     meta_train(
         learner, motion, how, steps=steps, meta_batch=4, objective=goal, seed=seed, progress=False, compile=False
     )
@@ -57,12 +58,13 @@ def followed(case: Case, how: Outer, steps: int, seed: int) -> dict[str, list[fl
 
 
 class Watched(Wrapper):
-    """The query loss; before each outer step it looks at a simulator's parameters."""
+    """Another objective; before each outer step it looks at a simulator's parameters."""
 
     passed = ("after", "weight")
 
-    def __init__(self, simulator: nets.Simulator) -> None:
-        super().__init__("query_loss")
+    def __init__(self, simulator: nets.Simulator, of: Objective | str) -> None:
+        super().__init__(of)
+        # In a list: the simulator is no part of the objective.
         self.simulator, self.seen = [simulator], list[dict[str, float]]()
 
     def schedule(self, done: float) -> None:
