@@ -5,7 +5,9 @@ import torch
 
 import quickstudy as qs
 from conftest import make_blobs
+from quickstudy import batching
 from quickstudy.errors import InputError
+from quickstudy.reproductions.unlike_tables import Raw
 from quickstudy.tasks import Attributes, FewShot, Linear, LinearRegression, Mixture, Sinusoid
 
 DATA = make_blobs()
@@ -90,6 +92,19 @@ def test_unlike_tables_and_families_share_batches() -> None:
     assert regression.batch(0, 10).support.inputs[..., 1].sum(2).unique().tolist() == [1, 3]
     # Families of unlike parameters need no padding at all.
     assert Mixture([Sinusoid(), Linear()]).batch(0, 30).query.labels.shape == (30, 10, 1)
+
+
+def test_learners_that_compare_rows_answer_as_without_padding() -> None:
+    plain, padded = few_shot().batch(0, 1), Attributes(few_shot(), slots=9, ways=4).batch(0, 1)
+    for learner in (
+        qs.learners.NearestNeighbour(),
+        qs.learners.LogisticRegressionOnFeatures(Raw(), 2, normalise=False),
+    ):
+        found, expected = (
+            batching.predict(learner, batching.adapt(learner, tasks.support), tasks.query.inputs)
+            for tasks in (padded, plain)
+        )
+        torch.testing.assert_close(found[:, :4, :2].softmax(2), expected.softmax(2), atol=2e-4, rtol=1e-3)
 
 
 def test_wrong_arguments() -> None:

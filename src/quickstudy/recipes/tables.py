@@ -51,7 +51,7 @@ class TablesAttributeSets(Recipe):
     """Largest norm of the meta-gradient."""
     schedule: Schedule = "cosine"
     """Of the outer learning rate."""
-    steps: int = 3000
+    steps: int = 2000
     meta_batch: int = 16
 
     def plan(self) -> Plan:

@@ -32,8 +32,8 @@ SHOTS = (1, 5)
 class Settings:
     """Of a run."""
 
-    steps: int = 3000
-    tasks: int = 1000
+    steps: int = 2000
+    tasks: int = 600
     choosing: int = 200
     """Tasks of each other table on which the strength of logistic regression is chosen."""
 
