@@ -18,6 +18,7 @@ from quickstudy.core import Learner, Resumable
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.evaluation import BANK_SEED, Difference, Report, differences, evaluate
 from quickstudy.functional.checks import as_device
+from quickstudy.guarantee import Guarantee, guarantee
 from quickstudy.learners import NearestNeighbour
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.recipes import Plan, Recipe, of_run
@@ -141,6 +142,7 @@ class Assessment:
         versus: paired differences, the run minus each baseline.
         seen: report on tasks of meta-training classes, or None.
         seed: of the bank of tasks.
+        bound: for a run whose objective was a bound on the error on new tasks, its terms and how sure it is; else None.
     """
 
     run: OpenedRun
@@ -151,6 +153,7 @@ class Assessment:
     versus: Sequence[Difference] = ()
     seen: Report | None = None
     seed: int = BANK_SEED
+    bound: Guarantee | None = None
 
     @property
     def gap(self) -> tuple[float, float]:
@@ -173,6 +176,7 @@ class Assessment:
             "baselines": {name: report.to_json() for name, report in self.baselines.items()},
             "versus": [dataclasses.asdict(each) for each in self.versus],
             "seen_classes": None if self.seen is None else self.seen.to_json(),
+            "bound": None if self.bound is None else dataclasses.asdict(self.bound),
             "overfitting_gap": None if self.seen is None else {"mean": gap, "interval": interval},
         }
         return _finite(found)  # type: ignore[no-any-return]
@@ -238,7 +242,7 @@ def assess(
             few_seen = min(tasks, gap_tasks)
             seen = evaluate(run.learner, training_tasks, few_seen, seed=seed, curve_steps=0, progress=tick, ranks=ranks)
     versus = [differences({run.name: report, name: other})[0] for name, other in baselines.items()]
-    return Assessment(run, report, curve, few, baselines, versus, seen, seed)
+    return Assessment(run, report, curve, few, baselines, versus, seen, seed, guarantee(run.learner, run.plan))
 
 
 def _bank(run: OpenedRun, tasks: int, seed: int) -> Bank:

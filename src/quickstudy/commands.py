@@ -337,6 +337,8 @@ def _show_assessment(found: Assessment) -> None:
     if found.seen is not None:
         gap, interval = found.gap
         parts.append(f"Meta-overfitting gap (training classes minus new ones): {gap:+.4f} +/- {interval:.4f}")
+    if found.bound is not None:
+        parts.append(f"Error on new tasks, guaranteed (PAC-Bayes): {found.bound}")
     if report.calibration == report.calibration:
         parts.append(f"Expected calibration error: {report.calibration:.4f}")
     if found.curve:

@@ -64,16 +64,20 @@ def _facts(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
     about = learner.facts if learner else {}
     outer = facts.get("outer", {}) if isinstance(facts.get("outer"), dict) else {}
     how = TABLES["outer"].get(str(outer.get("outer")))
-    why = TABLES["objective"].get(str(facts.get("objective")))
+    described = facts.get("objective")
+    goal = described.get("objective") if isinstance(described, dict) else described
+    why = TABLES["objective"].get(str(goal))
     rate = outer.get("arguments", {}).get("lr")
     rows = [
         ["What is learned", f"{about.get('learns', 'parameters')}: {found.report.learner} ({about.get('paper', '')})"],
         ["How", f"{how.facts.get('how', how.summary) if how else 'an outer optimiser of your own'}, outer rate {rate}"],
-        ["Why", why.facts.get("why", why.summary) if why else str(facts.get("objective"))],
+        ["Why", why.facts.get("why", why.summary) if why else str(goal)],
         ["From where", f"trained on {tasks_in_words(facts.get('tasks', {}))}"],
         ["", f"tested on {tasks_in_words(found.report.tasks)}"],
         ["Batch normalisation", f"{found.report.batch_norm}. {BATCH_NORM.get(found.report.batch_norm, '')}"],
     ]
+    if found.bound is not None:
+        rows.append(["Guaranteed error on new tasks", f"{found.bound}. Measured: {1 - found.report.mean:.4f}."])
     parts = [page.table([], rows)]
     sizes = [(label, getattr(tasks, "data", None)) for label, tasks in _splits(run)]
     known = [[label, len(data.classes), len(data), _groups(data)] for label, data in sizes if data is not None]

@@ -1,0 +1,52 @@
+"""The bound on the error on new tasks that a run was trained by, to be shown beside the measured error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quickstudy.core import Learner
+from quickstudy.objectives import PACBayes
+from quickstudy.recipes import Plan
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """A PAC-Bayes bound on the error on new tasks: the sum of its three terms.
+
+    Attributes:
+        total: the bound.
+        empirical: error on the rows learned from.
+        task: what learning each task from few rows may add.
+        environment: what learning from few tasks may add.
+        tasks: learned from.
+        probability: that it holds.
+    """
+
+    total: float
+    empirical: float
+    task: float
+    environment: float
+    tasks: int
+    probability: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.total:.4f} = {self.empirical:.4f} on rows learned from + {self.task:.4f} for few rows + "
+            f"{self.environment:.4f} for few tasks ({self.tasks} of them; holds with probability {self.probability:g})"
+        )
+
+
+def guarantee(learner: Learner, plan: Plan) -> Guarantee | None:
+    """Return the bound of a learner on all tasks that it learned from, or None if no bound was what it was trained by."""
+    objective = plan.options.get("objective")
+    if not isinstance(objective, PACBayes):
+        return None
+    found = objective.of(learner, plan.train.batch(0, objective.tasks))
+    return Guarantee(
+        total=float(found.total),
+        empirical=float(found.empirical),
+        task=float(found.task),
+        environment=float(found.environment),
+        tasks=objective.tasks,
+        probability=1 - objective.delta,
+    )
