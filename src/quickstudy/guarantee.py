@@ -37,7 +37,7 @@ class Guarantee:
 
 
 def guarantee(learner: Learner, plan: Plan) -> Guarantee | None:
-    """Return the bound of a learner on all tasks that it learned from, or None if no bound was what it was trained by."""
+    """Return the bound of a learner on all tasks that it learned from, or None if it was not trained by one."""
     objective = plan.options.get("objective")
     if not isinstance(objective, PACBayes):
         return None
