@@ -36,32 +36,36 @@ def test_without_optuna_it_says_what_to_install(monkeypatch, tmp_path, capsys):
 
 
 def test_parts_share_no_row():
-    task, test = tuning.split(1, tuning.Settings())
+    task, test = tuning.split(1)
     parts = [{row.numpy().tobytes() for row in rows.inputs} for rows in (task.support, task.query, test)]
     assert [len(part) for part in parts] == [100, 500, 1197]
     assert len(set.union(*parts)) == 1797
 
 
 def test_runs_side_by_side_are_the_runs_one_by_one():
-    learner, rows = tuning.problem("many", TINY), [tuning.split(seed, TINY) for seed in (1, 2)]
+    learner, rows = tuning.problem("many", TINY), [tuning.split(seed) for seed in (1, 2)]
     values = [{"log_weight_decay": torch.linspace(-9, high, 64)} for high in (-2.0, 3.0)]
     found = tuning.judged(learner, batching.stack(values), batching.stack(rows))
     for pair, own, (task, test) in zip(found, values, rows, strict=True):
         theta = {name: value.clone() for name, value in learner.adapted.net.named_parameters()}
         for _ in range(TINY.steps):
-            weight, bias = (theta[name].detach().requires_grad_() for name in ("weight", "bias"))
+            weight, bias = (theta[name].detach().requires_grad_() for name in ("head.weight", "head.bias"))
             loss = torch.nn.functional.cross_entropy(task.support.inputs @ weight.T + bias, task.support.labels)
             loss = loss + (own["log_weight_decay"].exp() / 2 * weight.square()).sum()
             loss.backward()
-            theta = {"weight": weight.detach() - 2.0 * weight.grad, "bias": bias.detach() - 2.0 * bias.grad}
+            theta = {
+                f"head.{name}": value.detach() - 2 * value.grad for name, value in (("weight", weight), ("bias", bias))
+            }
         for value, seen in zip(pair, (task.query, test), strict=True):
-            expected = torch.nn.functional.cross_entropy(seen.inputs @ theta["weight"].T + theta["bias"], seen.labels)
+            expected = torch.nn.functional.cross_entropy(
+                seen.inputs @ theta["head.weight"].T + theta["head.bias"], seen.labels
+            )
             assert math.isinf(value) or value == pytest.approx(float(expected), rel=1e-4)
     assert math.isfinite(found[0][0])
 
 
 def test_what_following_hyper_gradients_costs():
-    found = tuning.descend(tuning.problem("many", TINY), tuning.split(1, TINY), TINY, Gradient(1.0))
+    found = tuning.descend(tuning.problem("many", TINY), tuning.split(1), TINY, Gradient(1.0))
     assert [(runs, cost) for runs, cost, _ in found["curve"]] == [(1, 1), (2, 4), (3, 7)]
     losses = [loss for _, _, loss in found["curve"]]
     assert losses[2] < losses[1] < losses[0]

@@ -7,6 +7,7 @@ from quickstudy.recipes import (
     bounds,
     challenge,
     gaussian_process,
+    losses,
     memory,
     metric,
     model,
@@ -18,6 +19,7 @@ from quickstudy.recipes import (
     sinusoid,
     streams,
     tables,
+    tuning,
 )
 from quickstudy.recipes.base import Plan, Recipe, of_run
 from quickstudy.registry import TABLES
@@ -35,6 +37,7 @@ __all__ = [
     "bounds",
     "challenge",
     "gaussian_process",
+    "losses",
     "memory",
     "metric",
     "model",
@@ -47,4 +50,5 @@ __all__ = [
     "sinusoid",
     "streams",
     "tables",
+    "tuning",
 ]

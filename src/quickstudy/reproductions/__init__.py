@@ -6,9 +6,11 @@ are reproductions of one figure each.
 """
 
 from quickstudy.reproductions.architectures import architectures
+from quickstudy.reproductions.auxiliary_losses import auxiliary_losses
 from quickstudy.reproductions.balancing import balancing
 from quickstudy.reproductions.beliefs import beliefs
 from quickstudy.reproductions.hyper_parameters import hyper_parameters
+from quickstudy.reproductions.learned_loss import learned_loss
 from quickstudy.reproductions.learned_optimizer import learned_optimizer
 from quickstudy.reproductions.noisy_labels import noisy_labels
 from quickstudy.reproductions.omniglot_rows import ROWS
@@ -25,9 +27,11 @@ __all__ = [
     "OTHERS",
     "ROWS",
     "architectures",
+    "auxiliary_losses",
     "balancing",
     "beliefs",
     "hyper_parameters",
+    "learned_loss",
     "learned_optimizer",
     "noisy_labels",
     "pac_bayes",

@@ -20,18 +20,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from quickstudy import batching, nets
 from quickstudy.console import Tick
 from quickstudy.core import Examples, Task
 from quickstudy.errors import InputError
-from quickstudy.functional import random
 from quickstudy.functional.differentiation import Implicit
 from quickstudy.functional.owner import with_parameters
 from quickstudy.learners import HyperParameters
 from quickstudy.outer import Gradient, Truncated
 from quickstudy.outer.base import taught
+from quickstudy.recipes.tuning import DigitsDecays
 from quickstudy.tasks import OneTask
 from quickstudy.training import meta_train
 
@@ -51,8 +51,6 @@ Point = tuple[int, float, float]
 class Settings:
     """Of training, and of each search."""
 
-    train: int = 100
-    validation: int = 500
     steps: int = 300
     runs: int = 10
     trials: int = 100
@@ -74,27 +72,17 @@ class Search:
     """Whether a kind of hyper-parameter has one value alone."""
 
 
-def split(seed: int, settings: Settings) -> tuple[Task, Examples]:
-    """Return training and validation rows, and test rows, of one repetition, in an order of its own."""
-    from sklearn.datasets import load_digits
-
-    pixels, digits = load_digits(return_X_y=True)
-    inputs, labels = torch.tensor(pixels / 16, dtype=torch.float32), torch.tensor(digits)
-    order = random.permutation(random.key(seed), len(labels))
-    ends = (settings.train, settings.train + settings.validation)
-    parts = (order[: ends[0]], order[ends[0] : ends[1]], order[ends[1] :])
-    train, validation, test = (Examples(inputs[rows], labels[rows], ways=10) for rows in parts)
-    return Task(train, validation), test
+def split(seed: int) -> tuple[Task, Examples]:
+    """Return training and validation rows, and test rows, of one repetition."""
+    return DigitsDecays(split=seed).problem()
 
 
 def problem(which: Which, settings: Settings) -> HyperParameters:
     """Return a learner whose hyper-parameters are to be found, as all searches begin."""
     torch.manual_seed(0)
-    if which == "few":
-        return HyperParameters(nets.mlp(64, (32,), 10), lr=0.03, weight_decay=1e-3, steps=settings.steps)
-    learner = HyperParameters(nn.Linear(64, 10), 2.0, 1e-3, strengths="input", steps=settings.steps)
-    learner.rule.log_lr.requires_grad_(False)
-    return learner
+    if which == "many":
+        return DigitsDecays(inner_steps=settings.steps).make_learner()
+    return HyperParameters(nets.mlp(64, (32,), 10), lr=0.03, weight_decay=1e-3, steps=settings.steps)
 
 
 def run(seeds: Sequence[int], settings: Settings, tick: Tick) -> list[dict[str, Any]]:
@@ -108,7 +96,7 @@ def run(seeds: Sequence[int], settings: Settings, tick: Tick) -> list[dict[str, 
             found[seeds.index(search.seed)][which]["shared" if search.shared else "optuna"] = result
         tick(number + 1, len(seeds) + 2)
     for number, each in enumerate(found):
-        rows = split(each["seed"], settings)
+        rows = split(each["seed"])
         many, few = (Gradient(rate, schedule="cosine") for rate in settings.rates)
         implicit = Gradient(many.lr, schedule="cosine", through=Implicit("neumann", settings.products))
         each["many"]["unrolled"] = descend(problem("many", settings), rows, settings, many)
@@ -122,7 +110,7 @@ def run(seeds: Sequence[int], settings: Settings, tick: Tick) -> list[dict[str, 
 def sample(searches: Sequence[Search], settings: Settings) -> list[dict[str, Any]]:
     """Search by Optuna's default sampler, from where all begin; searches of one problem, side by side."""
     library, learner = _optuna(), problem(searches[0].which, settings)
-    rows = batching.stack([split(each.seed, settings) for each in searches])
+    rows = batching.stack([split(each.seed) for each in searches])
     start = {name: values.detach().exp() for name, values in taught(learner).items()}
     studies: list[Any] = []
     curves: list[list[Point]] = []
