@@ -6,7 +6,7 @@ On sinusoids from 5 noisy points, and on half planes from one point a class (doc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import manual_seed, nn
 
@@ -34,18 +34,26 @@ class BeliefRecipe(Recipe):
     """Standard deviation of the noise of sinusoids."""
     hidden: tuple[int, ...] = (40, 40)
     """Width of each hidden layer."""
-    inner_lr: float = 0.01
-    """Inner learning rate."""
-    inner_steps: int = 3
+    inner_lr: float = 0.0
+    """Inner learning rate; 0 makes 0.01 for sinusoids and 0.3 for half planes."""
+    inner_steps: int = 5
     """Inner steps, in training and test."""
-    lr: float = 3e-3
+    start_noise: float = 1.0
+    """Standard deviation that learners give sinusoids' targets to begin with: were it small, only the nearest of
+    several models would learn."""
+    lr: float = 0.01
     """Outer learning rate (Adam)."""
     clip: float = 10.0
     """Largest norm of the meta-gradient."""
     schedule: Schedule = "cosine"
     """Of the outer learning rate."""
-    steps: int = 3000
+    steps: int = 1000
     meta_batch: int = 25
+
+    @property
+    def rate(self) -> float:
+        """The inner learning rate."""
+        return self.inner_lr or (0.01 if self.data == "sinusoids" else 0.3)
 
     @property
     def outputs(self) -> int:
@@ -75,8 +83,12 @@ class BeliefRecipe(Recipe):
             validation=self.tasks(self.seed + 1),
             test=self.tasks(self.seed + 2),
             outer=outer.Gradient(lr=self.lr, clip=self.clip, schedule=self.schedule),
-            options={"chunk": self.meta_batch},
+            options=self.options(),
         )
+
+    def options(self) -> dict[str, Any]:
+        """Return further arguments of `meta_train`."""
+        return {"chunk": self.meta_batch}
 
 
 @register("recipe", "beliefs-maml", paper="Finn et al. 2017")
@@ -86,7 +98,7 @@ class BeliefsMAML(BeliefRecipe):
 
     def make_learner(self) -> Learner:
         """Return MAML."""
-        return learners.MAML(self.net(), self.inner_lr, self.inner_steps)
+        return learners.MAML(self.net(), self.rate, self.inner_steps)
 
 
 @register("recipe", "beliefs-ensemble", paper="Yoon et al. 2018")
@@ -99,7 +111,7 @@ class BeliefsEnsemble(BeliefRecipe):
 
     def make_learner(self) -> Learner:
         """Return an ensemble."""
-        return learners.EnsembleMAML(self.net(), self.particles, self.inner_lr, self.inner_steps)
+        return learners.EnsembleMAML(self.net(), self.particles, self.rate, self.inner_steps, noise=self.start_noise)
 
 
 @register("recipe", "beliefs-bmaml", paper="Yoon et al. 2018")
@@ -107,32 +119,49 @@ class BeliefsEnsemble(BeliefRecipe):
 class BeliefsBMAML(BeliefsEnsemble):
     """Bayesian MAML with particles."""
 
+    @property
+    def rate(self) -> float:
+        """The inner learning rate: three times the others', of which particles far apart get about a third each."""
+        return 3 * super().rate
+
     def make_learner(self) -> Learner:
         """Return Bayesian MAML."""
-        return learners.BMAML(self.net(), self.particles, self.inner_lr, self.inner_steps)
+        return learners.BMAML(self.net(), self.particles, self.rate, self.inner_steps, noise=self.start_noise)
 
 
 @register("recipe", "beliefs-platipus", paper="Finn et al. 2018")
 @dataclass
 class BeliefsPLATIPUS(BeliefRecipe):
-    """PLATIPUS."""
+    """PLATIPUS, trained for the likelihood of the query under what it predicts with."""
 
-    samples: int = 10
+    samples: int = 5
     """Draws of the start."""
+    spread: float = 0.1
+    """Standard deviation of starts to begin with."""
+    objective: str = "query_loss"
+    """'query_loss', or 'elbo', the paper's, which trains a draw that has seen the query."""
 
     def make_learner(self) -> Learner:
         """Return PLATIPUS."""
-        return learners.PLATIPUS(self.net(), self.samples, self.inner_lr, self.inner_steps)
+        net, noise = self.net(), self.start_noise
+        return learners.PLATIPUS(net, self.samples, self.rate, self.inner_steps, spread=self.spread, noise=noise)
+
+    def options(self) -> dict[str, Any]:
+        """Return the objective too."""
+        return {**super().options(), "objective": self.objective}
 
 
 @register("recipe", "beliefs-versa", paper="Gordon et al. 2019")
 @dataclass
 class BeliefsVERSA(BeliefRecipe):
-    """VERSA."""
+    """VERSA, whose classes read each other: where a line between two can run depends on both."""
+
+    samples: int = 50
+    """Draws of the head for half planes."""
 
     def make_learner(self) -> Learner:
         """Return VERSA."""
-        return learners.VERSA(self.net(embedding=True), self.outputs)
+        return learners.VERSA(self.net(embedding=True), self.outputs, samples=self.samples, context=True)
 
 
 @register("recipe", "beliefs-laplace", paper="Daxberger et al. 2021")
@@ -140,6 +169,11 @@ class BeliefsVERSA(BeliefRecipe):
 class BeliefsLaplace(BeliefRecipe):
     """Laplace approximation of the head."""
 
+    hidden: tuple[int, ...] = (40, 8)
+    """Width of each hidden layer; the head is on the last."""
+    samples: int = 50
+    """Draws of the head for half planes."""
+
     def make_learner(self) -> Learner:
         """Return a Bayesian head."""
-        return learners.LaplaceHead(self.net(embedding=True), self.outputs)
+        return learners.LaplaceHead(self.net(embedding=True), self.outputs, samples=self.samples)

@@ -21,8 +21,8 @@ def beliefs(folder: Path, tick: Tick, quick: bool = False, seeds: int = 1) -> li
     Returns:
         Lines that say what came out.
     """
-    from quickstudy.checkpoint import write_atomically, write_json
     from quickstudy.reproductions import beliefs_page, believing
+    from quickstudy.reproductions.saving import save
 
     done, count = 0, 2 * len(believing.RECIPES) * (1 if quick else seeds)
 
@@ -36,8 +36,6 @@ def beliefs(folder: Path, tick: Tick, quick: bool = False, seeds: int = 1) -> li
         data: believing.run(data, 1 if quick else seeds, 8 if quick else 1000, 3 if quick else None, tell)
         for data in ("sinusoids", "half-planes")
     }
-    write_json(folder / "results.json", {"seeds": 1 if quick else seeds, **found})
-    write_atomically(folder / "table.md", (beliefs_page.markdown(found) + "\n").encode())
-    for name, figure in (("reliability", beliefs_page.curves(found)), ("answers", beliefs_page.answers(found))):
-        write_atomically(folder / f"{name}.png", beliefs_page.png(figure))
+    figures = {"reliability": beliefs_page.curves(found), "answers": beliefs_page.answers(found)}
+    save(folder, {"seeds": 1 if quick else seeds, **found}, beliefs_page.markdown(found), **figures)
     return beliefs_page.summary(found)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
-from quickstudy.plots import COLOURS, INK, file, styled, uncertainty
+from quickstudy.plots import COLOURS, INK, styled, uncertainty
 from quickstudy.reproductions.believing import EXACT, PLAIN, POINTS
 
 Found = Mapping[str, dict[str, Any]]
@@ -69,7 +67,7 @@ def curves(found: Found) -> Figure:
 @styled
 def answers(found: Found) -> Figure:
     """Draw each learner's 90 % intervals for one sinusoid, and its probabilities for one task of half planes."""
-    drawn = Figure(figsize=(9, 5))
+    drawn = Figure(figsize=(8, 4.4))
     x = np.linspace(-5, 5, POINTS)
     shown = found["sinusoids"]["shown"]
     sx, sy = np.array(shown["support"][0])[:, 0], shown["support"][1]
@@ -90,14 +88,6 @@ def answers(found: Found) -> Figure:
     axes.set_title("half planes", loc="left")
     axes.set(xlabel="direction of the query", ylabel="probability of class 1", xticks=(-180, 0, 180))
     return drawn
-
-
-def png(figure: Figure) -> bytes:
-    """Return a figure as a small file: few colours, lines are all there is."""
-    out = io.BytesIO()
-    with Image.open(io.BytesIO(file(figure, "png"))) as image:
-        image.convert("RGB").quantize(48).save(out, "PNG", optimize=True)
-    return out.getvalue()
 
 
 def _style(i: int, name: str) -> dict[str, Any]:
