@@ -1,7 +1,7 @@
 """Tasks with different numbers of inputs and classes in one batch: each input an attribute that a task has or lacks.
 
-Iwata & Kumagai 2020, "Meta-learning from Tasks with Heterogeneous Attribute Spaces", section 4: tasks are random
-subsets of a data set's attributes, and a learner meets data sets whose attributes it has never seen.
+Iwata & Kumagai 2020, "Meta-learning from Tasks with Heterogeneous Attribute Spaces": a learner meets tasks whose
+attributes it has never seen. Here one table gives many such tasks, by random subsets of its attributes.
 """
 
 from __future__ import annotations
