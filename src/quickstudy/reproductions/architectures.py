@@ -9,7 +9,7 @@ from quickstudy.registry import register
 
 
 @register("reproduction")
-def architectures(folder: Path, tick: Tick, quick: bool = False, seeds: int = 5) -> list[str]:
+def architectures(folder: Path, tick: Tick, quick: bool = False, seeds: int = 10) -> list[str]:
     """DARTS, first and second order, on a space of 125 cells that are all trained, beside random search and evolution.
 
     Args:

@@ -24,8 +24,11 @@ def markdown(content: Content) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     lines += [f"| {' | '.join(cells)} |" for cells in _searches(content)]
-    lines += ["", "| rank | " + " | ".join(_edges(content)) + " | test accuracy | found by DARTS |"]
-    lines += ["|---" * (4 - 1 + len(_edges(content))) + "|"]
+    lines += [
+        "",
+        "| rank | " + " | ".join(_edges(content)) + " | test accuracy | rank by one beginning | found by DARTS |",
+    ]
+    lines += ["|---" * (4 + len(_edges(content))) + "|"]
     shown = {place for place in (*range(5), count // 2, count - 1) if place < count}
     found: dict[str, list[str]] = {}
     for each in content["searches"]:
@@ -35,8 +38,9 @@ def markdown(content: Content) -> str:
         if place in shown or by:
             operations = " | ".join(content["operations"][int(n)] for n in each["architecture"].split("-"))
             times = ", ".join(f"{order} order ({by.count(order)})" for order in ORDERS if order in by)
-            accuracy = f"{100 * each['test']:.1f} +- {100 * each['deviation']:.1f}"
-            lines.append(f"| {each['rank']:g} | {operations} | {accuracy} | {times} |")
+            accuracy = f"{100 * each['test']:.1f} ± {100 * each['deviation']:.1f}"
+            alone = "{:g} to {:g}".format(*each["alone"])
+            lines.append(f"| {each['rank']:g} | {operations} | {accuracy} | {alone} | {times} |")
     return "\n".join(lines)
 
 
@@ -88,34 +92,38 @@ def summary(content: Content) -> list[str]:
 def figure(content: Content) -> Figure:
     """Draw the space by rank with what was found, and how the mixtures change."""
     drawn = Figure(figsize=(9, 3.4))
-    axes: Any = drawn.subplots(1, 3, width_ratios=(1.6, 1, 1))
-    space = content["space"]
-    count = len(space)
-    places = np.arange(1, count + 1)
+    axes: Any = drawn.subplots(1, 3, width_ratios=(1.7, 1, 1))
+    space, left = content["space"], axes[0]
+    places = np.arange(1, len(space) + 1)
     accuracy = np.array([100 * each["test"] for each in space])
     spread = np.array([100 * each["deviation"] for each in space])
-    left = axes[0]
+    left.axvspan(0.5, content["top"], color=COLOURS[2], alpha=0.12, linewidth=0)
     left.fill_between(places, accuracy - spread, accuracy + spread, color=GREY, alpha=0.3, linewidth=0)
     left.plot(places, accuracy, color=GREY, linewidth=1.5)
-    left.axvspan(0.5, content["top"], color=COLOURS[2], alpha=0.12, linewidth=0)
+    height = float(accuracy.min() + 0.72 * (accuracy.max() - accuracy.min()))
     for number, order in enumerate(ORDERS):
         own = [each for each in content["searches"] if each["order"] == order]
         ranks, heights = [each["rank"] for each in own], [100 * each["test"] for each in own]
-        left.plot(ranks, heights, MARKERS[number], color=COLOURS[number], label=f"DARTS, {order} order", zorder=3)
+        # The first on the curve, the second a little above it: they often find the same.
+        shift = 4 * number
+        left.plot(ranks, [y + shift for y in heights], MARKERS[number], color=COLOURS[number], alpha=0.7, zorder=3)
+        left.plot([], [], MARKERS[number], color=COLOURS[number], label=f"DARTS, {order} order, each search")
         panel = axes[number + 1]
         # (searches, looks, edges, operations)
         mean = np.array([each["mixtures"] for each in own]).mean((0, 2))
         for operation, name in enumerate(content["operations"]):
             panel.plot(EVERY * np.arange(len(mean)), mean[:, operation], color=COLOURS[operation], label=name)
-        panel.set(title=f"{order} order", xlabel="step of the search", ylim=(0, None))
-    # The medians of rivals with the larger budget, that of second order.
-    rivals = content["rivals"][ORDERS[-1]]
-    for number, name in enumerate(("random search", "evolution")):
-        median = rivals[name]["rank"][0]
-        label = f"{name}, {rivals['runs']} runs (median)"
-        left.axvline(median, color=COLOURS[3 + number], linestyle="--", linewidth=1.2, label=label)
+        panel.set(title=f"{order} order", xlabel="step of the search", ylim=(0, 0.8))
+        rivals = content["rivals"][order]
+        for name, colour in (("random search", COLOURS[4]), ("evolution", COLOURS[5])):
+            median, low, high = rivals[name]["rank"]
+            label = f"{name}, {rivals['runs']} runs, 5 to 95 %"
+            line = {"color": colour, "linestyle": "-" if number else "--"}
+            left.plot([low, high], [height, height], **line, label=label)
+            left.plot([median], [height], "|", color=colour, markersize=6)
+            height -= 0.05 * float(accuracy.max() - accuracy.min())
     left.set(xlabel="true rank (the best tenth is shaded)", ylabel="test accuracy, %")
-    left.legend(fontsize=8)
+    left.legend(fontsize=7, loc="lower left", bbox_to_anchor=(0, 0.02))
     axes[1].set_ylabel("mean weight in the mixture")
-    axes[2].legend(fontsize=8)
+    axes[2].legend(fontsize=7, ncols=2, loc="upper right")
     return drawn

@@ -101,7 +101,6 @@ def judged(space: dict[str, Any], searches: dict[str, Any], training: Training, 
                 "order": label.split()[0],
                 "architecture": names[place],
                 "rank": float(ranks[place]),
-                "alone": sorted(float(column[place]) for column in single),
                 "test": float(means[place]),
                 "mixtures": each["mixtures"],
             }
@@ -117,6 +116,7 @@ def judged(space: dict[str, Any], searches: dict[str, Any], training: Training, 
                 "deviation": float(table.test[place].std(ddof=1)),
                 "validation": float(table.validation[place].mean()),
                 "rank": float(ranks[place]),
+                "alone": [float(pick(column[place] for column in single)) for pick in (min, max)],
             }
             for place in np.argsort(ranks, kind="stable")
         ],
