@@ -13,8 +13,7 @@ from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.differentiation import FirstOrder
 from quickstudy.learners import LearnedAugmentation
-from quickstudy.nets import Affine, Augmentations, Jitter
-from quickstudy.nets.augmentations import affine
+from quickstudy.nets import Affine, Augmentations, Jitter, affine
 from quickstudy.problem import Optimizee, Problem
 
 

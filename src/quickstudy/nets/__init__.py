@@ -1,6 +1,6 @@
 """Backbones. Any `torch.nn.Module` that takes (rows, ...) is a net; these are the usual ones."""
 
-from quickstudy.nets.augmentations import Affine, Augmentations, Jitter
+from quickstudy.nets.augmentations import Affine, Augmentations, Jitter, affine
 from quickstudy.nets.conv4 import conv4
 from quickstudy.nets.conv_cells import conv_cells
 from quickstudy.nets.dnc import DNCCell
@@ -40,6 +40,7 @@ __all__ = [
     "Simulator",
     "Standardised",
     "TransformerBlock",
+    "affine",
     "conv4",
     "conv_cells",
     "dense_cells",

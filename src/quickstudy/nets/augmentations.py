@@ -1,7 +1,7 @@
 """Random changes of inputs whose ranges are learned: what `learners.LearnedAugmentation` learns.
 
 A draw is a fixed random number times a learned range, so that it has a derivative by the range (reparameterisation;
-Benton et al. 2020, "Learning Invariances in Neural Networks from Training Data", section 3).
+Benton et al. 2020, "Learning Invariances in Neural Networks from Training Data").
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from quickstudy.reproductions.auxiliary_losses import auxiliary_losses
 from quickstudy.reproductions.balancing import balancing
 from quickstudy.reproductions.beliefs import beliefs
 from quickstudy.reproductions.hyper_parameters import hyper_parameters
+from quickstudy.reproductions.learned_data import augmentation, class_imbalance, distillation
 from quickstudy.reproductions.learned_loss import learned_loss
 from quickstudy.reproductions.learned_optimizer import learned_optimizer
 from quickstudy.reproductions.noisy_labels import noisy_labels
@@ -27,9 +28,12 @@ __all__ = [
     "OTHERS",
     "ROWS",
     "architectures",
+    "augmentation",
     "auxiliary_losses",
     "balancing",
     "beliefs",
+    "class_imbalance",
+    "distillation",
     "hyper_parameters",
     "learned_loss",
     "learned_optimizer",

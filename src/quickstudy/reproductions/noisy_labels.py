@@ -21,9 +21,8 @@ def noisy_labels(folder: Path, tick: Tick, quick: bool = False, seeds: int = 3) 
     Returns:
         Lines that say what came out.
     """
-    from quickstudy import plots
-    from quickstudy.checkpoint import write_atomically, write_json
     from quickstudy.reproductions import weighing, weighing_page
+    from quickstudy.reproductions.saving import save
 
     found = []
     settings = weighing.Settings(steps=10, outer_steps=4) if quick else weighing.Settings()
@@ -32,7 +31,6 @@ def noisy_labels(folder: Path, tick: Tick, quick: bool = False, seeds: int = 3) 
     for seed in range(1, count + 1):
         found.append(weighing.run(seed, settings))
         tick(seed, count)
-    write_json(folder / "results.json", {"settings": vars(settings), "runs": found})
-    write_atomically(folder / "table.md", (weighing_page.markdown(found) + "\n").encode())
-    write_atomically(folder / "weights.png", plots.file(weighing_page.figure(found), "png"))
+    results = {"settings": vars(settings), "runs": found}
+    save(folder, results, weighing_page.markdown(found), weights=weighing_page.figure(found))
     return weighing_page.summary(found)

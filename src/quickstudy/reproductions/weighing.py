@@ -17,6 +17,7 @@ from quickstudy.core import Examples
 from quickstudy.functional import random
 from quickstudy.learners import L2O, MetaWeightNet
 from quickstudy.outer import Truncated
+from quickstudy.reproductions.learned_rows import digits, ranks
 from quickstudy.tasks import Restarts
 from quickstudy.training import meta_train
 
@@ -53,15 +54,10 @@ class Split:
 
 def split(seed: int) -> Split:
     """Return the rows of one run."""
-    from sklearn.datasets import load_digits
-
-    pixels, digits = load_digits(return_X_y=True)
-    inputs, labels = torch.tensor(pixels / 16, dtype=torch.float32), torch.tensor(digits)
     key = random.key(seed)
-    order = random.permutation(random.fold_in(key, 1), len(labels))
-    ranks = torch.stack([(labels[order] == digit).cumsum(0) for digit in range(10)])
-    shot = ranks[labels[order], torch.arange(len(order))] - 1
-    clean, rest = order[shot < CLEAN_SHOTS], order[shot >= CLEAN_SHOTS]
+    inputs, labels = digits(random.fold_in(key, 1))
+    places, few = torch.arange(len(labels)), ranks(labels) < CLEAN_SHOTS
+    clean, rest = places[few], places[~few]
     train, test = rest[:ROWS], rest[ROWS:]
     wrong = random.uniform(random.fold_in(key, 2), ROWS) < WRONG
     other = (labels[train] + 1 + random.below(random.fold_in(key, 3), 9, ROWS)) % 10

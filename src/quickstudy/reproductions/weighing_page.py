@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from typing import Any
 
 from matplotlib.figure import Figure
 
 from quickstudy.plots import COLOURS, styled
+from quickstudy.reproductions.learned_rows import Runs, mean, table, told
 from quickstudy.reproductions.weighing import LOSSES
 
 WAYS = {
@@ -17,12 +16,11 @@ WAYS = {
     "learned": "Meta-Weight-Net",
     "ceiling": "right labels",
 }
-Runs = Sequence[dict[str, Any]]
 
 
 def recovered(runs: Runs) -> float:
     """Return the share that Meta-Weight-Net wins back of the accuracy that wrong labels cost plain training."""
-    plain, learned, ceiling = (_mean(runs, way) for way in ("plain", "learned", "ceiling"))
+    plain, learned, ceiling = (mean(runs, way) for way in ("plain", "learned", "ceiling"))
     return (learned - plain) / (ceiling - plain) if ceiling > plain else float("nan")
 
 
@@ -38,18 +36,14 @@ def weights(runs: Runs, wrong: bool) -> list[float]:
 
 def markdown(runs: Runs) -> str:
     """Return the table of accuracies on test rows."""
-    lines = ["| trained on | test accuracy, mean | lowest | highest |", "|---|---|---|---|"]
-    for way, name in WAYS.items():
-        values = [100 * each["accuracy"][way] for each in runs]
-        lines.append(f"| {name} | {statistics.fmean(values):.1f} | {min(values):.1f} | {max(values):.1f} |")
-    return "\n".join(lines)
+    return table(runs, WAYS)
 
 
 def summary(runs: Runs) -> list[str]:
     """Return what came out in a few lines."""
     right, wrong = (statistics.fmean(weights(runs, mark)) for mark in (False, True))
     return [
-        "Test accuracy: " + ", ".join(f"{name} {100 * _mean(runs, way):.1f} %" for way, name in WAYS.items()),
+        told(runs, WAYS),
         f"Won back of what wrong labels cost: {100 * recovered(runs):.0f} %",
         f"Mean weight, of the largest: {right:.3f} with the right label, {wrong:.3f} with a wrong one",
     ]
@@ -69,7 +63,3 @@ def figure(runs: Runs) -> Figure:
         right.plot(LOSSES, each["curve"], color=COLOURS[2])
     right.set(title="a line for each seed", xlabel="loss of a row", ylabel="its weight")
     return drawn
-
-
-def _mean(runs: Runs, way: str) -> float:
-    return statistics.fmean(each["accuracy"][way] for each in runs)

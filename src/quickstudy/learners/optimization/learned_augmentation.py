@@ -1,8 +1,7 @@
 """Learned augmentation: how far training rows are turned, shifted, scaled and made noisy is chosen by other rows.
 
 Mounsaveng, Laradji, Ben Ayed, Vazquez & Pedersoli 2021, "Learning Data Augmentation with Online Bilevel Optimization
-for Image Classification", equations 2 to 6. Rows x_i of a mini-batch are changed by A with draws u_i, fresh in each
-step,
+for Image Classification". Rows x_i of a mini-batch are changed by A with draws u_i, fresh in each step,
 
     theta_t+1 = theta_t - alpha grad mean_i L(f_theta(A(x_i; u_i, omega)), y_i)
 
