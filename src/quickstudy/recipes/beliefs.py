@@ -41,7 +41,7 @@ class BeliefRecipe(Recipe):
     start_noise: float = 1.0
     """Standard deviation that learners give sinusoids' targets to begin with: were it small, only the nearest of
     several models would learn."""
-    lr: float = 0.01
+    lr: float = 5e-3
     """Outer learning rate (Adam)."""
     clip: float = 10.0
     """Largest norm of the meta-gradient."""
@@ -109,6 +109,11 @@ class BeliefsEnsemble(BeliefRecipe):
     particles: int = 5
     """Models."""
 
+    @property
+    def rate(self) -> float:
+        """The inner learning rate: half of MAML's for sinusoids, else a model that others make up for may diverge."""
+        return self.inner_lr or super().rate / (2 if self.data == "sinusoids" else 1)
+
     def make_learner(self) -> Learner:
         """Return an ensemble."""
         return learners.EnsembleMAML(self.net(), self.particles, self.rate, self.inner_steps, noise=self.start_noise)
@@ -122,7 +127,7 @@ class BeliefsBMAML(BeliefsEnsemble):
     @property
     def rate(self) -> float:
         """The inner learning rate: three times the others', of which particles far apart get about a third each."""
-        return 3 * super().rate
+        return 3 * super(BeliefsEnsemble, self).rate
 
     def make_learner(self) -> Learner:
         """Return Bayesian MAML."""
