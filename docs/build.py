@@ -67,7 +67,8 @@ def makes(recipe: Entry, learner: str) -> bool:
     written = [cls for cls in recipe.build.__mro__ if cls.__module__.startswith("quickstudy.")]  # type: ignore[attr-defined]
     sources = [inspect.getsource(cls) for cls in written if cls.__module__ != "quickstudy.recipes.omniglot"]
     own = next((source for source in sources if "learners." in source), "")
-    return f"learners.{learner}(" in own
+    made = re.search(r"learners\.(\w+)\(", own)
+    return made is not None and made[1] == learner
 
 
 def methods() -> str:
