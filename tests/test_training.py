@@ -16,7 +16,10 @@ from learner_table import CLASSIFICATION, WAYS, mlp
 from quickstudy import checkpoint as ckpt
 from quickstudy.datasets import ClassData
 from quickstudy.errors import CheckpointError, InputError, NonFiniteError
+from quickstudy.evaluation import BANK_SEED
 from quickstudy.learners import MAML, ProtoNet
+from quickstudy.tasks.base import Bank
+from quickstudy.trainer import VALIDATION_SEED
 
 DATA = make_blobs()
 TRAIN, HELD = DATA.split(fractions=(0.7, 0.3))
@@ -178,7 +181,7 @@ def test_run_folder(tmp_path: Path) -> None:
     assert run.best == max(row["validation_accuracy"] for row in run.history if "validation_accuracy" in row)
     best = qs.load(folder)
     assert torch.equal(weights(best), weights(run.learner))
-    assert qs.evaluate(best, validation, 6).mean == run.best
+    assert qs.evaluate(best, validation, 6, seed=VALIDATION_SEED).mean == run.best
 
 
 def test_finished_run_is_not_trained_again(tmp_path: Path) -> None:
@@ -356,3 +359,20 @@ def test_progress_is_on_standard_error(capsys: pytest.CaptureFixture[str]) -> No
     assert captured.out == ""
     train()
     assert capsys.readouterr().err == ""
+
+
+def test_validation_tasks_are_no_test_tasks() -> None:
+    """Of a synthetic family all tasks are drawn, so that a bank is told from another by its seed alone."""
+    seeds: list[int] = []
+
+    class Seen(qs.tasks.Sinusoid):
+        def bank(self, count: int, seed: int = BANK_SEED) -> Bank:
+            seeds.append(seed)
+            return super().bank(count, seed)
+
+    tasks = Seen(3, 4)
+    run = train(MAML(qs.nets.mlp(1, (4,), 1)), qs.tasks.Sinusoid(3, 4), validation=tasks, validation_tasks=4)
+    validated = set(seeds)
+    qs.evaluate(run.learner, tasks, 4)
+    assert len(validated) == 1
+    assert seeds[-1] not in validated

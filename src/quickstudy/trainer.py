@@ -33,6 +33,8 @@ from quickstudy.task_losses import TaskLosses
 from quickstudy.tasks.base import TaskDistribution
 
 CHECKPOINT_SECONDS = 30.0
+VALIDATION_SEED = 2023
+"""Of the bank of validation tasks: another one than that of test tasks, which for synthetic tasks would be the same."""
 """Longest wall time between checkpoints; there is one after each validation too."""
 
 
@@ -283,6 +285,7 @@ class Trainer:
             self.validation,
             self.validation_tasks,
             device=self.fabric.device,
+            seed=VALIDATION_SEED,
             curve_steps=0,
             ranks=self.ranks,
         )

@@ -1,0 +1,48 @@
+"""Where the classes of image recipes come from."""
+
+import pytest
+
+from quickstudy import datasets
+from quickstudy.datasets.files import data_folders
+from quickstudy.errors import InputError
+from quickstudy.recipes.metric import GlyphsProtoNet
+
+
+@pytest.fixture
+def omniglot(_real_data):
+    if not any((folder / "omniglot").is_dir() for folder in data_folders()):
+        pytest.skip("no Omniglot: set QUICKSTUDY_DATA to a folder that holds it")
+
+
+def names(part) -> set[str]:
+    return {name.partition("@")[0] for name in part.classes}
+
+
+def test_fewer_training_classes_are_some_of_all(glyph_cache):
+    whole, validation, test = GlyphsProtoNet().splits()
+    few, *others = GlyphsProtoNet(train_classes=30).splits()
+    assert len(few.classes) == 30
+    assert names(few) < names(whole)
+    assert [names(each) for each in others] == [names(validation), names(test)]
+    more, *_ = GlyphsProtoNet(train_classes=60).splits()
+    assert names(few) < names(more)
+    with pytest.raises(InputError, match="train_classes=100000, but there are"):
+        GlyphsProtoNet(train_classes=100_000).splits()
+
+
+def test_rotations_are_of_omniglot_alone(omniglot, glyph_cache):
+    train, validation, test = GlyphsProtoNet(data="omniglot", train_classes=5, rotations=False).splits()
+    assert len(train.classes) == 5
+    reported = datasets.omniglot_vinyals(subset="background", rotations=False)[1]
+    assert len(test.classes) == 4 * len(reported.classes)
+    assert len(validation.classes) == 4 * len(names(validation))
+    assert names(train) | names(validation) < set(datasets.omniglot().classes) - names(test)
+
+
+def test_tasks_may_come_from_elsewhere(omniglot, glyph_cache):
+    train, _, test = GlyphsProtoNet(test_data="omniglot").splits()
+    assert names(train) == names(GlyphsProtoNet().splits()[0])
+    assert names(test) == names(GlyphsProtoNet(data="omniglot").splits()[2])
+    assert len(test.classes) == 4 * len(names(test))
+    back = GlyphsProtoNet(data="omniglot", test_data="glyphs").splits()[2]
+    assert names(back) == names(GlyphsProtoNet().splits()[2])
