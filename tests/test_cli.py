@@ -19,6 +19,7 @@ from rich.console import Console
 from quickstudy import cli, commands_list, recipes
 from quickstudy.cli import main
 from quickstudy.console import show, table
+from quickstudy.registry import table as entries
 
 COMMANDS = ["train", "evaluate", "compare", "adapt", "report", "list", "demo", "reproduce", "completion"]
 
@@ -417,6 +418,23 @@ def test_adapt_needs_a_net_for_images(runs, drawings, capsys):
 
 
 # list, demo, completion -------------------------------------------------------------------------------------------
+
+
+def test_reproduce_without_a_name_lists_comparisons_and_rows_that_are_alike_in_one_line(capsys):
+    assert main(["reproduce"]) == 0
+    comparisons, _, rows = capsys.readouterr().out.partition("rows of the results")
+    known = entries("reproduction")
+    assert [name for name in known if f" {name} " in comparisons] == [
+        name for name, each in known.items() if "recipe" not in each.facts
+    ]
+    lines = [line.split("  ") for line in rows.splitlines()]
+    cells = [[cell.strip() for cell in line if cell.strip()] for line in lines]
+    assert ["omniglot-maml", "5w1s, 5w5s, 20w1s, 20w5s", "MAML on Omniglot, ..."] in cells
+    named = set()
+    for name, *rest in filter(None, cells):
+        settings = rest[0].split(", ") if len(rest) == 2 else [""]
+        named |= {f"{name}-{setting}".strip("-") for setting in settings}
+    assert {name for name, each in known.items() if "recipe" in each.facts} <= named
 
 
 def test_list_shows_every_kind(capsys):

@@ -42,7 +42,9 @@ class List:
 
     def __call__(self) -> int:
         """Show the tables."""
+        from quickstudy.commands_reproduce import overview
         from quickstudy.console import show, table
+        from quickstudy.registry import table as entries
 
         if self.axes:
             from quickstudy.axes import combinations
@@ -54,7 +56,9 @@ class List:
                 show(*map_of(list(combinations())))
             return 0
         for kind in KINDS:
-            if self.kind in ("all", kind):
+            if self.kind in ("all", kind) and kind == "reproductions":
+                show(f"{kind}:", *overview(entries("reproduction")))
+            elif self.kind in ("all", kind):
                 columns, rows = listed(kind)
                 show(f"{kind}:", table(columns, rows))
         return 0

@@ -62,7 +62,7 @@ def figure(runs: Runs) -> Figure:
                     axes.plot(values, color=COLOURS[k], linewidth=1, label=label)
             axes.axhspan(0.9, 1.1, color=INK, alpha=0.08, linewidth=0)
             axes.set(yscale="log", ylim=(0.12, 6))
-            axes.set_title(f"{case}: {way}", fontsize=7)
+            axes.set_title(f"{case}: {way}", fontsize=6)
             axes.tick_params(labelsize=7)
             axes.set_yticks([0.5, 1, 2], ["0.5", "1", "2"])
             axes.minorticks_off()
