@@ -19,6 +19,7 @@ def test_a_bound_is_shown_beside_the_error(tmp_path, capsys):
     shown = capsys.readouterr().out
     bound = json.loads((tmp_path / "out.json").read_text())["bound"]
     assert f"guaranteed (PAC-Bayes): {bound['total']:.4f} = {bound['empirical']:.4f} on rows" in shown
+    assert "evaluated is the vote" in shown
     assert bound["total"] == pytest.approx(bound["empirical"] + bound["task"] + bound["environment"])
     plan = of_run(run).plan()
     found = plan.options["objective"].of(qs.load(run), plan.train.batch(0, 8))

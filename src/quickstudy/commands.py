@@ -322,6 +322,7 @@ def _write_result(path: Path | None, value: Any) -> None:
 
 def _show_assessment(found: Assessment) -> None:
     from quickstudy.console import show, table
+    from quickstudy.guarantee import OF_DRAWN_WEIGHTS
 
     report, run = found.report, found.run
     rows = [[run.name, f"{report.mean:.4f}", f"{report.interval:.4f}", str(len(report.values))]]
@@ -339,6 +340,7 @@ def _show_assessment(found: Assessment) -> None:
         parts.append(f"Meta-overfitting gap (training classes minus new ones): {gap:+.4f} +/- {interval:.4f}")
     if found.bound is not None:
         parts.append(f"Error on new tasks, guaranteed (PAC-Bayes): {found.bound}")
+        parts.append(OF_DRAWN_WEIGHTS)
     if report.calibration == report.calibration:
         parts.append(f"Expected calibration error: {report.calibration:.4f}")
     if found.curve:

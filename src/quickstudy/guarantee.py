@@ -8,6 +8,11 @@ from quickstudy.core import Learner
 from quickstudy.objectives import PACBayes
 from quickstudy.recipes import Plan
 
+OF_DRAWN_WEIGHTS = (
+    "The bound is of answers by weights drawn anew for each; what is evaluated is the vote of such weights."
+)
+"""To be said wherever a bound is shown beside an evaluation."""
+
 
 @dataclass(frozen=True)
 class Guarantee:

@@ -13,6 +13,7 @@ from quickstudy.assessment import Assessment, Meter, OpenedRun
 from quickstudy.errors import CheckpointError
 from quickstudy.evaluation import Report
 from quickstudy.functional.predictive import Predictive, point
+from quickstudy.guarantee import OF_DRAWN_WEIGHTS
 from quickstudy.registry import TABLES, fill
 from quickstudy.tasks import FewShot
 from quickstudy.tasks.base import Bank
@@ -77,7 +78,12 @@ def _facts(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
         ["Batch normalisation", f"{found.report.batch_norm}. {BATCH_NORM.get(found.report.batch_norm, '')}"],
     ]
     if found.bound is not None:
-        rows.append(["Guaranteed error on new tasks", f"{found.bound}. Measured: {1 - found.report.mean:.4f}."])
+        rows.append(
+            [
+                "Guaranteed error on new tasks",
+                f"{found.bound}. {OF_DRAWN_WEIGHTS} Its error: {1 - found.report.mean:.4f}.",
+            ]
+        )
     parts = [page.table([], rows)]
     sizes = [(label, getattr(tasks, "data", None)) for label, tasks in _splits(run)]
     known = [[label, len(data.classes), len(data), _groups(data)] for label, data in sizes if data is not None]
