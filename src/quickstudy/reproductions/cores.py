@@ -17,6 +17,8 @@ from quickstudy.checkpoint import write_json
 
 Piece = Callable[[], Any]
 """Can be pickled, and returns JSON."""
+MOST = 61
+"""Processes at once: Windows can wait for no more."""
 
 
 def side_by_side(pieces: Mapping[str, Piece], here: bool = False) -> Iterator[tuple[str, Any]]:
@@ -31,10 +33,14 @@ def side_by_side(pieces: Mapping[str, Piece], here: bool = False) -> Iterator[tu
         return
     # Small operations gain nothing from threads, whole problems side by side do.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(cores(), context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(min(cores(), MOST), context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         futures = {pool.submit(piece): name for name, piece in pieces.items()}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            # After an error, those that have not begun would run for nothing before it is told.
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def cores() -> int:
