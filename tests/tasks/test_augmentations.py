@@ -86,3 +86,9 @@ def test_blur_is_scipys() -> None:
     found = Blur(1.5)(images(), KEYS)
     expected = ndimage.gaussian_filter(images().numpy(), (0, 0, 0, 1.5, 1.5), mode="constant", radius=(0, 0, 0, 4, 4))
     torch.testing.assert_close(found, torch.from_numpy(expected), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "size"), [(Blur, 0.0), (Blur, -1.0), (Blur, float("nan")), (Noise, -0.1)])
+def test_sizes_without_meaning_are_refused(kind: type, size: float) -> None:
+    with pytest.raises(InputError, match="must"):
+        kind(size)

@@ -91,9 +91,16 @@ class Noise:
 
     Attributes:
         std: its standard deviation.
+
+    Raises:
+        InputError: it is negative.
     """
 
     std: float
+
+    def __post_init__(self) -> None:
+        if not self.std >= 0:
+            raise InputError(f"std must not be negative, not {self.std}")
 
     def __call__(self, inputs: Tensor, keys: Tensor) -> Tensor:
         """Return noisy inputs (T, S, ...), given keys (T,)."""
@@ -106,9 +113,16 @@ class Blur:
 
     Attributes:
         sigma: its standard deviation, pixels.
+
+    Raises:
+        InputError: it is not positive.
     """
 
     sigma: float
+
+    def __post_init__(self) -> None:
+        if not self.sigma > 0:
+            raise InputError(f"sigma must be positive, not {self.sigma}; leave images as they are without Blur")
 
     def __call__(self, inputs: Tensor, keys: Tensor) -> Tensor:
         """Return smoothed images (T, S, C, H, W); keys are not needed."""
