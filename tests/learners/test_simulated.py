@@ -49,6 +49,8 @@ def test_what_was_measured_of_the_support_is_not_looked_at():
         learner.adapt(qs.Examples(task.support.inputs, task.support.labels[:, :1]))
     with pytest.raises(InputError, match="regression"):
         learner.adapt(qs.Examples(task.support.inputs, torch.arange(20) % 2))
+    with pytest.raises(InputError, match="would learn nothing"):
+        qs.learners.Simulated(qs.nets.Simulator("pendulum"), qs.learners.FOMAML(torch.nn.Linear(3, 2)))
 
 
 @pytest.mark.parametrize("how", ["gradient", "evolution", "cma"])

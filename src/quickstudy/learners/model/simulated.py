@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples, Learner, Output, State
 from quickstudy.errors import InputError
+from quickstudy.functional.differentiation import FirstOrder
 from quickstudy.registry import register
 
 
@@ -33,11 +34,17 @@ class Simulated(Learner):
         features: a net whose outputs the learner sees in place of the inputs; None for the inputs themselves.
 
     Raises:
-        InputError: in `adapt`, the task is not one of regression, or the simulator's targets do not fit it.
+        InputError: the learner takes its inner gradients for constants; in `adapt`, the task is not one of regression,
+            or the simulator's targets do not fit it.
     """
 
     def __init__(self, simulator: nn.Module, learner: Learner, features: nn.Module | None = None) -> None:
         super().__init__()
+        if isinstance(getattr(learner, "differentiation", None), FirstOrder):
+            raise InputError(
+                f"{type(learner).__name__} takes inner gradients for constants, and the simulator is in them alone, so "
+                "that it would learn nothing; use an exact one, such as MAML"
+            )
         self.simulator, self.learner, self.features = simulator, learner, features
 
     @property
