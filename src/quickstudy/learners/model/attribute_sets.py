@@ -9,9 +9,11 @@ every response j (a class, or a target) is represented by what the support shows
     y_j(x) = f(mean_i f(x_i, w_ij), c_j)
 
 where each f is a perceptron of its own. Learned across tasks: the perceptrons, none of which knows how many attributes,
-rows or classes there are, or in what order. Departure: w_ij stands for an attribute together with a response, where the
-paper has v_i = mean_n f(x_ni, u_n), for an attribute alone. For where classes have as many rows each, the first c_j are
-all equal, so that neither u_n nor such a v_i could tell of which class a row is.
+rows or classes there are, or in what order.
+Departures: w_ij stands for an attribute together with a response, where the paper has v_i = mean_n f(x_ni, u_n), for an
+attribute alone. For where classes have as many rows each, the first c_j are all equal, so that neither u_n nor such a
+v_i could tell of which class a row is. And what is averaged goes on as it is, where the paper has a further perceptron
+after each mean; u_n reads both its means side by side, not their sum.
 """
 
 from __future__ import annotations
@@ -83,7 +85,8 @@ class Representations(NamedTuple):
 class AttributeSets(Learner):
     """Represents each attribute and each class by what the support shows of it; tasks may differ in both.
 
-    Inputs are (S, D), or (S, D, 2) with the indicators of `tasks.Attributes`.
+    Inputs are (S, D), or (S, D, 2) with the indicators of `tasks.Attributes`, which are of a whole task: an attribute
+    that any support row has counts in all rows, and the query's indicators are not looked at.
 
     Args:
         width: of all representations and hidden layers.

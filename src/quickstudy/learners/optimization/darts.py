@@ -15,7 +15,8 @@ of every edge (`discrete`) is trained from scratch. The paper's scheme is `outer
 
 Departures: the derivative of second order is exact, not the finite difference of equation 8; the step that it looks
 through is kept, rather than taken again with the new alpha (first order is the paper's sequence as it is); any update
-rule takes the place of SGD with momentum; alpha begins at 0.
+rule takes the place of SGD with momentum; alpha begins at 0; in the end every edge is kept, as in Dong & Yang 2020,
+where the paper keeps the two strongest into each node.
 """
 
 from __future__ import annotations
