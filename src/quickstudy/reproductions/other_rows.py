@@ -13,7 +13,7 @@ SETTINGS = "settings of the paper and of earlier runs; weights on 100 other task
 
 def _sinusoids() -> list[Row]:
     """MAML after 1, 5 and 10 steps; Meta-SGD; CAVIA beside MAML at 10 shots."""
-    common: dict[str, Any] = {"chosen_on": SETTINGS, "departures": "30,000 outer steps, not 70,000"}
+    common: dict[str, Any] = {"chosen_on": SETTINGS, "departures": "fewer outer steps than 70,000"}
     rows = [
         Row(
             f"sinusoid-maml-{steps}-steps",
