@@ -33,9 +33,9 @@ from quickstudy.task_losses import TaskLosses
 from quickstudy.tasks.base import TaskDistribution
 
 CHECKPOINT_SECONDS = 30.0
+"""Longest wall time between checkpoints; there is one after each validation too."""
 VALIDATION_SEED = 2023
 """Of the bank of validation tasks: another one than that of test tasks, which for synthetic tasks would be the same."""
-"""Longest wall time between checkpoints; there is one after each validation too."""
 
 
 @dataclass
