@@ -30,7 +30,7 @@ RECIPES = {
     "VERSA": "beliefs-versa",
     "LaplaceHead": "beliefs-laplace",
 }
-TEST_SEED = BANK_SEED + 1
+TEST_SEED = BANK_SEED + 2
 """Of the tasks that are reported; whatever was chosen was chosen on those of `BANK_SEED`."""
 LEVEL = 0.9
 SHOWN = {"sinusoids": 0, "half-planes": 0}

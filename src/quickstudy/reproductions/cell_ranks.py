@@ -63,14 +63,14 @@ def evolution(table: Table, runs: int, draw: np.random.Generator) -> int:
         if run < POPULATION:
             child = int(draw.integers(len(table.test)))
         else:
-            _, parent = max(alive[place] for place in draw.choice(POPULATION, SAMPLE, replace=False))
+            _, parent = max((alive[place] for place in draw.choice(POPULATION, SAMPLE, replace=False)), key=_accuracy)
             genes = table.architectures[parent].tolist()
             edge = int(draw.integers(edges))
             genes[edge] = (genes[edge] + 1 + int(draw.integers(operations - 1))) % operations
             child = numbers[tuple(genes)]
         entry = (float(_trained(table, np.array([child]), draw)[0]), child)
         alive.append(entry)
-        best = max(best, entry)
+        best = max(best, entry, key=_accuracy)
     return best[1]
 
 
@@ -138,3 +138,8 @@ def _rivals(table: Table, runs: int) -> dict[str, Any]:
             "test": float(means[places].mean()),
         }
     return {"runs": runs, **chosen}
+
+
+def _accuracy(entry: tuple[float, int]) -> float:
+    """Return what entries are compared by: of equals the earlier one, not that of the greater number."""
+    return entry[0]
