@@ -74,9 +74,20 @@ def test_lines_of_several_runs_say_which_they_are():
 def test_interval_is_of_tasks_and_of_seeds():
     values = np.random.default_rng(0).normal(size=(3, 50)) + np.array([[0.0], [1.0], [2.0]])
     over_tasks = stats.t.interval(0.95, 49, scale=stats.sem(values.mean(0)))[1]
-    over_seeds = 1.96 * stats.sem(values.mean(1))
+    over_seeds = stats.t.interval(0.95, 2, scale=stats.sem(values.mean(1)))[1]
     assert interval(values) == pytest.approx(np.hypot(over_tasks, over_seeds))
     assert interval(values[:1]) == pytest.approx(stats.t.interval(0.95, 49, scale=stats.sem(values[0]))[1])
+
+
+def test_interval_covers_new_tasks_and_new_seeds():
+    """Of three seeds and forty tasks, about as often as it says: values are task + seed + what is left."""
+    draw = np.random.default_rng(1)
+    held = 0
+    for _ in range(1000):
+        seeds, tasks = 0.3 * draw.normal(size=(3, 1)), draw.normal(size=(1, 40))
+        values = seeds + tasks + 0.5 * draw.normal(size=(3, 40))
+        held += abs(values.mean()) <= interval(values)
+    assert 930 <= held <= 999
 
 
 @pytest.mark.parametrize("row", ROWS + OTHERS, ids=lambda row: row.name)

@@ -11,7 +11,8 @@ from quickstudy.reproductions.row import shown
 Found = Mapping[str, Any]
 
 HEAD = """\
-Every figure here was written by `quickstudy reproduce NAME`, with the row's name, on the commit that is named. Means
+Every figure here was written by `quickstudy reproduce NAME`, with the row's name, from runs that were
+trained by the version and commit that is named, each on one core, or on a GPU. Means
 are over seeds and test tasks; ± is the half-width of the 95 % interval for new tasks and new seeds. Test tasks are the
 same in every row of a table. The published figure stands beside it where there is one.
 """
@@ -68,8 +69,8 @@ def _list(rows: Sequence[Found]) -> str:
 def _details(rows: Sequence[Found]) -> str:
     """Return how each row was made."""
     lines = [
-        "| row | outer steps | seeds | tasks | batch norm | gap to training classes | minutes a seed | one core of |"
-        " commit |",
+        "| row | outer steps | seeds | tasks | batch norm | gap to training classes | minutes a seed | on |"
+        " trained by |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -78,7 +79,7 @@ def _details(rows: Sequence[Found]) -> str:
         name = f"`{row['row']}`" + (" (`--quick`)" if row["quick"] else "")
         lines.append(
             f"| {name} | {row['steps']:,} | {len(minutes)} | {row['tasks']:,} | {row['batch_norm']} | {gap} "
-            f"| {sum(minutes) / len(minutes):.1f} | {row['hardware']} | {row['commit'] or row['version']} |"
+            f"| {sum(minutes) / len(minutes):.1f} | {row['hardware']} | {row['code']} |"
         )
     notes = {f"{row['departures']}. Chosen on {row['chosen_on']}.": None for row in rows if row["departures"]}
     return "\n".join([*lines, "", *(f"- Departures: {note}" for note in notes)])

@@ -10,11 +10,8 @@ import dataclasses
 import datetime
 import functools
 import math
-import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +22,6 @@ from quickstudy.assessment import BASELINE, Assessment, OpenedRun, assess, open_
 from quickstudy.checkpoint import load, write_json
 from quickstudy.console import Tick
 from quickstudy.evaluation import BANK_SEED, Report, evaluate, interval95
-from quickstudy.hardware import processor
 from quickstudy.recipes.base import Recipe
 from quickstudy.registry import TABLES, Entry, lookup
 from quickstudy.reproductions.cores import side_by_side
@@ -113,7 +109,7 @@ def measure(
     recipes = [row.make(number, quick) for number in range(seeds)]
     runs = [place(recipe, row.varies, folder) for recipe in recipes]
     pieces = {str(run): functools.partial(train, recipe, run) for recipe, run in zip(recipes, runs, strict=True)}
-    times = dict(side_by_side(pieces, torch.cuda.is_available() if here is None else here))
+    trained = dict(side_by_side(pieces, torch.cuda.is_available() if here is None else here))
     assessments: list[Assessment] = []
     curves: list[tuple[float, ...]] = []
     for recipe, run in zip(recipes, runs, strict=True):
@@ -126,7 +122,7 @@ def measure(
             bank = opened.test.bank(min(CURVE_TASKS, row.tasks), BANK_SEED)
             curves.append(evaluate(opened.learner, bank, len(bank), curve_steps=row.curve).curve)
         tick(len(assessments), seeds)
-    found = _content(row, recipes[0], assessments, [times[str(run)] for run in runs], quick)
+    found = _content(row, recipes[0], assessments, [trained[str(run)] for run in runs], quick)
     found["curve"] = np.mean(curves, 0).tolist() if curves else []
     write_json(folder / "row.json", found)
     return found
@@ -143,7 +139,7 @@ def _opened(row: Row, recipe: Recipe, run: Path) -> OpenedRun:
 
 
 def _content(
-    row: Row, recipe: Recipe, found: Sequence[Assessment], times: Sequence[float], quick: bool
+    row: Row, recipe: Recipe, found: Sequence[Assessment], trained: Sequence[Mapping[str, Any]], quick: bool
 ) -> dict[str, Any]:
     values = np.stack([_values(row, each.report) for each in found])
     nearest = [_values(row, each.baselines[BASELINE]).mean() for each in found if BASELINE in each.baselines]
@@ -160,7 +156,12 @@ def _content(
         "mean": float(values.mean()),
         "interval": interval(values),
         "seeds": [
-            {row.varies: i, "mean": float(own.mean()), "interval": interval95(own), "minutes": times[i] / 60}
+            {
+                row.varies: i,
+                "mean": float(own.mean()),
+                "interval": interval95(own),
+                "minutes": trained[i]["seconds"] / 60,
+            }
             for i, own in enumerate(values)
         ],
         "tasks": len(found[0].report.values),
@@ -173,9 +174,7 @@ def _content(
         "nearest_neighbour": float(np.mean(nearest)) if nearest else None,
         "overfitting_gap": float(np.mean(gaps)) if gaps else None,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else processor(),
-        "version": _version(),
-        "commit": _commit(),
+        **{name: ", ".join(sorted({str(each[name]) for each in trained})) for name in ("hardware", "code")},
     }
 
 
@@ -187,14 +186,13 @@ def _values(row: Row, report: Report) -> np.ndarray[Any, Any]:
 def interval(values: np.ndarray[Any, Any]) -> float:
     """Return the half-width of the 95 % interval of the mean of values (seeds, T), for new tasks and new seeds.
 
-    Tasks are the same for all seeds, so their part is that of each task's mean over seeds; the seeds' part is added in
-    squares. With one seed there is none.
+    Tasks are the same for all seeds, so their part is that of each task's mean over seeds; the seeds' part, by
+    Student's t of so few, is added in squares. With one seed there is none.
     """
     over_tasks = interval95(values.mean(0))
     if len(values) < 2:
         return over_tasks
-    spread = values.mean(1).std(ddof=1) / math.sqrt(len(values))
-    return math.hypot(over_tasks, 1.96 * spread)
+    return math.hypot(over_tasks, interval95(values.mean(1)))
 
 
 def summary(found: Mapping[str, Any]) -> str:
@@ -210,24 +208,3 @@ def summary(found: Mapping[str, Any]) -> str:
 def shown(value: float, metric: str) -> str:
     """Return a number in the unit that papers report: per cent of accuracy, squared errors as they are."""
     return f"{100 * value:.2f} %" if metric == "accuracy" else f"{value:.3f}"
-
-
-def _version() -> str:
-    try:
-        return version("quickstudy")
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def _commit() -> str | None:
-    """Return the commit of the checkout that this package is run from, with a plus sign where files differ from it."""
-    root = Path(__file__).parents[3]
-    if not (root / ".git").exists():
-        return None
-    git = ["git", "-C", os.fspath(root)]
-    try:
-        commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")

@@ -7,12 +7,18 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
+import subprocess
 import sys
 import time
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
+
+import torch
 
 from quickstudy.checkpoint import read_json, write_json
+from quickstudy.hardware import processor
 from quickstudy.recipes.base import Recipe
 
 TRAINED = "trained.json"
@@ -30,11 +36,16 @@ def place(recipe: Recipe, varies: str, folder: Path) -> Path:
     return folder.parent / "trained" / f"{recipe.name}-{_digest(recipe, varies)}" / f"{varies}{getattr(recipe, varies)}"
 
 
-def train(recipe: Recipe, run: Path) -> float:
-    """Train into a folder unless that has been done; return the seconds that it took, interruptions left out."""
+def train(recipe: Recipe, run: Path) -> dict[str, Any]:
+    """Train into a folder unless that has been done; return what is known of it.
+
+    Returns:
+        'seconds' that it took, interruptions left out, and 'hardware' and 'code' (version, commit) that it ran on, all
+        kept in the folder.
+    """
     kept = read_json(run / TRAINED) if (run / TRAINED).exists() else {"seconds": 0.0, "over": False}
     if kept["over"]:
-        return float(kept["seconds"])
+        return dict(kept)
     begun = time.monotonic()
     try:
         # Several may train at once: each in lines that say which it is, rather than a bar.
@@ -43,9 +54,11 @@ def train(recipe: Recipe, run: Path) -> float:
         kept["over"] = True
     finally:
         kept["seconds"] += time.monotonic() - begun
+        kept["hardware"] = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
+        kept["code"] = " ".join(filter(None, (_version(), _commit())))
         if run.is_dir():
             write_json(run / TRAINED, kept)
-    return float(kept["seconds"])
+    return dict(kept)
 
 
 class Labelled(io.TextIOBase):
@@ -69,3 +82,24 @@ def _digest(recipe: Recipe, varies: str) -> str:
     """Return a name of a recipe's options but for the one that varies, each value of which has a folder of its own."""
     options = {name: value for name, value in dataclasses.asdict(recipe).items() if name != varies}
     return hashlib.blake2b(json.dumps(options, sort_keys=True, default=str).encode(), digest_size=4).hexdigest()
+
+
+def _version() -> str:
+    try:
+        return version("quickstudy")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _commit() -> str | None:
+    """Return the commit of the checkout that this package is run from, with a plus sign where files differ from it."""
+    root = Path(__file__).parents[3]
+    if not (root / ".git").exists():
+        return None
+    git = ["git", "-C", os.fspath(root)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
