@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from quickstudy.checkpoint import BEST, RUN, load, read_json
 from quickstudy.core import Learner, Resumable
@@ -254,8 +255,12 @@ def _bank(run: OpenedRun, tasks: int, seed: int) -> Bank:
 def baseline_reports(
     bank: Bank, seed: int = BANK_SEED, meter: Meter = silent, ranks: Ranks = ALONE
 ) -> dict[str, Report]:
-    """Return the reports of learners that learn nothing across tasks; none for regression or several labels a row."""
-    if bank.metric != "accuracy" or bank.batch(0, 1).support.labels.ndim > 2:
+    """Return the reports of learners that learn nothing across tasks; none for regression, several labels a row, or
+    inputs that are more than a tensor (problems, which bring their net)."""
+    if bank.metric != "accuracy":
+        return {}
+    support = bank.batch(0, 1).support
+    if support.labels.ndim > 2 or not isinstance(support.inputs, Tensor):
         return {}
     with meter(BASELINE) as tick:
         return {BASELINE: evaluate(NearestNeighbour(), bank, len(bank), seed=seed, progress=tick, ranks=ranks)}

@@ -18,6 +18,7 @@ def test_the_command_writes_everything_and_goes_on_where_it_was(tmp_path, capsys
     assert (tmp_path / "architectures.png").stat().st_size > 10_000
     assert "| DARTS, second order |" in (tmp_path / "table.md").read_text()
     monkeypatch.delattr(cell_space, "rows")
+    monkeypatch.delattr(cell_space, "meta_train")
     assert main(["reproduce", "architectures", "--quick", "--output", str(tmp_path)]) == 0
     assert json.loads((tmp_path / "results.json").read_text()) == content
 

@@ -9,6 +9,7 @@ from quickstudy.cli import main
 from quickstudy.functional import random
 from quickstudy.learners import L2O, MetaWeightNet
 from quickstudy.nets import mlp
+from quickstudy.recipes import learned_data
 from quickstudy.reproductions import augmenting, distilling, imbalance, learned_rows
 from quickstudy.rules import SGD
 
@@ -57,10 +58,10 @@ def test_weights_of_one_are_plain_training():
 
 
 def test_digits_and_ranks():
-    inputs, labels = learned_rows.digits(random.key(1))
+    inputs, labels = learned_data.digits(random.key(1))
     assert inputs.shape == (1797, 64)
     assert len(rows_of(type("Part", (), {"inputs": inputs}))) == 1797
-    assert learned_rows.ranks(torch.tensor([1, 0, 1, 1, 0])).tolist() == [0, 0, 1, 2, 1]
+    assert learned_data.ranks(torch.tensor([1, 0, 1, 1, 0])).tolist() == [0, 0, 1, 2, 1]
     first = distilling.small_sets(distilling.Examples(inputs[:1000], labels[:1000], ways=10))
     assert first["real"].labels.sort().values.tolist() == list(range(10))
     for digit in range(10):
@@ -71,7 +72,7 @@ def test_digits_and_ranks():
 def test_query_rows_are_turned_by_at_most_thirty_degrees():
     image = torch.zeros(1, 33, 33)
     image[0, 16, 20:33] = 1
-    rows = augmenting.turned(image, torch.tensor([0]), random.key(0), copies=200)
+    rows = learned_data.DigitsAugmentation().turned(image, torch.tensor([0]), random.key(0), copies=200)
     places = torch.stack(torch.meshgrid(torch.arange(33.0) - 16, torch.arange(33.0) - 16, indexing="ij"))
     middles = (rows.inputs.unsqueeze(1) * places).sum((2, 3)) / rows.inputs.sum((1, 2)).unsqueeze(1)
     degrees = torch.rad2deg(torch.atan2(-middles[:, 0], middles[:, 1]))

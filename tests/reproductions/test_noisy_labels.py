@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from quickstudy.cli import main
+from quickstudy.recipes.learned_data import DigitsNoisyLabels
 from quickstudy.reproductions import weighing, weighing_page
 
 
@@ -27,7 +28,7 @@ def test_parts_share_no_row_and_two_in_five_labels_are_wrong():
         for row, k in zip(pixels, digits, strict=True)
     }
     assert len(own) == 1797
-    rows = weighing.split(3)
+    rows = DigitsNoisyLabels(split=3).rows()
     parts = [{row.numpy().tobytes() for row in part.inputs} for part in (rows.train, rows.clean, rows.test)]
     assert [len(part) for part in parts] == [600, 100, 1097]
     assert len(set.union(*parts)) == 1797

@@ -1,35 +1,33 @@
 """Upright digits to train on, queries turned by up to 30 degrees: does the learned range of rotation become 30?
 
-The 600 training rows are as they are; 200 other rows, turned four times each, are the query that ranges are learned by;
-the other 997, turned, are for tests. Angles are uniform in +-30 degrees. Rates and numbers of steps were chosen on
-split 0, which is none of those reported.
+The problem is the recipe `digits-augmentation`: the 600 training rows are as they are; 200 other rows, turned four
+times each, are the query that ranges are learned by; the other 997, turned, are for tests. Angles are uniform in +-30
+degrees. Rates and numbers of steps were chosen on split 0, which is none of those reported.
 """
 
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 
-from quickstudy import nets, rules
-from quickstudy.core import Examples, Learner, Task
+from quickstudy import rules
+from quickstudy.core import Learner, Task
 from quickstudy.functional import random
 from quickstudy.learners import L2O, LearnedAugmentation
-from quickstudy.nets.augmentations import affine
 from quickstudy.outer import Truncated
 from quickstudy.plots import COLOURS, GREY, styled
 from quickstudy.ranks import ALONE, Ranks
-from quickstudy.reproductions.learned_rows import Runs, accuracy, digits, table, told
+from quickstudy.recipes.learned_data import DigitsAugmentation
+from quickstudy.reproductions.learned_rows import Runs, accuracy, table, told
 from quickstudy.task_losses import TaskLosses
-from quickstudy.tasks import Restarts
 from quickstudy.training import meta_train
 
-TRUE, TRAIN, QUERY, COPIES = 30.0, 600, 200, 4
-BEGIN = {"rotation": 10.0, "shift": 0.02, "scale": 0.05, "noise": 0.05}
+TRUE = DigitsAugmentation.degrees
+BEGIN = {name: getattr(DigitsAugmentation, name) for name in ("rotation", "shift", "scale", "noise")}
 NOTHING = 1e-6
 WAYS = {
     "none": "upright rows as they are",
@@ -67,56 +65,43 @@ class Noting(Truncated):
         return super().estimate(losses, learner, tasks, keys, ranks)
 
 
-def turned(inputs: Tensor, labels: Tensor, key: Tensor, copies: int = 1) -> Examples:
-    """Return rows (S, 8, 8) so many times, each turned by an angle of its own."""
-    inputs = inputs.repeat(copies, 1, 1)
-    angles = TRUE * (2 * random.uniform(key, len(inputs)) - 1)
-    changed = affine(inputs, angles, torch.zeros(len(inputs), 2), torch.ones(len(inputs)))
-    return Examples(changed, labels.repeat(copies), ways=10)
-
-
 def run(seed: int, settings: Settings) -> dict[str, Any]:
     """Return accuracies on the test rows, and how ranges were learned, as JSON."""
-    key = random.key(seed)
-    inputs, labels = digits(key)
-    inputs = inputs.reshape(-1, 8, 8)
-    ends = (TRAIN, TRAIN + QUERY)
-    train = Examples(inputs[: ends[0]], labels[: ends[0]], ways=10)
-    query = turned(inputs[slice(*ends)], labels[slice(*ends)], random.fold_in(key, 2), COPIES)
-    test = turned(inputs[ends[1] :], labels[ends[1] :], random.fold_in(key, 3))
-    net: nn.Module = nets.mlp(64, (32,), 10)
-    rule = rules.Adam(settings.lr)
-
-    def augmented(rotation: float, shift: float = NOTHING, scale: float = NOTHING, noise: float = NOTHING) -> L2O:
-        augment = nets.Augmentations([nets.Affine(rotation, shift, scale), nets.Jitter(noise)])
-        return LearnedAugmentation(augment, rule, settings.steps, settings.batch)
-
-    learner = augmented(**BEGIN)
-    outer = Noting(length=1, lr=settings.outer_lr, schedule="cosine")
-    outer.noted = []
-    meta_train(
-        learner,
-        Restarts(net, train, query, seed=1000 + seed),
-        outer,
-        steps=settings.outer_steps,
-        meta_batch=settings.meta_batch,
+    recipe = DigitsAugmentation(
+        split=seed,
         seed=seed,
-        progress=False,
+        inner_steps=settings.steps,
+        batch=settings.batch,
+        inner_lr=settings.lr,
+        steps=settings.outer_steps,
+        lr=settings.outer_lr,
+        meta_batch=settings.meta_batch,
     )
-    ranges: dict[str, float] = learner.augment.ranges()  # type: ignore[operator,union-attr]
-    plain = L2O(rule, settings.steps, settings.batch)
+    train, _, test = recipe.parts()
+    plan, net = recipe.plan(), recipe.net()
+    learner = plan.learner
+    assert isinstance(learner, LearnedAugmentation)
+    outer = Noting(length=1, lr=recipe.lr, schedule=recipe.schedule)
+    outer.noted = []
+    meta_train(learner, plan.train, outer, None, recipe.steps, recipe.meta_batch, seed=seed, progress=False)
+
+    def rotated(degrees: float) -> LearnedAugmentation:
+        return replace(recipe, rotation=degrees, shift=NOTHING, scale=NOTHING, noise=NOTHING).make_learner()
+
+    ranges: dict[str, float] = learner.augment.ranges()  # type: ignore[operator]
+    plain = L2O(rules.Adam(settings.lr), settings.steps, settings.batch)
     judged = {
         "none": (plain, train),
         "learned": (learner, train),
-        "rotation": (augmented(ranges["rotation"]), train),
-        "true": (augmented(TRUE), train),
-        "turned": (plain, turned(train.inputs, train.labels, random.fold_in(key, 4))),
+        "rotation": (rotated(ranges["rotation"]), train),
+        "true": (rotated(TRUE), train),
+        "turned": (plain, recipe.turned(train.inputs, train.labels, random.fold_in(random.key(seed), 4))),
     }
     return {
         "seed": seed,
         "test_rows": len(test),
         "accuracy": {way: accuracy(net, by, rows, test, seed=seed) for way, (by, rows) in judged.items()},
-        "sweep": [accuracy(net, augmented(each), train, test, seed=seed) for each in RANGES],
+        "sweep": [accuracy(net, rotated(each), train, test, seed=seed) for each in RANGES],
         "ranges": ranges,
         "path": outer.noted[:: max(1, settings.outer_steps // 100)],
     }

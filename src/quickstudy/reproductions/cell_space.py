@@ -1,7 +1,7 @@
-"""A space of 125 cells on scikit-learn's digits: every one trained, and DARTS' searches in it.
+"""A space of 125 cells on scikit-learn's digits: every one trained, and DARTS' searches in it (recipe `digits-darts`).
 
 `nets.conv_cells`: two equal cells of three edges, each with one of NAS-Bench-201's five operations. Of the 1,797 digits
-300 are trained on, 300 choose between architectures, and the other 1,197 say how good one is. Rates and lengths were
+300 are trained on, 300 choose between architectures, and the other 1,197 say how good one is. Rates and chosen were
 chosen on split 0; what is reported is split 1.
 
 What a search costs is counted in training runs of one architecture: gradients of rows by its steps. A mixed net has the
@@ -10,26 +10,23 @@ gradients of all operations, so that one of its rows counts as many times, and a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
-from quickstudy import batching, nets, rules
+from quickstudy import batching, rules
 from quickstudy.core import Examples
 from quickstudy.functional import random
-from quickstudy.functional.differentiation import FirstOrder, Unrolled
 from quickstudy.learners import DARTS, L2O
 from quickstudy.nets.mixed_cells import CellNet
 from quickstudy.objectives import InnerSteps
-from quickstudy.outer import Truncated
-from quickstudy.tasks import OneTask, Restarts
-from quickstudy.tasks.optimizer_problems import digits
+from quickstudy.recipes.architectures import DigitsDARTS, Order
+from quickstudy.tasks import Restarts
 from quickstudy.training import meta_train
 
-Order = Literal["first", "second"]
 ORDERS: tuple[Order, ...] = get_args(Order)
 Architecture = tuple[int, ...]
 SPLIT = 1
@@ -61,9 +58,22 @@ class Search:
     weight_decay: float = 1e-3
 
 
+def recipe(settings: Training) -> DigitsDARTS:
+    """Return the recipe with these cells, rows and mini-batches."""
+    return DigitsDARTS(
+        split=SPLIT,
+        train_rows=settings.train,
+        validation_rows=settings.validation,
+        nodes=settings.nodes,
+        hidden=settings.hidden,
+        batch=settings.batch,
+        inner_lr=settings.lr,
+    )
+
+
 def net(settings: Training) -> CellNet:
     """Return the net whose cells are searched."""
-    return nets.conv_cells(1, settings.hidden, 10, nodes=settings.nodes)
+    return recipe(settings).net()
 
 
 def architectures(settings: Training) -> list[Architecture]:
@@ -79,12 +89,7 @@ def name(architecture: Architecture) -> str:
 
 def rows(settings: Training) -> tuple[Examples, Examples, Examples]:
     """Return the rows to train on, to choose by and to judge by."""
-    data = digits()
-    order = random.permutation(random.key(SPLIT), len(data.labels))
-    ends = (settings.train, settings.train + settings.validation)
-    parts = (order[: ends[0]], order[ends[0] : ends[1]], order[ends[1] :])
-    first, second, third = (Examples(data.inputs[part], data.labels[part], ways=10) for part in parts)
-    return first, second, third
+    return recipe(settings).rows()
 
 
 def train(architecture: Architecture, settings: Training) -> dict[str, list[float]]:
@@ -123,14 +128,15 @@ class Watched(InnerSteps):
 
 def search(order: Order, seed: int, settings: Training, how: Search) -> dict[str, Any]:
     """Search by DARTS; return the architecture, and the mixture along the way."""
-    support, query, _ = rows(settings)
-    passing = FirstOrder() if order == "first" else Unrolled()
-    learner = DARTS(net(settings), rules.Adam(settings.lr), how.steps, settings.batch, differentiation=passing)
+    chosen = replace(recipe(settings), order=order, seed=seed, steps=how.steps, inner_steps=how.steps)
+    plan = replace(chosen, lr=how.lr, weight_decay=how.weight_decay).plan()
+    learner = plan.learner
+    assert isinstance(learner, DARTS)
     watched = Watched(learner.adapted.alpha)
     meta_train(
         learner,
-        OneTask(support, query, seed=seed),
-        Truncated(1, lr=how.lr, weight_decay=how.weight_decay),
+        plan.train,
+        plan.outer,
         steps=how.steps,
         meta_batch=1,
         objective=watched,

@@ -1,7 +1,7 @@
 """Ten synthetic digits that train a net in ten steps, beside ten real ones, means, centres, and all rows.
 
 Wang et al. 2018, "Dataset Distillation", sections 4.1 and 4.2, with digits of 8 x 8: 1,000 rows are distilled, the
-other 797 are for tests. Rates were chosen on split 0, which is none of those reported.
+other 797 are for tests (recipe `digits-distillation`). Rates were chosen on split 0, which is none of those reported.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from quickstudy import batching, nets, rules
+from quickstudy import batching, rules
 from quickstudy.core import Examples, Task
-from quickstudy.functional import random
 from quickstudy.learners import L2O, DatasetDistillation
-from quickstudy.outer import Gradient
 from quickstudy.plots import styled
-from quickstudy.reproductions.learned_rows import Runs, accuracy, digits, ranks, table, told
+from quickstudy.recipes.learned_data import DigitsDistillation, ranks
+from quickstudy.reproductions.learned_rows import Runs, accuracy, table, told
 from quickstudy.tasks import OneTask, Restarts
+from quickstudy.tasks.base import TaskDistribution
 from quickstudy.training import meta_train
 
-TRAIN = 1000
 KINDS = {
     "real": "ten real digits, one of each",
     "means": "means of the ten classes",
@@ -78,25 +77,26 @@ def small_sets(rows: Examples) -> dict[str, Examples]:
 
 def run(seed: int, settings: Settings) -> dict[str, Any]:
     """Return accuracies on the test rows, and the synthetic digits, as JSON."""
-    inputs, labels = digits(random.key(seed))
-    train, test = (Examples(inputs[part], labels[part], ways=10) for part in (slice(TRAIN), slice(TRAIN, None)))
-    net, steps, starts = nets.mlp(64, (100,), 10), settings.steps, settings.starts
-    restarts = Restarts(net, train, train, seed=1000 + seed)
+    recipe = DigitsDistillation(
+        split=seed,
+        seed=seed,
+        inner_steps=settings.steps,
+        inner_lr=settings.lr,
+        scale=settings.scale,
+        steps=settings.outer_steps,
+        lr=settings.outer_lr,
+        rates=settings.rates,
+        meta_batch=settings.meta_batch,
+    )
+    train, _, test = recipe.parts()
+    net, steps, starts = recipe.net(), settings.steps, settings.starts
+    restarts = recipe.plan().train
 
-    def distil(tasks: OneTask) -> DatasetDistillation:
-        torch.manual_seed(seed)
-        learner = DatasetDistillation((64,), 10, steps=steps, lr=settings.lr, scale=settings.scale)
-        outer = Gradient(lr=settings.outer_lr, schedule="cosine", factors={"rule": settings.rates})
-        meta_train(
-            learner,
-            tasks,
-            outer,
-            steps=settings.outer_steps,
-            meta_batch=settings.meta_batch if tasks is restarts else 1,
-            seed=seed,
-            progress=False,
-        )
-        return learner
+    def distil(tasks: TaskDistribution) -> DatasetDistillation:
+        plan, batch = recipe.plan(), settings.meta_batch if tasks is restarts else 1
+        meta_train(plan.learner, tasks, plan.outer, None, recipe.steps, batch, seed=seed, progress=False)
+        assert isinstance(plan.learner, DatasetDistillation)
+        return plan.learner
 
     one = batching.select(restarts.batch(0, 1), 0)
     learners = {"distilled": distil(restarts), "fixed": distil(OneTask(one))}

@@ -23,7 +23,8 @@ from quickstudy.functional import random
 from quickstudy.learners import L2O, MetaWeightNet
 from quickstudy.outer import Truncated
 from quickstudy.plots import COLOURS, GREY, styled
-from quickstudy.reproductions.learned_rows import Runs, accuracy, digits, mean, ranks, table, told, trained
+from quickstudy.recipes.learned_data import digits, ranks
+from quickstudy.reproductions.learned_rows import Runs, accuracy, mean, table, told, trained
 from quickstudy.tasks import Restarts
 from quickstudy.training import meta_train
 

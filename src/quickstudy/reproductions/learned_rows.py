@@ -1,4 +1,4 @@
-"""What comparisons of learned data share: scikit-learn's digits, accuracies of nets trained anew, tables, commands."""
+"""What comparisons of learned data share: accuracies of nets trained anew, tables, commands."""
 
 from __future__ import annotations
 
@@ -19,21 +19,6 @@ from quickstudy.reproductions.saving import save
 from quickstudy.tasks import Restarts
 
 Runs = Sequence[dict[str, Any]]
-
-
-def digits(key: Tensor) -> tuple[Tensor, Tensor]:
-    """Return scikit-learn's 1,797 digits in an order drawn with a key: inputs (1797, 64) in 0..1, and labels."""
-    from sklearn.datasets import load_digits
-
-    pixels, labels = load_digits(return_X_y=True)
-    order = random.permutation(key, len(labels))
-    return torch.tensor(pixels / 16, dtype=torch.float32)[order], torch.tensor(labels)[order]
-
-
-def ranks(labels: Tensor) -> Tensor:
-    """Return how many rows of its class come before each row (S,)."""
-    every = torch.stack([(labels == label).cumsum(0) for label in range(int(labels.max()) + 1)])
-    return every[labels, torch.arange(len(labels))] - 1
 
 
 def trained(

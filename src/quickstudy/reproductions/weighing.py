@@ -1,7 +1,8 @@
 """One run of Meta-Weight-Net on digits, beside plain training on the same rows, on the clean rows and on right labels.
 
-Each run splits scikit-learn's 1,797 digits anew, into rows that share nothing: 600 to train on, 100 clean and balanced
-ones, and the others to test on. Rates and numbers of steps were chosen on split 0, which is none of those reported.
+The problem is the recipe `digits-noisy-labels`. Each run splits scikit-learn's 1,797 digits anew, into rows that share
+nothing: 600 to train on, 100 clean and balanced ones, and the others to test on. Rates and numbers of steps were chosen
+on split 0, which is none of those reported.
 """
 
 from __future__ import annotations
@@ -10,20 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from quickstudy import batching, learners, nets, rules
+from quickstudy import batching, rules
 from quickstudy.core import Examples
 from quickstudy.functional import random
 from quickstudy.learners import L2O, MetaWeightNet
-from quickstudy.outer import Truncated
-from quickstudy.reproductions.learned_rows import digits, ranks
+from quickstudy.recipes.learned_data import DigitsNoisyLabels
 from quickstudy.tasks import Restarts
-from quickstudy.training import meta_train
 
-WRONG = 0.4
-"""Share of rows whose label is another class, each other class alike."""
-CLEAN_SHOTS, ROWS = 10, 600
 LOSSES = [i / 10 for i in range(61)]
 
 
@@ -39,38 +34,24 @@ class Settings:
     meta_batch: int = 4
 
 
-@dataclass(frozen=True)
-class Split:
-    """Rows of one run."""
-
-    train: Examples
-    truth: Examples
-    """The same rows with their right labels."""
-    clean: Examples
-    test: Examples
-    wrong: Tensor
-    """(S,) rows of `train` with a wrong label."""
-
-
-def split(seed: int) -> Split:
-    """Return the rows of one run."""
-    key = random.key(seed)
-    inputs, labels = digits(random.fold_in(key, 1))
-    places, few = torch.arange(len(labels)), ranks(labels) < CLEAN_SHOTS
-    clean, rest = places[few], places[~few]
-    train, test = rest[:ROWS], rest[ROWS:]
-    wrong = random.uniform(random.fold_in(key, 2), ROWS) < WRONG
-    other = (labels[train] + 1 + random.below(random.fold_in(key, 3), 9, ROWS)) % 10
-    shown = torch.where(wrong, other, labels[train])
-    pairs = [(train, shown), (train, labels[train]), (clean, labels[clean]), (test, labels[test])]
-    parts = [Examples(inputs[rows], given, ways=10) for rows, given in pairs]
-    return Split(parts[0], parts[1], parts[2], parts[3], wrong)
+def recipe(seed: int, settings: Settings) -> DigitsNoisyLabels:
+    """Return the recipe of one run."""
+    return DigitsNoisyLabels(
+        split=seed,
+        seed=seed,
+        inner_steps=settings.steps,
+        batch=settings.batch,
+        inner_lr=settings.lr,
+        steps=settings.outer_steps,
+        lr=settings.outer_lr,
+        meta_batch=settings.meta_batch,
+    )
 
 
 def run(seed: int, settings: Settings) -> dict[str, Any]:
     """Return accuracies on the test rows, and the learned weights, as JSON."""
-    rows, net = split(seed), nets.mlp(64, (100,), 10)
-    rule = rules.SGD(settings.lr)
+    made = recipe(seed, settings)
+    rows, net = made.rows(), made.net()
 
     def accuracy(learner: L2O, support: Examples) -> tuple[float, list[float]]:
         task = batching.select(Restarts(net, support, rows.test, seed=seed).batch(0, 1), 0)
@@ -80,18 +61,9 @@ def run(seed: int, settings: Settings) -> dict[str, Any]:
             weights = learner.weights(state, task.support).tolist() if isinstance(learner, MetaWeightNet) else []
         return float(right.float().mean()), weights
 
-    plain = learners.L2O(rule, settings.steps, settings.batch)
-    torch.manual_seed(seed)
-    learner = MetaWeightNet(nets.LossWeights(), rule, settings.steps, settings.batch)
-    meta_train(
-        learner,
-        Restarts(net, rows.train, rows.clean, seed=1000 + seed),
-        Truncated(length=1, lr=settings.outer_lr),
-        steps=settings.outer_steps,
-        meta_batch=settings.meta_batch,
-        seed=seed,
-        progress=False,
-    )
+    plain = L2O(rules.SGD(settings.lr), settings.steps, settings.batch)
+    learner = made.train(None, progress=False).learner
+    assert isinstance(learner, MetaWeightNet)
     learned, weights = accuracy(learner, rows.train)
     losses = torch.tensor(LOSSES)
     return {

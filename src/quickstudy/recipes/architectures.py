@@ -1,0 +1,87 @@
+"""A recipe of architecture search: DARTS (Liu et al. 2019) on the cells of a net for scikit-learn's digits.
+
+Cells have NAS-Bench-201's operations (`nets.conv_cells`). Weights learn from 300 rows, the mixture from 300 others, a
+step each in turns; the other 1,197 are for tests. What is tested is the mixed net, trained anew with the mixture that
+was found; the architecture itself is `learner.discrete()`, to be trained from scratch (docs/architectures.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import manual_seed
+
+from quickstudy import learners, nets, outer, rules
+from quickstudy.core import Examples
+from quickstudy.functional import random
+from quickstudy.functional.differentiation import FirstOrder, Unrolled
+from quickstudy.nets.mixed_cells import CellNet
+from quickstudy.recipes.base import Plan, Recipe
+from quickstudy.registry import register
+from quickstudy.tasks.one_task import OneTask
+from quickstudy.tasks.optimizer_problems import digits
+
+Order = Literal["first", "second"]
+
+
+@register("recipe", "digits-darts", paper="Liu et al. 2019")
+@dataclass
+class DigitsDARTS(Recipe):
+    """Which operation each edge of a cell has, by DARTS on digits."""
+
+    order: Order = "second"
+    """Whether alpha's gradient takes along that weights depend on alpha ('second') or not ('first')."""
+    train_rows: int = 300
+    """Rows that weights learn from."""
+    validation_rows: int = 300
+    """Rows that the mixture learns from."""
+    split: int = 0
+    """Which order of all rows."""
+    nodes: int = 3
+    """Of a cell, with an edge between any two."""
+    hidden: int = 8
+    """Channels."""
+    inner_steps: int = 500
+    """Steps of a training run; where there are more outer steps, the next one begins."""
+    inner_lr: float = 0.01
+    """Of the weights (Adam)."""
+    batch: int = 50
+    """Rows a step, for weights and for the mixture."""
+    lr: float = 0.02
+    """Of the mixture (Adam)."""
+    weight_decay: float = 1e-3
+    """Of the mixture."""
+    steps: int = 500
+    meta_batch: int = 1
+
+    def rows(self) -> tuple[Examples, Examples, Examples]:
+        """Return the rows to train on, to choose by and to test on."""
+        data = digits()
+        order = random.permutation(random.key(self.split), len(data.labels))
+        cuts = (self.train_rows, self.train_rows + self.validation_rows)
+        parts = (order[: cuts[0]], order[cuts[0] : cuts[1]], order[cuts[1] :])
+        first, second, third = (Examples(data.inputs[part], data.labels[part], ways=10) for part in parts)
+        return first, second, third
+
+    def net(self) -> CellNet:
+        """Return the net whose cells are searched."""
+        return nets.conv_cells(1, self.hidden, 10, nodes=self.nodes)
+
+    def make_learner(self) -> learners.DARTS:
+        """Return the learner."""
+        passing = FirstOrder() if self.order == "first" else Unrolled()
+        rule = rules.Adam(self.inner_lr)
+        return learners.DARTS(self.net(), rule, self.inner_steps, self.batch, differentiation=passing)
+
+    def plan(self) -> Plan:
+        """Return the objects that these options describe."""
+        support, query, test = self.rows()
+        manual_seed(self.seed)
+        return Plan(
+            self.make_learner(),
+            OneTask(support, query, seed=self.seed),
+            None,
+            OneTask(support, test, seed=self.seed),
+            outer.Truncated(1, lr=self.lr, weight_decay=self.weight_decay),
+        )
