@@ -141,15 +141,16 @@ class BeliefsPLATIPUS(BeliefRecipe):
 
     samples: int = 5
     """Draws of the start."""
-    spread: float = 0.1
-    """Standard deviation of starts to begin with."""
+    spread: float = 0.0
+    """Standard deviation of starts to begin with; 0 is 0.1 for sinusoids and 0.02 for half planes."""
     objective: str = "query_loss"
     """'query_loss', or 'elbo', the paper's, which trains a draw that has seen the query."""
 
     def make_learner(self) -> Learner:
         """Return PLATIPUS."""
         net, noise = self.net(), self.start_noise
-        return learners.PLATIPUS(net, self.samples, self.rate, self.inner_steps, spread=self.spread, noise=noise)
+        spread = self.spread or (0.1 if self.data == "sinusoids" else 0.02)
+        return learners.PLATIPUS(net, self.samples, self.rate, self.inner_steps, spread=spread, noise=noise)
 
     def options(self) -> dict[str, Any]:
         """Return the objective too."""
