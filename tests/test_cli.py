@@ -512,3 +512,18 @@ def test_only_the_first_of_several_processes_speaks(monkeypatch, capsys):
         monkeypatch.setenv("RANK", rank)
         show("once")
         assert capsys.readouterr().out == shown
+
+
+def test_test_tasks_are_few_where_each_is_a_training_run(tmp_path, capsys):
+    run = str(tmp_path / "run")
+    options = ["--steps", "1", "--inner-steps", "12", "--device", "cpu", "--compile", "False"]
+    assert main(["train", "digits-decays", *options, "--run-dir", run]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", run, "--json", str(tmp_path / "found.json")]) == 0
+    assert json.loads((tmp_path / "found.json").read_text())["tasks"] == 10
+    shown = capsys.readouterr().out
+    curve = next(line for line in shown.splitlines() if "after inner steps" in line)
+    assert "  0: " in curve
+    assert "  12: " in curve
+    assert curve.count(":") <= 11
+    assert main(["evaluate", run, "--tasks", "0"]) == 1

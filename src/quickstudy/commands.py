@@ -80,8 +80,8 @@ class Evaluate:
     """Support rows a class; the run's own if not given."""
     queries: Count = None
     """Query rows a class; the run's own if not given."""
-    tasks: Annotated[int, arg(metavar="N")] = 1000
-    """Test tasks."""
+    tasks: Count = None
+    """Test tasks; if not given 1000, or 10 where a task is a whole training run."""
     seed: int = 2024
     """Which tasks: the same seed gives every learner the same tasks."""
     gap: bool = True
@@ -104,7 +104,8 @@ class Evaluate:
         changes = {"ways": self.ways, "shots": self.shots, "queries": self.queries}
         device = self.device if ranks.size == 1 else str(ranks.device)
         run = open_run(self.run, self.checkpoint, device, **changes)
-        found = assess(run, self.tasks, self.seed, self.gap, meter=counting, ranks=ranks)
+        tasks = run.recipe.test_tasks if self.tasks is None else self.tasks
+        found = assess(run, tasks, self.seed, self.gap, meter=counting, ranks=ranks)
         if not ranks.first:
             return 0
         # Shown first: a folder that cannot be written to costs no figure.
@@ -127,8 +128,8 @@ class Compare:
     """Classes a task; the first run's own if not given."""
     shots: Count = None
     """Support rows a class; the first run's own if not given."""
-    tasks: Annotated[int, arg(metavar="N")] = 1000
-    """Test tasks."""
+    tasks: Count = None
+    """Test tasks; if not given 1000, or 10 where a task is a whole training run."""
     seed: int = 2024
     """Which tasks."""
     baselines: bool = False
@@ -152,7 +153,8 @@ class Compare:
         if self.plot is not None and self.plot.suffix not in (".png", ".svg", ".pdf"):
             raise UsageError(f"--plot {self.plot}: the name must end in .png, .svg or .pdf", "compare")
         runs = open_runs(self.runs, self.checkpoint, self.device, ways=self.ways, shots=self.shots)
-        found = compare_runs(runs, self.tasks, self.seed, self.baselines, counting)
+        tasks = runs[0].recipe.test_tasks if self.tasks is None else self.tasks
+        found = compare_runs(runs, tasks, self.seed, self.baselines, counting)
         if self.json != Path("-"):
             _show_comparison(found)
         _write_result(self.json, found.to_json())
@@ -344,7 +346,9 @@ def _show_assessment(found: Assessment) -> None:
     if report.calibration == report.calibration:
         parts.append(f"Expected calibration error: {report.calibration:.4f}")
     if found.curve:
-        shown = "  ".join(f"{step}: {value:.4f}" for step, value in enumerate(found.curve))
+        # Of a long loop about ten points, among them both ends.
+        marks = {round(i * (len(found.curve) - 1) / 10) for i in range(11)}
+        shown = "  ".join(f"{step}: {found.curve[step]:.4f}" for step in sorted(marks))
         parts.append(f"{report.metric} after inner steps  {shown}  (first {found.curve_tasks} tasks)")
     if len(report.presentations):
         parts += ["Accuracy at the 1st, 2nd, ... presentation of a class:", _presentations({run.name: report})]

@@ -8,7 +8,7 @@ was found; the architecture itself is `learner.discrete()`, to be trained from s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import manual_seed
 
@@ -29,6 +29,8 @@ Order = Literal["first", "second"]
 @dataclass
 class DigitsDARTS(Recipe):
     """Which operation each edge of a cell has, by DARTS on digits."""
+
+    test_tasks: ClassVar[int] = 10
 
     order: Order = "second"
     """Whether alpha's gradient takes along that weights depend on alpha ('second') or not ('first')."""

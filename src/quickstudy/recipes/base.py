@@ -48,6 +48,8 @@ class Recipe:
 
     name: ClassVar[str] = ""
     paper: ClassVar[str] = ""
+    test_tasks: ClassVar[int] = 1000
+    """Test tasks of an evaluation, unless asked otherwise: fewer where one is a whole training run."""
 
     steps: int = 1000
     """Outer steps."""

@@ -7,7 +7,7 @@ Tests are the same problem from other beginnings, judged by rows that nothing wa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, manual_seed, nn
@@ -40,6 +40,8 @@ def ranks(labels: Tensor) -> Tensor:
 @dataclass
 class LearnedDataRecipe(Recipe):
     """One problem from many beginnings, and what it is trained on learned."""
+
+    test_tasks: ClassVar[int] = 10
 
     split: int = 0
     """Which order of all rows."""

@@ -28,6 +28,8 @@ TARGETS = {"teacher": 10, "inputs": 64, "random": 10}
 class DigitsRecipe(Recipe):
     """Training on a few digits; what it runs on is chosen by validation rows, and tested on the others."""
 
+    test_tasks: ClassVar[int] = 10
+
     train_rows: int = 100
     """Rows to train on."""
     validation_rows: int = 500
