@@ -9,7 +9,7 @@ from quickstudy.registry import register
 
 
 @register("reproduction", "beliefs")
-def beliefs(folder: Path, tick: Tick, quick: bool = False, seeds: int = 1) -> list[str]:
+def beliefs(folder: Path, tick: Tick, quick: bool = False, seeds: int = 3) -> list[str]:
     """Bayesian learners beside MAML on noisy sinusoids and half planes: coverage, likelihood, worth of abstaining.
 
     Args:
