@@ -11,10 +11,10 @@ from quickstudy.reproductions.row import shown
 Found = Mapping[str, Any]
 
 HEAD = """\
-Every figure here was written by `quickstudy reproduce NAME`, with the row's name, from runs that were
-trained by the version and commit that is named, each on one core, or on a GPU. Means
-are over seeds and test tasks; ± is the half-width of the 95 % interval for new tasks and new seeds. Test tasks are the
-same in every row of a table. The published figure stands beside it where there is one.
+Every figure here was written by `quickstudy reproduce NAME`, with the row's name, from runs that the version and commit
+that is named trained, each on one core or on a GPU. Means are over seeds and test tasks; ± is the half-width of the
+95 % interval for new tasks and new seeds. Test tasks are the same in every row of a table. The published figure stands
+beside it where there is one. Minutes are of machines that may have done other work meanwhile.
 """
 
 
