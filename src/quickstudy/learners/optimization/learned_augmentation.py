@@ -20,19 +20,18 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from quickstudy.core import Examples
-from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.differentiation import Differentiation, Unrolled
+from quickstudy.functional.differentiation import Differentiation
 from quickstudy.learners.optimization.inner_loop import InnerState
-from quickstudy.learners.optimization.l2o import L2O
+from quickstudy.learners.optimization.learned_rows import LearnedRows
 from quickstudy.nets.augmentations import Affine
 from quickstudy.problem import Optimizee
 from quickstudy.registry import register
-from quickstudy.rules import SGD, Rule
+from quickstudy.rules import Rule
 
 
 @register("learner", family="optimisation", learns="augmentation", paper="Mounsaveng et al. 2021", tasks="problems")
-class LearnedAugmentation(L2O):
+class LearnedAugmentation(LearnedRows):
     """Fits a problem's net to rows that are changed at random in each step, by learned ranges.
 
     Args:
@@ -54,8 +53,7 @@ class LearnedAugmentation(L2O):
         {'rotation': 10.0, 'shift': 0.02, 'scale': 0.05}
     """
 
-    default_objective: ClassVar[str] = "InnerSteps"
-    """The paper judges the net after every step."""
+    unseen: ClassVar[str] = "augmentations, which are drawn anew for"
 
     def __init__(
         self,
@@ -67,12 +65,8 @@ class LearnedAugmentation(L2O):
         differentiation: Differentiation | None = None,
         checkpoint: int | None = None,
     ) -> None:
-        passing = Unrolled() if differentiation is None else differentiation
-        super().__init__(SGD(0.1) if rule is None else rule, steps, batch, test_steps, passing, checkpoint)
+        super().__init__(rule, steps, batch, test_steps, differentiation, checkpoint)
         self.augment = Affine() if augment is None else augment
-        reason = self.accepts(passing)
-        if reason is not None:
-            raise InputError(reason)
 
     @property
     def stochastic(self) -> bool:
@@ -83,15 +77,6 @@ class LearnedAugmentation(L2O):
     def permutation_invariant(self) -> bool:
         """Which row gets which draw depends on their order."""
         return False
-
-    def accepts(self, differentiation: Differentiation) -> str | None:
-        """Refuse all but the exact derivative through the steps."""
-        if isinstance(differentiation, Unrolled):
-            return None
-        return (
-            f"{type(differentiation).__name__} gradients know nothing of augmentations, which are drawn anew for each "
-            f"inner gradient; {type(self).__name__} needs Unrolled()"
-        )
 
     def start(self, support: Examples, key: Tensor | None = None) -> InnerState:
         """Return the state before the first step, with the key of its draws."""

@@ -27,13 +27,13 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples, register_pytree
 from quickstudy.errors import InputError
-from quickstudy.functional.differentiation import Differentiation, Unrolled
+from quickstudy.functional.differentiation import Differentiation
 from quickstudy.learners.optimization.adapted import Theta
 from quickstudy.learners.optimization.inner_loop import InnerState
-from quickstudy.learners.optimization.l2o import L2O
+from quickstudy.learners.optimization.learned_rows import LearnedRows
 from quickstudy.nets.example_weights import LossWeights, RowWeights
 from quickstudy.registry import register
-from quickstudy.rules import SGD, Rule
+from quickstudy.rules import Rule
 
 
 class Weighed(Examples):
@@ -50,7 +50,7 @@ register_pytree(Weighed, ("inputs", "labels", "mask", "weights"), ("ways",))
 
 
 @register("learner", family="optimisation", learns="example weights", paper="Shu et al. 2019", tasks="problems")
-class MetaWeightNet(L2O):
+class MetaWeightNet(LearnedRows):
     """Fits a problem's net to rows that count more or less, as the query says.
 
     Args:
@@ -77,8 +77,7 @@ class MetaWeightNet(L2O):
         tensor([0.5000, 0.5000, 0.5000, 0.5000], grad_fn=<SigmoidBackward0>)
     """
 
-    default_objective: ClassVar[str] = "InnerSteps"
-    """The paper judges the net after every step."""
+    unseen: ClassVar[str] = "example weights, which are constants to"
 
     def __init__(
         self,
@@ -90,26 +89,13 @@ class MetaWeightNet(L2O):
         differentiation: Differentiation | None = None,
         checkpoint: int | None = None,
     ) -> None:
-        passing = Unrolled() if differentiation is None else differentiation
-        super().__init__(SGD(0.1) if rule is None else rule, steps, batch, test_steps, passing, checkpoint)
+        super().__init__(rule, steps, batch, test_steps, differentiation, checkpoint)
         self.weigh = LossWeights() if weigh is None else weigh
-        reason = self.accepts(passing)
-        if reason is not None:
-            raise InputError(reason)
 
     @property
     def permutation_invariant(self) -> bool:
         """A weight of a row's own is that of its place."""
         return super().permutation_invariant and not isinstance(self.weigh, RowWeights)
-
-    def accepts(self, differentiation: Differentiation) -> str | None:
-        """Refuse all but the exact derivative through the steps."""
-        if isinstance(differentiation, Unrolled):
-            return None
-        return (
-            f"{type(differentiation).__name__} gradients know nothing of example weights, which are constants to each "
-            f"inner gradient; {type(self).__name__} needs Unrolled()"
-        )
 
     def weights(self, state: InnerState, support: Examples) -> Tensor:
         """Return what `weigh` gives each row of a support (S,) where an inner loop has arrived; 0 for padding."""
