@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from quickstudy.registry import TABLES
 from quickstudy.reproductions.row import Row, enter
 
 SETTINGS = {"5w1s": (5, 1), "5w5s": (5, 5), "20w1s": (20, 1), "20w5s": (20, 5)}
@@ -29,8 +30,10 @@ class Method:
         published: per cent by setting.
         fixed: whether the net has an output for each class, so that each number of ways is trained for itself.
         shots_too: whether each number of shots is trained for itself.
-        options: of all rows.
+        options: of all rows, as long as in the paper.
         many: of the 20-way rows where ways are fixed.
+        minutes: outer steps of the small setting, by setting or of all; what is long in the options is then as in the
+            recipe, which is made for minutes on a CPU.
         tested: as in `Row`.
         departures: as in `Row`, after those that all share.
     """
@@ -43,6 +46,7 @@ class Method:
     shots_too: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     many: Mapping[str, Any] = field(default_factory=dict)
+    minutes: int | tuple[int, int, int, int] = 1000
     tested: Mapping[str, Any] = field(default_factory=dict)
     departures: str = ""
     suffix: str = ""
@@ -52,41 +56,151 @@ def _four(*figures: float) -> dict[str, float]:
     return dict(zip(SETTINGS, figures, strict=False))
 
 
+# Of Finn et al. 2017, appendix A.1; five queries a class here.
+GRADIENT: dict[str, Any] = {"steps": 60_000, "meta_batch": 32, "lr": 1e-3}
+GRADIENT_20: dict[str, Any] = {"meta_batch": 16, "inner_lr": 0.1, "inner_steps": 5, "test_steps": 5}
+# Of Nichol et al. 2018, appendix A.
+REPTILE: dict[str, Any] = {"steps": 100_000}
+REPTILE_20: dict[str, Any] = {"steps": 200_000, "inner_lr": 5e-4, "inner_steps": 10, "batch": 20}
+
 METHODS = (
-    Method("omniglot-siamese", "Siamese (triplets)"),
-    Method("omniglot-matching", "Matching", "Vinyals et al. 2016, table 1", _four(98.1, 98.9, 93.8, 98.5)),
-    Method("omniglot-protonet", "Prototypical", "Snell et al. 2017, table 1", _four(98.8, 99.7, 96.0, 98.9)),
-    Method("omniglot-relation", "Relation", "Sung et al. 2018, table 1", _four(99.6, 99.8, 97.6, 99.1)),
-    Method("omniglot-maml", "MAML", "Finn et al. 2017, table 1", _four(98.7, 99.9, 95.8, 98.9), True, True),
-    Method("omniglot-fomaml", "FOMAML", "Nichol et al. 2018, table 2", _four(98.3, 99.2, 89.4, 97.9), True, True),
-    Method("omniglot-reptile", "Reptile", "Nichol et al. 2018, table 2", _four(95.39, 98.90, 88.14, 96.65), True),
+    Method("omniglot-siamese", "Siamese (triplets)", options={"steps": 20_000}, minutes=1500),
     Method(
-        "omniglot-reptile",
-        "Reptile, transductive",
-        "Nichol et al. 2018, table 2",
-        _four(97.68, 99.48, 89.43, 97.12),
-        True,
-        tested={"batch_norm": "transductive"},
-        suffix="-transductive",
+        "omniglot-matching",
+        "Matching",
+        "Vinyals et al. 2016, table 1",
+        _four(98.1, 98.9, 93.8, 98.5),
+        options={"steps": 20_000},
+        minutes=1500,
     ),
-    Method("omniglot-metasgd", "Meta-SGD", "Li et al. 2017, table 2", _four(99.53, 99.93, 95.93, 98.97), True, True),
-    Method("omniglot-cavia", "CAVIA", fixed=True, shots_too=True),
-    Method("omniglot-anil", "ANIL", fixed=True, shots_too=True),
-    Method("omniglot-imaml", "iMAML", "Rajeswaran et al. 2019, table 2", _four(99.16, 99.67, 94.46, 98.69), True, True),
-    Method("omniglot-snail", "SNAIL", "Mishra et al. 2018, table 1", _four(99.07, 99.78, 97.64, 99.36), True, True),
-    Method("omniglot-metanet", "MetaNet", "Munkhdalai & Yu 2017, table 1", {"5w1s": 98.95, "20w1s": 97.0}, True, True),
-    Method("omniglot-logistic", "Logistic regression on features (no meta-learning)"),
-    Method("omniglot-finetune", "Fine-tuning of the head (no meta-learning)"),
-    Method("omniglot-baselineplusplus", "Baseline++ (no meta-learning)"),
+    Method(
+        "omniglot-protonet", "Prototypical", "Snell et al. 2017, table 1", _four(98.8, 99.7, 96.0, 98.9), minutes=1500
+    ),
+    Method(
+        "omniglot-relation",
+        "Relation",
+        "Sung et al. 2018, table 1",
+        _four(99.6, 99.8, 97.6, 99.1),
+        options={"steps": 100_000},
+        minutes=2000,
+    ),
+    Method(
+        "omniglot-maml",
+        "MAML",
+        "Finn et al. 2017, table 1",
+        _four(98.7, 99.9, 95.8, 98.9),
+        fixed=True,
+        shots_too=True,
+        options=GRADIENT,
+        many=GRADIENT_20,
+        minutes=(3600, 2800, 1600, 700),
+    ),
+    Method(
+        "omniglot-fomaml",
+        "FOMAML",
+        "Nichol et al. 2018, table 2",
+        _four(98.3, 99.2, 89.4, 97.9),
+        fixed=True,
+        shots_too=True,
+        options=GRADIENT,
+        many=GRADIENT_20,
+        minutes=(4600, 3000, 3000, 1500),
+    ),
+    *(
+        Method(
+            "omniglot-reptile",
+            "Reptile" + ", transductive" * transductive,
+            "Nichol et al. 2018, table 2",
+            _four(*figures),
+            fixed=True,
+            options=REPTILE,
+            many=REPTILE_20,
+            minutes=1200,
+            tested={"batch_norm": "transductive"} if transductive else {},
+            suffix="-transductive" * transductive,
+        )
+        for transductive, figures in (
+            (False, (95.39, 98.90, 88.14, 96.65)),
+            (True, (97.68, 99.48, 89.43, 97.12)),
+        )
+    ),
+    Method(
+        "omniglot-metasgd",
+        "Meta-SGD",
+        "Li et al. 2017, table 2",
+        _four(99.53, 99.93, 95.93, 98.97),
+        fixed=True,
+        shots_too=True,
+        options=GRADIENT,
+        many={"meta_batch": 16},
+        minutes=(3000, 2400, 1400, 600),
+    ),
+    Method(
+        "omniglot-cavia",
+        "CAVIA",
+        fixed=True,
+        shots_too=True,
+        options=GRADIENT,
+        many={"meta_batch": 16},
+        minutes=(4600, 3000, 2300, 900),
+    ),
+    Method(
+        "omniglot-anil",
+        "ANIL",
+        fixed=True,
+        shots_too=True,
+        options=GRADIENT,
+        many=GRADIENT_20,
+        minutes=(5000, 3000, 1100, 500),
+    ),
+    Method(
+        "omniglot-imaml",
+        "iMAML",
+        "Rajeswaran et al. 2019, table 2",
+        _four(99.16, 99.67, 94.46, 98.69),
+        fixed=True,
+        shots_too=True,
+        options={"steps": 30_000, "meta_batch": 32, "inner_steps": 16, "test_steps": 16, "strength": 2.0},
+        many={"meta_batch": 16, "inner_steps": 25, "test_steps": 25},
+        minutes=(600, 500, 300, 150),
+    ),
+    Method(
+        "omniglot-snail",
+        "SNAIL",
+        "Mishra et al. 2018, table 1",
+        _four(99.07, 99.78, 97.64, 99.36),
+        fixed=True,
+        shots_too=True,
+        options={"steps": 60_000, "meta_batch": 32, "filters": 128},
+        minutes=(2600, 1200, 600, 120),
+    ),
+    Method(
+        "omniglot-metanet",
+        "MetaNet",
+        "Munkhdalai & Yu 2017, table 1",
+        {"5w1s": 98.95, "20w1s": 97.0},
+        fixed=True,
+        shots_too=True,
+        options={"steps": 60_000},
+        minutes=(2000, 1000, 600, 200),
+    ),
+    Method(
+        "omniglot-logistic", "Logistic regression on features (no meta-learning)", options={"steps": 5000}, minutes=3000
+    ),
+    Method("omniglot-finetune", "Fine-tuning of the head (no meta-learning)", options={"steps": 5000}, minutes=3000),
+    Method("omniglot-baselineplusplus", "Baseline++ (no meta-learning)", options={"steps": 5000}, minutes=2000),
 )
 
 
 def _rows(method: Method) -> list[Row]:
     found = []
-    for setting, (ways, shots) in SETTINGS.items():
-        options = dict(method.options)
+    minutes = method.minutes if isinstance(method.minutes, tuple) else (method.minutes,) * len(SETTINGS)
+    usual = TABLES["recipe"][method.recipe].build()
+    for (setting, (ways, shots)), steps in zip(SETTINGS.items(), minutes, strict=True):
+        options = {**method.options, **(method.many if method.fixed and ways == 20 else {})}
+        small = {name: getattr(usual, name) for name in options} | {"steps": steps}
         if method.fixed:
-            options |= {"ways": ways, "train_ways": ways, **(method.many if ways == 20 else {})}
+            options |= {"ways": ways, "train_ways": ways}
         if method.shots_too and shots > 1:
             options |= {"shots": shots, "train_shots": shots}
         published = method.published.get(setting)
@@ -96,6 +210,7 @@ def _rows(method: Method) -> list[Row]:
                 recipe=method.recipe,
                 what=f"{method.label} on Omniglot, {ways}-way {shots}-shot.",
                 options=options,
+                small=small,
                 test={"ways": ways, "shots": shots},
                 tested=method.tested,
                 published=None if published is None else published / 100,
