@@ -1,45 +1,129 @@
-"""Many rows at once: one for each point of a plot, trained side by side."""
+"""Many runs at once: one for each point of a plot, trained and looked at side by side."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from quickstudy.assessment import open_run
 from quickstudy.console import Tick
-from quickstudy.reproductions.cores import side_by_side
-from quickstudy.reproductions.row import Row, measure
+from quickstudy.core import Learner
+from quickstudy.evaluation import evaluate
+from quickstudy.recipes.base import Recipe
+from quickstudy.registry import lookup
+from quickstudy.reproductions.cores import kept
+from quickstudy.reproductions.row import interval
 from quickstudy.reproductions.trained import place, train
+from quickstudy.tasks.base import TaskDistribution
 
 QUICK: dict[str, Any] = {"steps": 2, "hidden": 8, "validation_tasks": 5}
 """Options of recipes with which a plot is drawn in a minute, to see that everything works."""
+Values = list[float]
+"""Of each task."""
+Look = Callable[..., dict[str, Values]]
+
+
+def recipe(name: str, **options: Any) -> Recipe:
+    """Return a recipe with options."""
+    return lookup("recipe", name).build(**options)  # type: ignore[no-any-return]
 
 
 def grid(
-    rows: Mapping[str, Row], folder: Path, tick: Tick, quick: bool = False, seeds: int = 1, here: bool | None = None
+    recipes: Mapping[str, Recipe],
+    folder: Path,
+    tick: Tick,
+    look: Look,
+    seeds: int = 1,
+    here: bool = False,
+    **asked: Any,
 ) -> dict[str, dict[str, Any]]:
-    """Return what `row.measure` finds of each row; what is trained and what is measured is kept in the folder.
+    """Train recipes and look at what was trained; both are kept in the folder, so that a grid can be interrupted.
 
     Args:
-        rows: by name.
-        folder: gets a folder for each, and `trained/`.
-        tick: told how many trained runs of how many there are.
-        quick: the small settings.
+        recipes: by name.
+        folder: gets a folder of each run in `trained/`, and what was found of them in `found.json`.
+        tick: told how many runs of how many are trained and looked at.
+        look: a module's function `look(run, **asked)` that returns the accuracy of each task, by what was tested.
         seeds: repetitions of each.
-        here: as for `row.measure`.
+        here: in this process, one after the other, as where there is a GPU; else side by side, each on one core.
+        asked: JSON.
+
+    Returns:
+        Of each recipe what `look` returned, as arrays (seeds, T), and 'validation': the best accuracy on validation
+        tasks, a mean over seeds; 'minutes' of training, and by which 'code' on which 'hardware'.
     """
-    pieces = {}
-    for name, row in rows.items():
-        for number in range(seeds):
-            recipe = row.make(number, quick)
-            run = place(recipe, row.varies, folder / name)
-            pieces[str(run)] = functools.partial(train, recipe, run)
-    done = 0
-    tick(done, len(pieces))
-    for _ in side_by_side(pieces, torch.cuda.is_available() if here is None else here):
-        done += 1
-        tick(done, len(pieces))
-    return {name: measure(row, folder / name, lambda *_: None, quick, seeds, here=True) for name, row in rows.items()}
+    pieces = {
+        f"{name}, seed {seed}": functools.partial(
+            _piece, dataclasses.replace(each, seed=seed), folder / name, look, asked
+        )
+        for name, each in recipes.items()
+        for seed in range(seeds)
+    }
+    options = {name: dataclasses.asdict(each) for name, each in recipes.items()}
+    key = json.loads(json.dumps({"recipes": options, "asked": asked}))  # as it will be read
+    here = here or torch.cuda.is_available()
+    found = kept(folder / "found.json", key, pieces, lambda done: tick(done, len(pieces)), here)
+    result: dict[str, dict[str, Any]] = {}
+    for name in recipes:
+        parts = [found[f"{name}, seed {seed}"] for seed in range(seeds)]
+        result[name] = {what: np.array([part["values"][what] for part in parts]) for what in parts[0]["values"]}
+        for what in ("validation", "minutes"):
+            result[name][what] = float(np.mean([part[what] for part in parts]))
+        for what in ("hardware", "code"):
+            result[name][what] = ", ".join(sorted({part[what] for part in parts}))
+    return result
+
+
+def _piece(each: Recipe, folder: Path, look: Look, asked: Mapping[str, Any]) -> dict[str, Any]:
+    run = place(each, "seed", folder)
+    known = train(each, run)
+    opened = open_run(run)
+    facts = {"validation": validation(run), "minutes": known["seconds"] / 60}
+    return {**facts, "hardware": known["hardware"], "code": known["code"], "values": look(opened, **asked)}
+
+
+def validation(run: Path) -> float:
+    """Return the best accuracy on validation tasks of a run folder: that of its best weights."""
+    rows = [line.split(",") for line in (run / "metrics.csv").read_text().splitlines()]
+    return max(float(value) for _, name, value in rows[1:] if name == "validation_accuracy")
+
+
+def accuracies(learner: Learner, tasks: TaskDistribution, count: int) -> np.ndarray[Any, Any]:
+    """Return the accuracy (T,) on each of the first tasks."""
+    return evaluate(learner, tasks, count, curve_steps=0).values.round(4)
+
+
+def figures(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return what `grid` found as JSON: of accuracies of tasks, their mean and the half-width of its 95 % interval."""
+    return {
+        name: {
+            what: {"mean": float(each.mean()), "interval": interval(each)} if isinstance(each, np.ndarray) else each
+            for what, each in parts.items()
+        }
+        for name, parts in found.items()
+    }
+
+
+def bars(axes: Any, xs: Sequence[float], parts: Sequence[Mapping[str, float]], **style: Any) -> None:
+    """Draw means with their intervals, in per cent."""
+    means, intervals = ([100 * part[what] for part in parts] for what in ("mean", "interval"))
+    axes.errorbar(xs, means, intervals, capsize=2, **style)
+
+
+def logarithmic(axes: Any, ticks: Sequence[float]) -> None:
+    """Make the horizontal axis logarithmic, with these ticks."""
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+
+
+def percent(part: Mapping[str, float]) -> str:
+    """Return a mean and its interval in per cent."""
+    return f"{100 * part['mean']:.1f} ± {100 * part['interval']:.1f}"

@@ -1,4 +1,4 @@
-"""What learners lose where tests are not like training: other shots, noise, blur, and tampered queries."""
+"""What learners lose where tests are not like training: other ways and shots, noise, blur, and tampered queries."""
 
 from __future__ import annotations
 
@@ -11,87 +11,103 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from quickstudy import batching
+from quickstudy.assessment import OpenedRun
 from quickstudy.console import Tick
 from quickstudy.core import Examples, Learner, Task, prediction_loss
-from quickstudy.evaluation import chunk_size, evaluate, interval95, task_keys
+from quickstudy.evaluation import chunk_size, task_keys
 from quickstudy.functional.adversarial import pgd
+from quickstudy.learners.optimization.inner_loop import GradientLearner
 from quickstudy.plots import COLOURS, MARKERS, styled
 from quickstudy.registry import register
-from quickstudy.reproductions.row import Row
+from quickstudy.reproductions.grid import QUICK, Values, accuracies, bars, figures, grid, logarithmic, percent, recipe
 from quickstudy.tasks.augmentations import Blur, Noise
 from quickstudy.tasks.base import Bank
 from quickstudy.tasks.few_shot import FewShot
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
-    "protonet": ("ProtoNet", {"steps": 600, "train_ways": 20, "lr": 1e-3}),
-    "maml": ("MAML", {"steps": 2000}),
-    "adml": ("ADML", {"steps": 2000}),
+    "protonet": ("ProtoNet", {"steps": 400, "validate_every": 100, "train_ways": 20, "meta_batch": 1, "lr": 1e-3}),
+    "maml": ("MAML", {"steps": 800, "validate_every": 200}),
+    "adml": ("ADML", {"steps": 800, "validate_every": 200}),
 }
-SHOTS, NOISE, BLUR, EPSILON = (1, 2, 5, 10), (0.0, 0.1, 0.2, 0.4), (0.0, 0.5, 1.0, 2.0), (0.0, 0.02, 0.05, 0.1)
+COMMON: dict[str, Any] = {"halve": "stride", "queries": 5}
+"""One net for all."""
+SIZES: dict[str, tuple[float, ...]] = {
+    "ways": (2, 3, 5, 10, 20),
+    "shots": (1, 2, 5, 10),
+    "noise": (0, 0.1, 0.2, 0.4),
+    "blur": (0, 0.5, 1, 2),
+    "fgsm": (0, 0.02, 0.05, 0.1),
+    "pgd": (0, 0.02, 0.05, 0.1),
+}
+"""Of each kind of shift; methods whose net has an output for each class are tested with as many ways as it has."""
+AUGMENTS: dict[str, Any] = {"noise": Noise, "blur": Blur}
 PGD_STEPS = 10
 TITLES = {
+    "ways": "classes a task",
     "shots": "support rows a class",
     "noise": "noise, standard deviation",
     "blur": "blur, pixels",
-    "fgsm": "tampered queries, one step (FGSM)",
-    "pgd": f"tampered queries, {PGD_STEPS} steps (PGD)",
+    "fgsm": "tampered queries (FGSM)",
+    "pgd": f"tampered queries (PGD, {PGD_STEPS} steps)",
 }
+UNITS = {"noise": "of pixels from 0 to 1", "blur": "standard deviation", "fgsm": "epsilon", "pgd": "epsilon"}
 
 
 @register("reproduction", "robustness")
 def robustness(folder: Path, tick: Tick, quick: bool = False, seeds: int = 1) -> list[str]:
-    """Accuracy under other shots, noise, blur and adversarial queries: ProtoNet, MAML and ADML.
+    """Accuracy under other ways and shots, noise, blur and adversarial queries: ProtoNet, MAML and ADML.
 
     Args:
         folder: gets results.json, table.md, robustness.png and the trained runs.
-        tick: told how many runs of how many are trained and tested.
+        tick: told how many runs of how many are done.
         quick: two steps, few tasks.
         seeds: repetitions.
 
     Returns:
         Lines that say what came out.
     """
-    from quickstudy.assessment import open_run
-    from quickstudy.reproductions.grid import QUICK, grid
     from quickstudy.reproductions.saving import save
-    from quickstudy.reproductions.trained import place
 
-    tasks, changes = (5, QUICK) if quick else (600, {})
-    rows = {
-        name: Row(name, f"omniglot-{name}", label, {**options, **changes}, tasks=tasks)
-        for name, (label, options) in METHODS.items()
+    recipes = {
+        name: recipe(f"omniglot-{name}", **options, **COMMON, **(QUICK if quick else {}))
+        for name, (_, options) in METHODS.items()
     }
-    grid(rows, folder, tick, seeds=seeds, here=True if quick else None)
-    found = {}
-    for name, row in rows.items():
-        runs = [open_run(place(row.make(seed, quick=False), row.varies, folder / name)) for seed in range(seeds)]
-        each = [shifted(run.learner, run.test, tasks) for run in runs]  # type: ignore[arg-type]
-        found[name] = {kind: _mean([one[kind] for one in each]) for kind in TITLES}
+    asked = {"tasks": 5, "few": 5} if quick else {"tasks": 600, "few": 200}
+    found = figures(grid(recipes, folder, tick, look, seeds, here=quick, **asked))
     save(folder, found, markdown(found), robustness=figure(found))
-    return ["5-way accuracy, %", *markdown(found).splitlines()]
+    return ["5-way 1-shot accuracy where nothing else is said, %", *markdown(found).splitlines()]
 
 
-def shifted(learner: Learner, test: FewShot, tasks: int) -> dict[str, list[tuple[float, float, float]]]:
-    """Return, for each kind of shift, its size, the mean accuracy and the half-width of its 95 % interval."""
+def look(run: OpenedRun, tasks: int, few: int) -> dict[str, Values]:
+    """Return the accuracy on each task under each shift, and on fewer tasks under attack, by its kind and size."""
+    test: FewShot = run.test  # type: ignore[assignment]
+    outputs = run.recipe.train_ways if isinstance(run.learner, GradientLearner) else max(SIZES["ways"])  # type: ignore[attr-defined]
 
-    def of(size: float, **changes: Any) -> tuple[float, float, float]:
+    def of(**changes: Any) -> Values:
         options = {"ways": test.ways, "shots": test.shots, "queries": test.queries, "seed": test.seed, **changes}
-        report = evaluate(learner, FewShot(test.data, **options), tasks, curve_steps=0)
-        return size, report.mean, report.interval
+        return accuracies(run.learner, FewShot(test.data, **options), tasks).tolist()  # type: ignore[no-any-return]
 
-    bank = test.bank(tasks)
+    def at(kind: str, size: float) -> Values:
+        if kind == "ways":
+            return of(ways=size)
+        if kind == "shots":
+            return of(shots=size) if size > 1 else plain
+        if kind in AUGMENTS:
+            return of(augment=AUGMENTS[kind](size)) if size else plain
+        steps = 1 if kind == "fgsm" else PGD_STEPS
+        return under_attack(run.learner, bank, size, steps).tolist() if size else plain[:few]
 
-    def tampered(epsilon: float, steps: int) -> tuple[float, float, float]:
-        values = under_attack(learner, bank, epsilon, steps)
-        return epsilon, float(values.mean()), interval95(values.numpy())
-
+    plain, bank = of(), test.bank(few)
     return {
-        "shots": [of(float(shots), shots=shots) for shots in SHOTS],
-        "noise": [of(std, augment=Noise(std) if std else None) for std in NOISE],
-        "blur": [of(sigma, augment=Blur(sigma) if sigma else None) for sigma in BLUR],
-        "fgsm": [tampered(epsilon, 1) for epsilon in EPSILON],
-        "pgd": [tampered(epsilon, PGD_STEPS) for epsilon in EPSILON],
+        _name(kind, size): at(kind, size)
+        for kind, sizes in SIZES.items()
+        for size in sizes
+        if kind != "ways" or size <= outputs
     }
+
+
+def _name(kind: str, size: float) -> str:
+    return f"{kind} {size:g}"
 
 
 @torch.no_grad()
@@ -120,17 +136,13 @@ def under_attack(learner: Learner, bank: Bank, epsilon: float, steps: int) -> Te
     return torch.cat(found).cpu()
 
 
-def _mean(parts: list[list[tuple[float, float, float]]]) -> list[list[float]]:
-    """Return the mean over repetitions of each size, accuracy and interval."""
-    return torch.tensor(parts, dtype=torch.float64).mean(0).tolist()
-
-
 def markdown(found: Mapping[str, Any]) -> str:
     """Return accuracies in per cent."""
     lines = ["| | size | " + " | ".join(METHODS[name][0] for name in found) + " |", "|---|" + "---|" * (len(found) + 1)]
     for kind, title in TITLES.items():
-        for i, (size, *_) in enumerate(next(iter(found.values()))[kind]):
-            cells = [f"{100 * each[kind][i][1]:.1f} ± {100 * each[kind][i][2]:.1f}" for each in found.values()]
+        for i, size in enumerate(SIZES[kind]):
+            parts = [each.get(_name(kind, size)) for each in found.values()]
+            cells = ["" if part is None else percent(part) for part in parts]
             lines.append(f"| {title if i == 0 else ''} | {size:g} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -138,14 +150,20 @@ def markdown(found: Mapping[str, Any]) -> str:
 @styled
 def figure(found: Mapping[str, Any]) -> Figure:
     """Draw accuracy by the size of each shift."""
-    drawn = Figure(figsize=(12, 2.8))
+    drawn = Figure(figsize=(9, 5))
     for i, (kind, title) in enumerate(TITLES.items()):
-        axes: Any = drawn.add_subplot(1, len(TITLES), i + 1)
+        axes: Any = drawn.add_subplot(2, 3, i + 1)
         for j, (name, each) in enumerate(found.items()):
-            sizes, means = [point[0] for point in each[kind]], [point[1] for point in each[kind]]
-            axes.plot(sizes, means, color=COLOURS[j], marker=MARKERS[j], label=METHODS[name][0])
-        axes.set_title(title, loc="left", fontsize=8)
-        axes.set_ylim(0, 1)
+            points = {size: each[_name(kind, size)] for size in SIZES[kind] if _name(kind, size) in each}
+            bars(axes, list(points), list(points.values()), color=COLOURS[j], marker=MARKERS[j], label=METHODS[name][0])
+        axes.set_title(title, loc="left")
+        axes.set_ylim(0, 100)
+        if kind in UNITS:
+            axes.set_xlabel(UNITS[kind])
+        else:
+            logarithmic(axes, SIZES[kind])
+        if i % 3 == 0:
+            axes.set_ylabel("accuracy, %")
         if i == 0:
             axes.legend(fontsize=8)
     return drawn

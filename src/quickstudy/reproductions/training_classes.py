@@ -7,34 +7,40 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from quickstudy.assessment import OpenedRun
 from quickstudy.console import Tick
-from quickstudy.plots import COLOURS, MARKERS, styled
+from quickstudy.datasets.base import ClassData
+from quickstudy.evaluation import interval95
+from quickstudy.learners import NearestNeighbour
+from quickstudy.plots import COLOURS, GREY, MARKERS, styled
+from quickstudy.recipes.base import Recipe
 from quickstudy.registry import register
-from quickstudy.reproductions.grid import QUICK, grid
-from quickstudy.reproductions.row import Row
+from quickstudy.reproductions.grid import QUICK, Values, accuracies, bars, figures, grid, logarithmic, percent, recipe
+from quickstudy.tasks.few_shot import FewShot
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
-    "protonet": ("ProtoNet (metric)", {"steps": 600, "meta_batch": 1, "lr": 1e-3}),
-    "maml": ("MAML (optimisation)", {"steps": 2000}),
-    "metanet": ("MetaNet (model)", {"steps": 1000}),
+    "protonet": ("ProtoNet (metric)", {"steps": 300, "validate_every": 100, "meta_batch": 1, "lr": 1e-3}),
+    "maml": ("MAML (optimisation)", {"steps": 400, "validate_every": 100}),
+    "metanet": ("MetaNet (model)", {"steps": 300, "validate_every": 100}),
 }
-COUNTS = (10, 30, 100, 300, 713)
+COMMON: dict[str, Any] = {"halve": "stride", "queries": 5}
+"""One net for all."""
+COUNTS = (10, 50, 200, 713)
 """Of classes, before rotations; 713 is all but those on which weights are chosen."""
+KINDS = {"turned": "with rotations", "upright": "without"}
+TESTS = {"new": "new classes", "turned": "new classes and their rotations", "seen": "training classes"}
 
 
-def _rows(quick: bool) -> dict[str, Row]:
-    rows = {}
+def _recipes(quick: bool) -> dict[str, Recipe]:
+    found = {}
     for name, (_, options) in METHODS.items():
         for count in COUNTS[:2] if quick else COUNTS:
-            for rotations in (True, False):
-                own: dict[str, Any] = {**options, "train_classes": count, "rotations": rotations}
+            for kind in KINDS:
+                own: dict[str, Any] = {**options, **COMMON, "train_classes": count, "rotations": kind == "turned"}
                 if name == "protonet":
                     own["train_ways"] = min(20, count)
-                if quick:
-                    own |= QUICK
-                label = f"{name}-{count}-{'turned' if rotations else 'upright'}"
-                rows[label] = Row(label, f"omniglot-{name}", label, own, tasks=5 if quick else 600)
-    return rows
+                found[f"{name}-{count}-{kind}"] = recipe(f"omniglot-{name}", **own, **(QUICK if quick else {}))
+    return found
 
 
 @register("reproduction", "training-classes")
@@ -43,7 +49,7 @@ def training_classes(folder: Path, tick: Tick, quick: bool = False, seeds: int =
 
     Args:
         folder: gets results.json, table.md, classes.png and the trained runs.
-        tick: told how many runs of how many are trained.
+        tick: told how many runs of how many are done.
         quick: two numbers of classes, two steps.
         seeds: repetitions.
 
@@ -52,56 +58,74 @@ def training_classes(folder: Path, tick: Tick, quick: bool = False, seeds: int =
     """
     from quickstudy.reproductions.saving import save
 
-    found = grid(_rows(quick), folder, tick, seeds=seeds, here=True if quick else None)
-    table = markdown(found)
-    save(folder, found, table, classes=figure(found))
-    return ["5-way 1-shot accuracy on new classes, %", *table.splitlines()]
+    tasks = 5 if quick else 600
+    recipes = _recipes(quick)
+    found = figures(grid(recipes, folder, tick, look, seeds, here=quick, tasks=tasks))
+    test = next(iter(recipes.values())).plan().test
+    nearest = accuracies(NearestNeighbour(), _upright(test), tasks)  # type: ignore[arg-type]
+    results = {"runs": found, "nearest": {"mean": float(nearest.mean()), "interval": interval95(nearest)}}
+    save(folder, results, markdown(results), classes=figure(results))
+    return ["5-way 1-shot accuracy, %", *markdown(results).splitlines()]
 
 
-def _points(found: dict[str, Any], name: str, turned: bool) -> list[tuple[int, dict[str, Any]]]:
-    kind = "turned" if turned else "upright"
-    points = [(count, found.get(f"{name}-{count}-{kind}")) for count in COUNTS]
-    return [(count, each) for count, each in points if each is not None]
+def look(run: OpenedRun, tasks: int) -> dict[str, Values]:
+    """Return the accuracy on each of so many tasks of new classes, of them and their rotations, of training classes."""
+    test: Any = run.test
+    parts = {"new": _upright(test), "turned": test, "seen": _upright(test, run.plan.train.data)}  # type: ignore[attr-defined]
+    return {what: accuracies(run.learner, part, tasks).tolist() for what, part in parts.items()}
 
 
-def markdown(found: dict[str, Any]) -> str:
-    """Return accuracies, and in brackets the gap to training classes, in per cent."""
-    counts = [count for count, _ in _points(found, "maml", True)]
-    lines = ["| classes | " + " | ".join(map(str, counts)) + " |", "|---|" + "---|" * len(counts)]
-    for name, (label, _) in METHODS.items():
-        for turned in (True, False):
-            cells = [
-                f"{100 * each['mean']:.1f} ± {100 * each['interval']:.1f} ({100 * each['overfitting_gap']:.1f})"
-                for _, each in _points(found, name, turned)
-            ]
-            how = "with rotations" if turned else "without"
-            lines.append(f"| {label}, {how} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def _upright(test: FewShot, data: ClassData | None = None) -> FewShot:
+    """Return tasks like those of the test, of the classes that are not turned: of its own data, or of other data."""
+    data = data or test.data
+    upright = data.subset([name for name in data.classes if "@" not in name])
+    return FewShot(upright, test.ways, test.shots, test.queries, seed=test.seed)
+
+
+def _points(results: dict[str, Any], name: str, kind: str) -> list[tuple[int, dict[str, Any]]]:
+    """Return the numbers of classes for which there is a run, and what was found of it."""
+    found = [(count, results["runs"].get(f"{name}-{count}-{kind}")) for count in COUNTS]
+    return [(count, each) for count, each in found if each is not None]
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """Return accuracies in per cent: a table for each kind of test tasks."""
+    parts = []
+    for test, title in TESTS.items():
+        counts = [str(count) for count, _ in _points(results, "maml", "turned")]
+        lines = [f"| tasks of {title} | {' | '.join(counts)} |", "|---|" + "---|" * len(counts)]
+        for name, (label, _) in METHODS.items():
+            for kind, words in KINDS.items():
+                cells = [percent(each[test]) for _, each in _points(results, name, kind)]
+                lines.append(f"| {label}, {words} | {' | '.join(cells)} |")
+        parts.append("\n".join(lines))
+    parts.append(f"Nearest neighbour on pixels, tasks of new classes: {percent(results['nearest'])}.")
+    return "\n\n".join(parts)
 
 
 @styled
-def figure(found: dict[str, Any]) -> Figure:
-    """Draw accuracy on new classes, and the gap to training classes, by the number of classes."""
-    drawn = Figure(figsize=(9, 3.4))
-    parts = (("accuracy on new classes", "mean"), ("lost from training to new classes", "overfitting_gap"))
-    for i, (title, key) in enumerate(parts):
-        axes: Any = drawn.add_subplot(1, 2, i + 1)
-        for j, (name, (label, _)) in enumerate(METHODS.items()):
-            for turned in (True, False):
-                points = _points(found, name, turned)
-                axes.plot(
-                    [count for count, _ in points],
-                    [each[key] for _, each in points],
-                    color=COLOURS[j],
-                    marker=MARKERS[j],
-                    linestyle="-" if turned else ":",
-                    label=f"{label}, {'with' if turned else 'without'} rotations",
-                )
-        axes.set_xscale("log")
-        axes.set_xticks(COUNTS, [str(count) for count in COUNTS])
-        axes.minorticks_off()
+def figure(results: dict[str, Any]) -> Figure:
+    """Draw accuracy on new classes, and how much higher it is on training classes, by the number of classes."""
+    drawn = Figure(figsize=(9, 3.8))
+    left: Any = drawn.add_subplot(1, 2, 1)
+    right: Any = drawn.add_subplot(1, 2, 2)
+    for j, (name, (label, _)) in enumerate(METHODS.items()):
+        for kind, words in KINDS.items():
+            points = _points(results, name, kind)
+            counts = [count for count, _ in points]
+            lost = [100 * (each["seen"]["mean"] - each["new"]["mean"]) for _, each in points]
+            style: dict[str, Any] = {"color": COLOURS[j], "marker": MARKERS[j], "linestyle": "-:"[kind == "upright"]}
+            rotations = words if kind == "turned" else f"{words} rotations"
+            bars(left, counts, [each["new"] for _, each in points], label=f"{label}, {rotations}", **style)
+            right.plot(counts, lost, **style)
+    left.axhline(100 * results["nearest"]["mean"], color=GREY, linestyle="--", label="nearest neighbour on pixels")
+    right.axhline(0, color=GREY, linewidth=1)
+    left.set_title("tasks of new classes", loc="left")
+    left.set_ylabel("accuracy, %")
+    right.set_title("training classes minus new classes", loc="left")
+    right.set_ylabel("difference in accuracy, points")
+    for axes in (left, right):
+        logarithmic(axes, COUNTS)
         axes.set_xlabel("meta-training classes, before rotations")
-        axes.set_title(title, loc="left")
-        if i == 0:
-            axes.legend(fontsize=7)
+    drawn.legend(loc="outside lower center", ncols=3, fontsize=8)
     return drawn
