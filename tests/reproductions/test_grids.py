@@ -1,13 +1,19 @@
 """Plots of many rows: what they measure, on tiny runs."""
 
+import json
+import shutil
+
 import pytest
 import torch
 
 import quickstudy as qs
 from conftest import make_blobs
+from quickstudy.datasets.base import with_rotations
 from quickstudy.datasets.files import data_folders
 from quickstudy.registry import lookup
 from quickstudy.reproductions.robustness import under_attack
+from quickstudy.reproductions.sensitivity import METHODS, chosen
+from quickstudy.reproductions.training_classes import _upright
 
 
 def test_an_attack_of_no_size_is_the_evaluation():
@@ -29,17 +35,50 @@ def test_attacks_reach_what_a_linear_boundary_allows():
         assert under_attack(learner, bank, 0.21, steps).tolist() == [0.0] * 4
 
 
-SLOW = pytest.mark.slow
-NAMES = [pytest.param("training-classes", marks=SLOW), "sensitivity", pytest.param("robustness", marks=SLOW)]
+def test_the_inner_rate_is_chosen_on_validation_tasks():
+    """Not on the test tasks that are shown, on which another rate is better here."""
+    test = {str(mark): {"mean": 0.5, "interval": 0.01} for mark in (1, 3)}
+    better = {**test, "1": {"mean": 0.9, "interval": 0.01}}
+    found = {"maml-0.04": {**better, "validation": 0.6}, "maml-0.4": {**test, "validation": 0.7}}
+    assert chosen(found, "maml")[0] == 0.4
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_runs_whole(name, tmp_path):
+def test_classes_as_drawn_are_those_that_are_not_turned():
+    turned = with_rotations(qs.datasets.arrays(torch.rand(12, 1, 4, 4), ["a", "b", "c"] * 4))
+    assert _upright(qs.tasks.FewShot(turned, 3, 1, 2)).classes == ("a", "b", "c")
+
+
+@pytest.fixture
+def omniglot():
     if not any((folder / "omniglot").is_dir() for folder in data_folders()):
         pytest.skip("no Omniglot: set QUICKSTUDY_DATA to a folder that holds it")
+
+
+def run(name, folder):
     ticks = []
-    lines = lookup("reproduction", name).build(tmp_path, lambda done, total: ticks.append((done, total)), quick=True)
-    assert lines[1].startswith("|")
+    lines = lookup("reproduction", name).build(folder, lambda *done: ticks.append(done), quick=True)
     assert ticks[-1][0] == ticks[-1][1] > 1
+    return lines
+
+
+def test_a_grid_keeps_what_it_found(omniglot, tmp_path, monkeypatch):
+    monkeypatch.delitem(METHODS, "cavia")
+    for name in ("fomaml", "metasgd", "anil"):
+        monkeypatch.delitem(METHODS, name)
+    lines = run("sensitivity", tmp_path)
+    assert [line.split("|")[1].strip() for line in lines[3:]] == ["MAML", "MAML"]
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["maml-0.04"]["1"]["interval"] > 0
+    assert results["maml-0.04"]["minutes"] > 0
+    shutil.rmtree(tmp_path / "trained")  # nothing is trained or looked at again
+    assert run("sensitivity", tmp_path) == lines
+    assert not (tmp_path / "trained").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["training-classes", "sensitivity", "robustness"])
+def test_runs_whole(omniglot, name, tmp_path):
+    lines = run(name, tmp_path)
+    assert lines[1].startswith("|")
     assert (tmp_path / "results.json").is_file()
     assert len(list(tmp_path.glob("*.png"))) == 1
