@@ -437,6 +437,13 @@ def test_reproduce_without_a_name_lists_comparisons_and_rows_that_are_alike_in_o
     assert {name for name, each in known.items() if "recipe" in each.facts} <= named
 
 
+def test_a_row_without_its_setting_is_told_which_there_are(capsys):
+    assert main(["reproduce", "omniglot-maml"]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "say which: omniglot-maml-20w1s, omniglot-maml-20w5s" in told
+    assert "omniglot-mann" not in told
+
+
 def test_list_shows_every_kind(capsys):
     assert main(["list"]) == 0
     out = capsys.readouterr().out

@@ -11,7 +11,7 @@ from torch import nn
 
 import quickstudy as qs
 from learner_table import CLASSIFICATION, WAYS, mlp
-from quickstudy.errors import CheckpointError, InputError
+from quickstudy.errors import CheckpointError, InputError, unknown_name
 from quickstudy.learners import MAML, ProtoNet
 from quickstudy.registry import build, describe, lookup, table
 
@@ -110,3 +110,9 @@ def test_unknown_names_come_with_the_nearest() -> None:
         lookup("learner", "Protonet")
     with pytest.raises(InputError, match="unknown learner 'zzz'"):
         lookup("learner", "zzz")
+
+
+def test_a_name_that_begins_or_is_part_of_another_is_near() -> None:
+    known = ["sinusoid-maml-10-steps", "sinusoid-metasgd", "omniglot-mann-presentation-2", "balancing"]
+    for typed, meant in (("sinusoid-mam", known[0]), ("mann", known[2]), ("balancin", known[3])):
+        assert f"did you mean '{meant}'?" in str(unknown_name("reproduction", typed, known))

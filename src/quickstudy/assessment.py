@@ -226,7 +226,7 @@ def assess(
             report = evaluate(run.learner, bank, tasks, seed=seed, curve_steps=0, progress=tick, ranks=ranks)
     curve: tuple[float, ...] = ()
     few = 0
-    if isinstance(run.learner, Resumable) and run.learner.inner_steps:
+    if isinstance(run.learner, Resumable) and run.learner.inner_steps and curve_steps != 0:
         with meter(f"{run.name}: adaptation curve") as tick:
             # An inner loop is predicted with at every step, so where nets are large the curve is of fewer tasks.
             length = run.learner.inner_steps if curve_steps is None else curve_steps

@@ -49,8 +49,17 @@ MANY_NAMES = 30
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     """Return an error for an unknown name, with the nearest known one."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f"; did you mean '{near[0]}'?" if near else "."
+    near = max(names, key=lambda each: _nearness(name, each), default="")
+    near = near if near and _nearness(name, near) >= 0.4 else ""
+    hint = f"; did you mean '{near}'?" if near else "."
     if near and len(names) > MANY_NAMES:
         return InputError(f"unknown {kind} '{name}'{hint} `quickstudy list` shows all {len(names)}")
     return InputError(f"unknown {kind} '{name}'{hint} Known: {', '.join(names) or 'none'}")
+
+
+def _nearness(name: str, known: str) -> float:
+    """Return how alike two names are, 0 to 1. One that holds or begins like what was typed is near, however long."""
+    if len(name) > 2 and name in known:
+        return 0.99
+    begins = difflib.SequenceMatcher(None, name, known[: len(name)]).ratio()
+    return max(difflib.SequenceMatcher(None, name, known).ratio(), 0.98 * begins)

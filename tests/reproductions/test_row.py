@@ -3,15 +3,16 @@
 import dataclasses
 import io
 import json
+import threading
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from quickstudy.registry import lookup
-from quickstudy.reproductions import OTHERS, ROWS, results_page
-from quickstudy.reproductions.row import Row, interval, measure, summary
-from quickstudy.reproductions.trained import Labelled
+from quickstudy.reproductions import OTHERS, ROWS, locking, mean_row, results_page, trained
+from quickstudy.reproductions.row import Row, interval, measure, older, summary
+from quickstudy.reproductions.trained import Labelled, train
 
 SINE = Row(
     "sine",
@@ -62,6 +63,68 @@ def test_what_was_interrupted_goes_on(tmp_path, monkeypatch):
     assert measure(row, tmp_path / "sine", lambda done, total: None, seeds=1, here=True)["tasks"] == 5
 
 
+def test_tasks_may_be_those_of_another_recipe(found):
+    folder, _ = found
+    row = Row(**dict(vars(SINE), name="elsewhere", tested_on="sinusoid-maml", test={"shots": 3}, tasks=5))
+    other = measure(row, folder.parent / "elsewhere", lambda done, total: None, seeds=1, here=True)
+    assert (other["test"]["shots"], other["tested_on"]) == (3, "sinusoid-maml")
+
+
+def test_a_learner_of_few_shots_is_tested_on_sequences(tmp_path, glyph_cache):
+    options = {"steps": 1, "meta_batch": 1, "hidden": 8, "train_ways": 5, "train_queries": 1, "compile": False}
+    row = Row(
+        "stream",
+        "glyphs-protonet",
+        "Adapted anew to every beginning.",
+        options | {"validation_tasks": 2, "queries": 1},
+        test={"presentations": 3},
+        tested_on="glyphs-mann",
+        presentation=2,
+        tasks=2,
+    )
+    found = measure(row, tmp_path / "stream", lambda done, total: None, seeds=1, here=True)
+    assert len(found["presentations"]) == 3
+    assert found["mean"] == found["presentations"][1]
+    assert found["overfitting_gap"] is None
+
+
+def test_one_process_trains_and_the_other_waits(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(locking, "SECONDS", 0.01)
+    run, begun = tmp_path / "seed0", threading.Event()
+    recipe = lookup("recipe", "sinusoid-maml").build()
+    monkeypatch.setattr(recipe, "train", lambda run: (run.mkdir(), begun.set()))
+    told = threading.Event()
+    monkeypatch.setattr(trained, "_tell", lambda run: (print("waiting"), told.set()))
+    other = threading.Thread(target=train, args=(recipe, run))
+    with locking.alone(trained._lock(run), pytest.fail):
+        other.start()
+        assert told.wait(10)
+        assert not begun.wait(0.05)
+    other.join(10)
+    assert begun.is_set()
+    assert capsys.readouterr().out == "waiting\n"
+    assert train(recipe, run)["over"]
+
+
+def test_runs_of_another_version_are_told(found):
+    folder, row = found
+    assert older(row) == []
+    for file in folder.parent.joinpath("trained").glob("*/seed*/trained.json"):
+        file.write_text(json.dumps({**json.loads(file.read_text()), "code": "0.0.1 abc"}))
+    again = measure(Row(**dict(vars(SINE), tasks=5)), folder.parent / "old", lambda *_: None, seeds=1, here=True)
+    (line,) = older(again)
+    assert line == f"Its runs were trained by 0.0.1 abc, and tested by {row['tested_by']}."
+
+
+def test_mean_of_rows_counts_each_alike(found):
+    one, other = found[1], {**found[1], "row": "other", "mean": 0.0, "interval": 0.0}
+    both = mean_row.mean_of([one, {**other, "seeds": [{**each, "mean": 0.0} for each in one["seeds"]]}])
+    assert both["mean"] == pytest.approx(one["mean"] / 2)
+    assert both["interval"] == pytest.approx(one["interval"] / 2)
+    assert [each["mean"] for each in both["seeds"]] == pytest.approx([each["mean"] / 2 for each in one["seeds"]])
+    assert (both["steps"], both["tasks"]) == (2 * one["steps"], 2 * one["tasks"])
+
+
 def test_lines_of_several_runs_say_which_they_are():
     out = io.StringIO()
     lines = Labelled("one: ", out)
@@ -95,7 +158,7 @@ def test_every_row_is_of_a_recipe(row):
     full, small = row.make(1, quick=False), row.make(1, quick=True)
     assert getattr(full, row.varies) == 1
     assert small.steps <= full.steps
-    assert row.published is None or (0 < row.published < 1 and row.source)
+    assert row.published is None or (0 < row.published < 2 and row.source)
     assert lookup("reproduction", row.name).summary == row.what
     changed = dataclasses.replace(full, **row.tested)
     assert type(changed) is type(full)

@@ -1,12 +1,16 @@
-"""Rows other than few-shot Omniglot: the challenge, sequences, regression, and tests on data of another kind."""
+"""Rows other than few-shot Omniglot: regression, sequences, the challenge, and tests on data of another kind."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from quickstudy.reproductions.omniglot_rows import CHOSEN, FEWER
+from quickstudy.reproductions.mean_row import enter_mean
+from quickstudy.reproductions.omniglot_rows import CHOSEN, FEWER, ROWS
 from quickstudy.reproductions.row import Row, enter
 
+OF_OMNIGLOT = {row.name: row for row in ROWS}
+MODES = "Vuorio et al. 2019, table 2"
 SINE = "Finn et al. 2017, figure 2 and its text"
 SETTINGS = "settings of the paper and of earlier runs; weights on 100 other tasks"
 
@@ -54,15 +58,50 @@ def _sinusoids() -> list[Row]:
     return rows
 
 
+def _two_modes() -> list[Row]:
+    """MAML and MMAML on sinusoids and lines, and a MAML on each of them alone."""
+    common: dict[str, Any] = {
+        "departures": "fewer tasks than 3.5 million, and as the recipes say",
+        "chosen_on": "settings of the authors' code and of earlier runs; weights on 100 other tasks",
+        "tasks": 4000,
+        "seeds": 1,
+    }
+    rows = [
+        Row(
+            f"two-modes-{name}",
+            f"two-modes-{name}",
+            f"{label} on sinusoids and lines, 5 noisy points, 5 inner steps.",
+            small={"steps": 4000},
+            published=figure,
+            source=MODES,
+            **common,
+        )
+        for name, label, figure in (("maml", "MAML", 1.09), ("mmaml", "MMAML", 0.34))
+    ]
+    for mode, label in (("sine", "sinusoids"), ("linear", "lines")):
+        rows.append(
+            Row(
+                f"two-modes-maml-{mode}",
+                "two-modes-maml",
+                f"MAML on {label} alone: half of a MAML for each mode.",
+                options={"modes": (mode,), "steps": 4000},
+                small={"steps": 1000},
+                **common,
+            )
+        )
+    return rows
+
+
 def _sequences() -> list[Row]:
-    """Accuracy at the second and the fifth presentation of a class."""
+    """Accuracy at the second and the fifth presentation of a class: learners that read, and two that re-adapt."""
     published = {"mann": {2: 0.828, 5: 0.949}}
-    return [
+    what = "{} on sequences of Omniglot, at presentation {} of a class."
+    reading = [
         Row(
             f"omniglot-{name}-presentation-{number}",
             f"omniglot-{name}",
-            f"{label} on sequences of Omniglot, at presentation {number} of a class.",
-            small={"steps": 1000},
+            what.format(label, number),
+            small={"steps": steps},
             published=published.get(name, {}).get(number),
             source="Santoro et al. 2016, table 1" if name in published else "",
             departures=f"{FEWER}; drawings are embedded by a Conv4 net; Adam",
@@ -70,9 +109,32 @@ def _sequences() -> list[Row]:
             presentation=number,
             seeds=1,
         )
-        for name, label in (("mann", "MANN"), ("lstm", "LSTM"), ("dnc", "DNC"), ("stream-snail", "SNAIL"))
+        for name, label, steps in (
+            ("mann", "MANN", 1000),
+            ("lstm", "LSTM", 1000),
+            ("dnc", "DNC", 1000),
+            ("stream-snail", "SNAIL", 1000),
+        )
         for number in (2, 5)
     ]
+    adapting = [
+        replace(
+            OF_OMNIGLOT[f"omniglot-{name}-5w1s"],
+            name=f"omniglot-{name}-presentation-{number}",
+            what=what.format(f"{label}, adapted anew to all that came before,", number),
+            tested_on="omniglot-mann",
+            test={},
+            published=None,
+            source="",
+            departures=f"{FEWER}; meta-trained on 5-way 1-shot tasks, not on sequences; fewer test sequences",
+            presentation=number,
+            tasks=100,
+            seeds=1,
+        )
+        for name, label in (("protonet", "Prototypical network"), ("maml", "MAML"))
+        for number in (2, 5)
+    ]
+    return reading + adapting
 
 
 def _challenge() -> list[Row]:
@@ -109,20 +171,37 @@ def _challenge() -> list[Row]:
 
 
 def _elsewhere() -> list[Row]:
-    """Trained on one kind of drawings, tested on another, 5-way 1-shot."""
+    """Trained on one kind of drawings, tested on another, 5-way 1-shot; runs are those of rows on the former."""
     methods = {"protonet": "Prototypical network", "maml": "MAML", "logistic": "Logistic regression on features"}
-    pairs = (("glyphs", "omniglot"), ("omniglot", "glyphs"))
-    return [
-        Row(
-            f"{source}-to-{target}-{name}",
-            f"{source}-{name}",
-            f"{label} trained on {source}, tested on {target}, 5-way 1-shot.",
-            options={"test_data": target},
-            chosen_on=f"validation classes of {source}",
+    rows = []
+    for name, label in methods.items():
+        rows.append(
+            Row(
+                f"glyphs-to-omniglot-{name}",
+                f"glyphs-{name}",
+                f"{label} trained on glyphs, tested on Omniglot, 5-way 1-shot.",
+                tested_on=f"omniglot-{name}",
+                chosen_on="validation scripts of glyphs",
+            )
         )
-        for name, label in methods.items()
-        for source, target in pairs
-    ]
+        rows.append(
+            replace(
+                OF_OMNIGLOT[f"omniglot-{name}-5w1s"],
+                name=f"omniglot-to-glyphs-{name}",
+                what=f"{label} trained on Omniglot, tested on glyphs, 5-way 1-shot.",
+                tested_on=f"glyphs-{name}",
+                published=None,
+                source="",
+            )
+        )
+    return rows
 
 
-OTHERS = [enter(row) for row in (*_sinusoids(), *_sequences(), *_challenge(), *_elsewhere())]
+OTHERS = [enter(row) for row in (*_sinusoids(), *_two_modes(), *_sequences(), *_challenge(), *_elsewhere())]
+enter_mean(
+    "two-modes-multimaml",
+    "A MAML for each of sinusoids and lines, the mode told (Multi-MAML).",
+    [row for row in OTHERS if row.name in ("two-modes-maml-sine", "two-modes-maml-linear")],
+    published=0.43,
+    source=MODES,
+)

@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from quickstudy.assessment import BASELINE, Assessment, OpenedRun, assess, open_run
+from quickstudy.assessment import BASELINE, Assessment, OpenedRun, assess, check_unseen, open_run
 from quickstudy.checkpoint import load, write_json
 from quickstudy.console import Tick
 from quickstudy.evaluation import BANK_SEED, Report, evaluate, interval95
 from quickstudy.recipes.base import Recipe
 from quickstudy.registry import TABLES, Entry, lookup
 from quickstudy.reproductions.cores import side_by_side
-from quickstudy.reproductions.trained import place, train
+from quickstudy.reproductions.trained import place, running, train
 
 CURVE_TASKS = 200
 
@@ -40,7 +40,8 @@ class Row:
         what: one line.
         options: of the recipe, where the row departs from its defaults.
         small: further options of the setting for two CPU cores, in minutes.
-        test: changes to the recipe's test tasks: ways, shots, queries.
+        test: changes to the test tasks: ways, shots, queries.
+        tested_on: the recipe whose test tasks are taken, if not those of `recipe`: of other data, or sequences.
         tested: options of the recipe that make the learner differ in testing, such as its batch-norm policy.
         published: figure, in the unit of the metric (a share, not per cent), or None.
         source: of that figure.
@@ -59,6 +60,7 @@ class Row:
     options: Mapping[str, Any] = field(default_factory=dict)
     small: Mapping[str, Any] = field(default_factory=dict)
     test: Mapping[str, int] = field(default_factory=dict)
+    tested_on: str = ""
     tested: Mapping[str, Any] = field(default_factory=dict)
     published: float | None = None
     source: str = ""
@@ -81,7 +83,7 @@ def enter(row: Row) -> Row:
 
     def reproduce(folder: Path, tick: Tick, quick: bool = False, seeds: int = row.seeds) -> list[str]:
         found = measure(row, folder, tick, quick, seeds)
-        return [summary(found)]
+        return [summary(found), *older(found)]
 
     reproduce.__doc__ = row.what
     TABLES.setdefault("reproduction", {})[row.name] = Entry(row.name, reproduce, {"recipe": row.recipe})
@@ -116,7 +118,14 @@ def measure(
         opened = _opened(row, recipe, run)
         same = assessments and row.varies == "seed" and assessments[0].baselines
         assessments.append(
-            assess(opened, row.tasks, baselines=same or None, curve_steps=0, gap_tasks=min(600, row.tasks))
+            assess(
+                opened,
+                row.tasks,
+                gap=not row.tested_on,
+                baselines=same or None,
+                curve_steps=0,
+                gap_tasks=min(600, row.tasks),
+            )
         )
         if row.curve:
             bank = opened.test.bank(min(CURVE_TASKS, row.tasks), BANK_SEED)
@@ -130,7 +139,12 @@ def measure(
 
 def _opened(row: Row, recipe: Recipe, run: Path) -> OpenedRun:
     """Return a trained run with the row's test tasks, and its learner as it is tested."""
-    opened = open_run(run, **row.test)  # type: ignore[arg-type]
+    opened = open_run(run, **({} if row.tested_on else row.test))  # type: ignore[arg-type]
+    if row.tested_on:
+        with torch.random.fork_rng(devices=[]):  # a plan seeds the weights of a new learner
+            test = lookup("recipe", row.tested_on).build(**row.test).plan().test
+        check_unseen(opened, test)
+        opened = dataclasses.replace(opened, plan=dataclasses.replace(opened.plan, test=test))
     if not row.tested:
         return opened
     learner = dataclasses.replace(recipe, **row.tested).plan().learner
@@ -151,6 +165,7 @@ def _content(
         "recipe": row.recipe,
         "options": {**row.options, **(row.small if quick else {})},
         "steps": recipe.steps,
+        "meta_batch": recipe.meta_batch,
         "learner": found[0].report.learner,
         "metric": found[0].report.metric,
         "mean": float(values.mean()),
@@ -166,6 +181,10 @@ def _content(
         ],
         "tasks": len(found[0].report.values),
         "test": {name: value for name, value in test.items() if value is not None},
+        "tested_on": row.tested_on,
+        "presentations": np.mean([each.report.presentations.mean(0) for each in found], 0).tolist()
+        if row.presentation
+        else [],
         "published": row.published,
         "source": row.source,
         "departures": row.departures,
@@ -174,6 +193,7 @@ def _content(
         "nearest_neighbour": float(np.mean(nearest)) if nearest else None,
         "overfitting_gap": float(np.mean(gaps)) if gaps else None,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "tested_by": running(),
         **{name: ", ".join(sorted({str(each[name]) for each in trained})) for name in ("hardware", "code")},
     }
 
@@ -203,6 +223,12 @@ def summary(found: Mapping[str, Any]) -> str:
         f"{shown(found['interval'], found['metric'])} (95 %, {found['tasks']} tasks, {len(found['seeds'])} seeds)"
         f"{published}"
     )
+
+
+def older(found: Mapping[str, Any]) -> list[str]:
+    """Return a line that says so where another version trained the runs than the one that tested them."""
+    trained, now = found["code"], found["tested_by"]
+    return [] if trained == now else [f"Its runs were trained by {trained}, and tested by {now}."]
 
 
 def shown(value: float, metric: str) -> str:

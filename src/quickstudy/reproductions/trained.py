@@ -20,6 +20,7 @@ import torch
 from quickstudy.checkpoint import read_json, write_json
 from quickstudy.hardware import processor
 from quickstudy.recipes.base import Recipe
+from quickstudy.reproductions.locking import alone
 
 TRAINED = "trained.json"
 """In a run folder: that training is over, and how long it took."""
@@ -39,26 +40,38 @@ def place(recipe: Recipe, varies: str, folder: Path) -> Path:
 def train(recipe: Recipe, run: Path) -> dict[str, Any]:
     """Train into a folder unless that has been done; return what is known of it.
 
+    While another process trains into the same folder, this one waits.
+
     Returns:
         'seconds' that it took, interruptions left out, and 'hardware' and 'code' (version, commit) that it ran on, all
         kept in the folder.
     """
-    kept = read_json(run / TRAINED) if (run / TRAINED).exists() else {"seconds": 0.0, "over": False}
-    if kept["over"]:
-        return dict(kept)
-    begun = time.monotonic()
-    try:
-        # Several may train at once: each in lines that say which it is, rather than a bar.
-        with contextlib.redirect_stderr(Labelled(f"{run.parent.name}/{run.name}: ", sys.stderr)):
+    label = f"{run.parent.name}/{run.name}: "
+    # Several may train at once: each in lines that say which it is, rather than a bar.
+    with contextlib.redirect_stderr(Labelled(label, sys.stderr)), alone(_lock(run), lambda: _tell(run)):
+        kept = read_json(run / TRAINED) if (run / TRAINED).exists() else {"seconds": 0.0, "over": False}
+        if kept["over"]:
+            return dict(kept)
+        begun = time.monotonic()
+        try:
             recipe.train(run)
-        kept["over"] = True
-    finally:
-        kept["seconds"] += time.monotonic() - begun
-        kept["hardware"] = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
-        kept["code"] = " ".join(filter(None, (_version(), _commit())))
-        if run.is_dir():
-            write_json(run / TRAINED, kept)
-    return dict(kept)
+            kept["over"] = True
+        finally:
+            kept["seconds"] += time.monotonic() - begun
+            kept["hardware"] = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
+            kept["code"] = running()
+            if run.is_dir():
+                write_json(run / TRAINED, kept)
+        return dict(kept)
+
+
+def _lock(run: Path) -> Path:
+    """Return the lock's file, which lies beside the folder: one may delete that to train anew."""
+    return run.with_name(f"{run.name}.lock")
+
+
+def _tell(run: Path) -> None:
+    print(f"waiting: another process trains into {run}", file=sys.stderr)
 
 
 class Labelled(io.TextIOBase):
@@ -82,6 +95,11 @@ def _digest(recipe: Recipe, varies: str) -> str:
     """Return a name of a recipe's options but for the one that varies, each value of which has a folder of its own."""
     options = {name: value for name, value in dataclasses.asdict(recipe).items() if name != varies}
     return hashlib.blake2b(json.dumps(options, sort_keys=True, default=str).encode(), digest_size=4).hexdigest()
+
+
+def running() -> str:
+    """Return the version and commit of the code that runs."""
+    return " ".join(filter(None, (_version(), _commit())))
 
 
 def _version() -> str:

@@ -1,0 +1,47 @@
+"""One process at a time: a lock of the operating system's on a file, let go when its process ends, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _take(number: int) -> None:
+        msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _take(number: int) -> None:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+SECONDS = 1.0
+"""Between one try and the next."""
+
+
+@contextlib.contextmanager
+def alone(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock of a file, which stays: to remove it would let two processes each hold one of the same name.
+
+    Args:
+        path: of the file, made if need be.
+        waiting: called once, if another process holds the lock.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        told = False
+        while True:
+            try:
+                _take(file.fileno())
+                break
+            except OSError:
+                if not told:
+                    waiting()
+                told = True
+                time.sleep(SECONDS)
+        yield
