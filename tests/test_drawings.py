@@ -47,3 +47,34 @@ def test_a_learner_takes_any_of_them() -> None:
 def test_what_is_no_image_is_refused() -> None:
     with pytest.raises(InputError, match="rows, channels, height, width"):
         net()(torch.zeros(3, 28, 28))
+
+
+def test_a_frame_makes_place_and_size_of_a_drawing_irrelevant() -> None:
+    framed = Drawings(nn.Identity(), 24, framed=True)
+    shape = torch.zeros(1, 1, 12, 8).index_fill_(3, torch.tensor([0, 7]), 1.0).index_fill_(2, torch.tensor([5, 6]), 1.0)
+    places = [torch.zeros(1, 1, 48, 48) for _ in range(3)]
+    places[0][..., 2:14, 30:38] = shape
+    places[1][..., 34:46, 1:9] = shape
+    places[2][..., 10:34, 20:36] = shape.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    one, other, larger = (framed(place)[0, 0] for place in places)
+    torch.testing.assert_close(one, other)
+    # Interpolation blurs the edges of the smaller one more.
+    assert (one - larger).abs().mean() < 0.06
+    # 12 rows of 1.1 x 12 are drawn on, in the middle.
+    rows = (one > 0.5).any(1).nonzero().flatten()
+    assert rows[0] == 1 and rows[-1] == 22
+
+
+def test_a_frame_leaves_an_empty_drawing_empty_and_does_not_blow_up_a_dot() -> None:
+    framed = Drawings(nn.Identity(), 20, framed=True)
+    empty = torch.zeros(1, 1, 40, 40)
+    assert not framed(empty).any()
+    dot = empty.clone()
+    dot[..., 5, 7] = 1.0
+    assert 0 < int((framed(dot) > 0.3).sum()) < 16
+
+
+def test_frames_are_the_same_for_tasks_side_by_side() -> None:
+    framed = Drawings(nn.Identity(), 8, framed=True)
+    tasks = (torch.rand(3, 4, 1, 40, 30, generator=torch.Generator().manual_seed(0)) > 0.8).float()
+    torch.testing.assert_close(torch.func.vmap(framed)(tasks), torch.stack([framed(task) for task in tasks]))

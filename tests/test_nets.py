@@ -167,3 +167,26 @@ def test_conv4_is_mapped_over_beginnings_within_tasks(norm: str, grad: bool) -> 
             assert (x is None) == (y is None)
             if x is not None:
                 torch.testing.assert_close(x, y)
+
+
+@pytest.mark.parametrize("norm", ["batch", "group"])
+def test_conv_net_is_its_blocks_one_after_the_other(norm: str) -> None:
+    net = qs.nets.ConvNet(2, (4, 8, 6), (0, 2), norm=norm, size=9)
+    x = torch.randn(5, 2, 9, 9, generator=torch.Generator().manual_seed(0))
+    expected = x
+    for i, (conv, normed) in enumerate(zip(net.convs, net.norms, strict=True)):
+        expected = normed(conv(expected)).relu()
+        expected = nn.functional.max_pool2d(expected, 2) if i in (0, 2) else expected
+    found = call(net, x)[0]
+    assert found.shape == (5, net.features) == (5, 6 * 2 * 2)
+    torch.testing.assert_close(found, expected.flatten(1), rtol=1e-4, atol=1e-5)
+    assert isinstance(rebuild(describe(net)), qs.nets.ConvNet)
+
+
+def test_conv_net_refuses_what_does_not_fit() -> None:
+    with pytest.raises(InputError, match="numbers of blocks, 0..1"):
+        qs.nets.ConvNet(1, (4, 4), (2,))
+    with pytest.raises(InputError, match="too small"):
+        qs.nets.ConvNet(1, (4, 4), (0, 1), size=3)
+    with pytest.raises(InputError, match="was built for images"):
+        qs.nets.ConvNet(1, (4,), (0,), size=8)(torch.zeros(2, 1, 9, 9))

@@ -3,6 +3,7 @@
 from quickstudy.nets.augmentations import Affine, Augmentations, Jitter, affine
 from quickstudy.nets.conv4 import conv4
 from quickstudy.nets.conv_cells import conv_cells
+from quickstudy.nets.convs import ConvNet
 from quickstudy.nets.dnc import DNCCell
 from quickstudy.nets.drawings import Drawings
 from quickstudy.nets.example_weights import LossWeights, RowWeights
@@ -24,6 +25,7 @@ __all__ = [
     "Affine",
     "Augmentations",
     "CellNet",
+    "ConvNet",
     "DNCCell",
     "Drawings",
     "GRUCell",

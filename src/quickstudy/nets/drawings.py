@@ -9,6 +9,12 @@ from torch import Tensor, nn
 from quickstudy.errors import InputError
 from quickstudy.registry import register
 
+INK = 1 / 3
+MARGIN = 1.1
+"""Side of the square around a drawing, as a factor of the drawing's longer side."""
+LEAST = 0.2
+"""That side at least, as a share of the image's: a dot stays one."""
+
 
 @register("net")
 class Drawings(nn.Module):
@@ -20,14 +26,16 @@ class Drawings(nn.Module):
     Args:
         net: takes (S, 1, size, size).
         size: height and width that it takes.
+        framed: cut to what is drawn before, a square with some ground around it, so that neither place nor size
+            matter; pixels with less than a third of a drawing's strongest ink are ground.
 
     Raises:
         InputError: at call time, inputs that are no images.
     """
 
-    def __init__(self, net: nn.Module, size: int = 28) -> None:
+    def __init__(self, net: nn.Module, size: int = 28, framed: bool = False) -> None:
         super().__init__()
-        self.net, self.size = net, size
+        self.net, self.size, self.framed = net, size, framed
 
     @property
     def features(self) -> int:
@@ -43,9 +51,36 @@ class Drawings(nn.Module):
             x = x.mean(1, keepdim=True)
         light = x.mean((1, 2, 3), keepdim=True) > 0.5
         x = torch.where(light, 1 - x, x)
+        if self.framed:
+            return self.net(_framed(x, self.size))  # type: ignore[no-any-return]
         height, width = x.shape[-2:]
         if min(height, width) >= self.size and max(height, width) > self.size:
             x = F.adaptive_avg_pool2d(x, self.size)
         elif (height, width) != (self.size, self.size):
             x = F.interpolate(x, (self.size, self.size), mode="bilinear", align_corners=False)
         return self.net(x)  # type: ignore[no-any-return]
+
+
+def _framed(x: Tensor, size: int) -> Tensor:
+    """Return the square around what is drawn in (S, 1, H, W) as (S, 1, size, size), by bilinear interpolation."""
+    coarse = min(x.shape[-2:]) // (2 * size)
+    if coarse > 1:  # interpolation reads four pixels: larger drawings are averaged first
+        x = F.avg_pool2d(x, coarse, ceil_mode=True)
+    height, width = x.shape[-2:]
+    ink = x[:, 0] > x.amax((1, 2, 3)).reshape(-1, 1, 1) * INK
+    left, right = _ends(ink.any(1))
+    top, bottom = _ends(ink.any(2))
+    side = (MARGIN * torch.maximum(right - left, bottom - top)).clamp_min(LEAST * max(height, width))
+    # Middles of the square's pixels, as places in the image from -1 to 1.
+    middles = (torch.arange(size, device=x.device) + 0.5) / size - 0.5
+    across = (left + right + 2 * side * middles.unsqueeze(1)) / width - 1
+    down = (top + bottom + 2 * side * middles.unsqueeze(1)) / height - 1
+    shape = (size, size, len(x))
+    places = torch.stack([across.unsqueeze(0).expand(shape), down.unsqueeze(1).expand(shape)], 0)
+    return F.grid_sample(x, places.permute(3, 1, 2, 0).to(x.dtype), align_corners=False)
+
+
+def _ends(drawn: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where what is drawn begins and ends in (S, L) booleans; a row without any is drawn all over."""
+    first, last = drawn.int().argmax(1), drawn.flip(1).int().argmax(1)
+    return first.float(), (drawn.shape[1] - last).float()
