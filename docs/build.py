@@ -63,7 +63,7 @@ def fenced(text: str) -> str:
 
 def makes(recipe: Entry, learner: str) -> bool:
     """Return whether a recipe's learner is of this class, read from its source."""
-    # Recipes on Omniglot are made from those on glyphs and have no source of their own.
+    # Recipes on Omniglot and Double MNIST are made from those on glyphs and have no source of their own.
     written = [cls for cls in recipe.build.__mro__ if cls.__module__.startswith("quickstudy.")]  # type: ignore[attr-defined]
     sources = [inspect.getsource(cls) for cls in written if cls.__module__ != "quickstudy.recipes.omniglot"]
     own = next((source for source in sources if "learners." in source), "")

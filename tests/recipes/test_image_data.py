@@ -6,6 +6,7 @@ from quickstudy import datasets
 from quickstudy.datasets.files import data_folders
 from quickstudy.errors import InputError
 from quickstudy.recipes.metric import GlyphsProtoNet
+from quickstudy.registry import lookup
 
 
 @pytest.fixture
@@ -46,3 +47,18 @@ def test_tasks_may_come_from_elsewhere(omniglot, glyph_cache):
     assert len(test.classes) == 4 * len(names(test))
     back = GlyphsProtoNet(data="omniglot", test_data="glyphs").splits()[2]
     assert names(back) == names(GlyphsProtoNet().splits()[2])
+
+
+def test_pairs_of_digits_are_of_one_part():
+    if not any((folder / "mnist").is_dir() for folder in data_folders()):
+        pytest.skip("no MNIST: set QUICKSTUDY_DATA to a folder that holds it")
+    recipe = lookup("recipe", "double-mnist-protonet").build(train_classes=30)
+    parts = recipe.splits()
+    assert [len(part.classes) for part in parts] == [30, 16, 20]
+    assert len(set().union(*(part.classes for part in parts))) == 66
+    whole = datasets.double_mnist_split(digits="test")[2]
+    assert parts[2].inputs.shape == (len(whole), 1, 28, 28)
+    ink = parts[2].inputs.float().mean() / whole.inputs.float().mean()
+    assert abs(float(ink) - 1) < 0.05  # averaging keeps the ink of a picture
+    for part in parts:  # every digit is in pairs of every part
+        assert set("".join(part.classes)) == set("0123456789")

@@ -41,8 +41,9 @@ def tiny(name):
 
 @pytest.mark.parametrize("name", sorted(table("recipe")))
 def test_recipe_trains_and_is_found_again(name, tmp_path, glyph_cache):
-    if name.startswith("omniglot") and not any((folder / "omniglot").is_dir() for folder in data_folders()):
-        pytest.skip("no Omniglot: set QUICKSTUDY_DATA to a folder that holds it")
+    for begins, needed in (("omniglot", "omniglot"), ("double-mnist", "mnist")):
+        if name.startswith(begins) and not any((folder / needed).is_dir() for folder in data_folders()):
+            pytest.skip(f"no {needed}: set QUICKSTUDY_DATA to a folder that holds it")
     recipe = tiny(name)
     run = recipe.train(tmp_path, progress=False)
     assert run.steps == 1

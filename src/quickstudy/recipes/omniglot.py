@@ -1,6 +1,6 @@
-"""Recipes on Omniglot: those on glyphs, with other data and, where it needs more, other numbers.
+"""Recipes on Omniglot and on Double MNIST: those on glyphs, with other data and, where it needs more, other numbers.
 
-They are made for minutes on a CPU. Departures that the gradient-based ones share: five queries a class in
+They are made for minutes on a CPU. On Omniglot, departures that the gradient-based ones share: five queries a class in
 meta-training, a cosine schedule, and fewer and smaller outer steps than the papers' 60,000 of 16 or 32 tasks, which
 `quickstudy reproduce omniglot-maml-5w1s` and its like take (`--quick`: as here).
 """
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from typing import Any, Literal
+from typing import Any
 
 from quickstudy.recipes import baselines, memory, metric, model, optimization, streams
+from quickstudy.recipes.few_shot import Data
 from quickstudy.registry import TABLES, register
 
 # 60-way training as in the paper.
@@ -50,27 +51,38 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "logistic": {},
 }
 """Options that differ from the recipe on glyphs, by name."""
+PAIRS_OF_DIGITS = ("protonet", "maml", "logistic")
+"""Methods on Double MNIST, with the options of the recipe on glyphs."""
 FAMILIES = (baselines, memory, metric, model, optimization, streams)
 """Modules that register the recipes on glyphs."""
 
 
-def on_omniglot(name: str, **defaults: Any) -> type:
-    """Register and return the recipe 'omniglot-NAME': the class of 'glyphs-NAME' with other defaults."""
+def on(data: str, label: str, name: str, **defaults: Any) -> type:
+    """Register and return the recipe 'DATA-NAME': the class of 'glyphs-NAME' on other data, with other defaults.
+
+    Args:
+        data: of `few_shot.Data`.
+        label: what descriptions call it.
+        name: of the method.
+        defaults: options that differ.
+    """
     entry = TABLES["recipe"][f"glyphs-{name}"]
     glyphs: Any = entry.build
     types = {field.name: field.type for field in dataclasses.fields(glyphs)}
-    fields: list[Any] = [("data", Literal["glyphs", "omniglot"], "omniglot")]
+    fields: list[Any] = [("data", Data, data)]
     fields += [(key, types[key], value) for key, value in defaults.items()]
     made = dataclasses.make_dataclass(
-        glyphs.__name__.replace("Glyphs", "Omniglot"),
+        glyphs.__name__.replace("Glyphs", label.replace(" ", "")),
         fields,
         bases=(glyphs,),
         # Where it can be found again, by pickle for one.
-        namespace={"__doc__": glyphs.__doc__.replace("glyphs", "Omniglot"), "__module__": __name__},
+        namespace={"__doc__": glyphs.__doc__.replace("glyphs", label), "__module__": __name__},
     )
     setattr(sys.modules[__name__], made.__name__, made)
-    return register("recipe", f"omniglot-{name}", **entry.facts)(made)
+    return register("recipe", f"{data}-{name}", **entry.facts)(made)
 
 
 for _name, _defaults in DEFAULTS.items():
-    on_omniglot(_name, **_defaults)
+    on("omniglot", "Omniglot", _name, **_defaults)
+for _name in PAIRS_OF_DIGITS:
+    on("double-mnist", "Double MNIST", _name)
