@@ -59,20 +59,21 @@ def grid(
         Of each recipe what `look` returned, as arrays (seeds, T), and 'validation': the best accuracy on validation
         tasks, a mean over seeds; 'minutes' of training, and by which 'code' on which 'hardware'.
     """
-    pieces = {
-        f"{name}, seed {seed}": functools.partial(
-            _piece, dataclasses.replace(each, seed=seed), folder / name, look, asked
-        )
-        for name, each in recipes.items()
-        for seed in range(seeds)
-    }
-    options = {name: dataclasses.asdict(each) for name, each in recipes.items()}
-    key = json.loads(json.dumps({"recipes": options, "asked": asked}))  # as it will be read
+    names: dict[str, list[str]] = {name: [] for name in recipes}
+    pieces = {}
+    for name, each in recipes.items():
+        for seed in range(seeds):
+            own = dataclasses.replace(each, seed=seed)
+            run = place(own, "seed", folder / name)
+            # By its options, so that the grid may grow, or another recipe take a name.
+            names[name].append(f"{run.parent.name}, {run.name}")
+            pieces[names[name][-1]] = functools.partial(_piece, own, run, look, asked)
+    key = json.loads(json.dumps(asked))  # as it will be read
     here = here or torch.cuda.is_available()
     found = kept(folder / "found.json", key, pieces, lambda done: tick(done, len(pieces)), here)
     result: dict[str, dict[str, Any]] = {}
     for name in recipes:
-        parts = [found[f"{name}, seed {seed}"] for seed in range(seeds)]
+        parts = [found[piece] for piece in names[name]]
         result[name] = {what: np.array([part["values"][what] for part in parts]) for what in parts[0]["values"]}
         for what in ("validation", "minutes"):
             result[name][what] = float(np.mean([part[what] for part in parts]))
@@ -81,8 +82,7 @@ def grid(
     return result
 
 
-def _piece(each: Recipe, folder: Path, look: Look, asked: Mapping[str, Any]) -> dict[str, Any]:
-    run = place(each, "seed", folder)
+def _piece(each: Recipe, run: Path, look: Look, asked: Mapping[str, Any]) -> dict[str, Any]:
     known = train(each, run)
     opened = open_run(run)
     facts = {"validation": validation(run), "minutes": known["seconds"] / 60}

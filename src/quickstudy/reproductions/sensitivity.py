@@ -24,7 +24,14 @@ METHODS = {
 }
 """Labels, and the rate in the middle of the range."""
 FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
-OPTIONS: dict[str, Any] = {"steps": 300, "validate_every": 100, "queries": 5, "inner_steps": 1, "test_steps": 1}
+OPTIONS: dict[str, Any] = {
+    "steps": 400,
+    "validate_every": 100,
+    "hidden": 32,
+    "queries": 5,
+    "inner_steps": 1,
+    "test_steps": 1,
+}
 MARKS = (1, 3, 10, 30, 100)
 """Inner steps in the test."""
 
