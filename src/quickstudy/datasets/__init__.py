@@ -11,6 +11,7 @@ from quickstudy.datasets.cub import cub
 from quickstudy.datasets.digits import double_mnist, double_mnist_split, triple_mnist, triple_mnist_split
 from quickstudy.datasets.glyphs import glyphs
 from quickstudy.datasets.images import images
+from quickstudy.datasets.joining import join
 from quickstudy.datasets.mini_imagenet import mini_imagenet
 from quickstudy.datasets.omniglot import omniglot, omniglot_vinyals
 from quickstudy.datasets.orbit import orbit
@@ -27,6 +28,7 @@ __all__ = [
     "frame",
     "glyphs",
     "images",
+    "join",
     "mini_imagenet",
     "omniglot",
     "omniglot_vinyals",

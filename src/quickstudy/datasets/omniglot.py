@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -21,6 +22,7 @@ from PIL import Image, ImageOps
 from quickstudy.datasets.archives import open_archive
 from quickstudy.datasets.base import ClassData, with_rotations
 from quickstudy.datasets.files import PublishedFile, cached, find, sha256
+from quickstudy.datasets.joining import join
 from quickstudy.errors import DataError, DataNotFoundError, InputError, unknown_name
 
 Subset = Literal["background", "evaluation", "small1", "small2", "all"]
@@ -73,7 +75,8 @@ def omniglot(
     if not 1 <= size <= 1024:
         raise InputError(f"size must lie in 1..1024, not {size}")
     if subset == "all":
-        return _join(omniglot(path, size, "background", cache), omniglot(path, size, "evaluation", cache))
+        halves: tuple[Subset, ...] = ("background", "evaluation")
+        return join([replace(omniglot(path, size, half, cache), name=half) for half in halves], "omniglot", by="set")
     stem = f"background_{subset}" if subset.startswith("small") else subset
     full = PublishedFile(f"omniglot/images_{stem}.zip", f"{_SITE}/images_{stem}.zip", _FILES[stem])
     options = [full, PublishedFile(f"omniglot/images_{stem}")]
@@ -181,17 +184,3 @@ def _drawing(content: bytes, where: str, size: int) -> np.ndarray[tuple[int, ...
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{where} is not a readable PNG ({error}); download the archive again") from error
     return np.asarray(ink.resize((size, size), Image.Resampling.BOX))
-
-
-def _join(first: ClassData, second: ClassData) -> ClassData:
-    """Return the data of two sets with different classes as one."""
-    assert first.source is not None
-    assert second.source is not None
-    return ClassData(
-        inputs=torch.cat([first.inputs, second.inputs]),
-        labels=torch.cat([first.labels, second.labels + len(first.classes)]),
-        classes=first.classes + second.classes,
-        name=first.name,
-        attributes={"alphabet": first.attributes["alphabet"] + second.attributes["alphabet"]},
-        source=torch.cat([first.source, second.source]),
-    )
