@@ -164,11 +164,41 @@ def test_every_row_is_of_a_recipe(row):
     assert type(changed) is type(full)
 
 
-def test_page_shows_rows_and_nothing_else(found):
+@pytest.fixture
+def of_images(found):
+    facts = {"row": "omniglot-maml-5w1s", "recipe": "omniglot-maml", "metric": "accuracy", "mean": 0.5, "interval": 0.1}
+    paper = {"published": 0.987, "source": "Finn et al. 2017, table 1", "test": {"ways": [5, 5]}}
+    return {**found[1], **facts, **paper, "nearest_neighbour": 0.4}
+
+
+def test_page_shows_rows_and_nothing_else(found, of_images):
     assert "No row has been measured" in results_page.page([])
-    of_images = {**found[1], "row": "omniglot-maml-5w1s", "metric": "accuracy", "mean": 0.5, "interval": 0.1}
-    text = results_page.page([found[1], {**of_images, "nearest_neighbour": 0.4}])
+    text = results_page.page([found[1], of_images])
     assert "| MAML | 50.0 ± 10.0 (98.7) |" in text
     assert "| Nearest neighbour on pixels | 40.0 |" in text
     assert "FOMAML" not in text
+    assert "## Sequences" not in text
     assert "| `sine` | mse |" in text
+    assert f"a: Chosen on {SINE.chosen_on}." in text
+
+
+def test_page_says_how_far_from_published_and_how_much_shorter(found, of_images):
+    text = results_page.page([{**of_images, "steps": 300, "meta_batch": 32, "quick": True}])
+    assert "- `omniglot-maml-5w1s` `--quick`: worse by 48.7 points, trained on 1/200 of the paper's tasks." in text
+    assert "| worse by 48.7 points | 300 x 32 | 60,000 x 32 | 60,000 x 32 |" in text
+    near = results_page.page([{**of_images, "mean": 0.95}])
+    assert "Worse than published" not in near
+    assert "worse by 3.7 points (within ±)" in near
+    errors = {**found[1], "published": 0.5, "interval": 0.01}
+    assert "better by 0.200" in results_page.page([{**errors, "mean": 0.3}])
+    assert "- `sine`: worse by 0.200." in results_page.page([{**errors, "mean": 0.7}])
+
+
+def test_page_shows_folds_and_presentations(of_images):
+    folds = [{"fold": i, "mean": 0.9 + i / 100, "interval": 0.01, "minutes": 1.0} for i in range(2)]
+    challenge = {**of_images, "row": "omniglot-challenge", "seeds": folds}
+    sequence = {**of_images, "row": "omniglot-mann-presentation-2", "learner": "MANN", "presentations": [0.2, 0.75]}
+    text = results_page.page([challenge, sequence])
+    assert "| `omniglot-challenge` | 10.0 ± 1.0 | 9.0 ± 1.0 |" in text
+    assert "| MANN | 20.0 | 75.0 |" in text
+    assert "## Others" not in text

@@ -222,5 +222,5 @@ enter_mean(
     "A MAML for each of sinusoids and lines, the mode told (Multi-MAML).",
     [row for row in OTHERS if row.name in ("two-modes-maml-sine", "two-modes-maml-linear")],
     published=0.43,
-    source=MODES,
+    source=f"{MODES} (Multi-MAML)",
 )

@@ -1,0 +1,147 @@
+"""Tables of the page of results, each made of the contents of row.json files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from string import ascii_lowercase
+from typing import Any
+
+from quickstudy.registry import lookup
+from quickstudy.reproductions.omniglot_rows import METHODS, ROWS, SETTINGS
+from quickstudy.reproductions.other_rows import OTHERS
+from quickstudy.reproductions.papers import length
+from quickstudy.reproductions.row import shown
+
+Found = Mapping[str, Any]
+
+
+def name(row: Found) -> str:
+    """Return a row's name, and whether its setting is that of minutes."""
+    return f"`{row['row']}`" + (" `--quick`" if row["quick"] else "")
+
+
+def grid(rows: Sequence[Found]) -> str:
+    """Return methods by settings, with the published figures in brackets."""
+    known = {row["row"]: row for row in rows}
+    titles = [f"{ways}-way {shots}-shot" for ways, shots in SETTINGS.values()]
+    lines = [_line("% right", *titles), _line(*["---"] * (1 + len(SETTINGS)))]
+    for method in METHODS:
+        found = [known.get(f"{method.recipe}{method.suffix}-{setting}") for setting in SETTINGS]
+        if any(found):
+            lines.append(_line(method.label, *("" if row is None else _percent(row) for row in found)))
+    nearest = {row["row"].rpartition("-")[2]: row["nearest_neighbour"] for row in rows}
+    cells = ["" if nearest.get(each) is None else f"{100 * nearest[each]:.1f}" for each in SETTINGS]
+    return "\n".join([*lines, _line("Nearest neighbour on pixels", *cells)])
+
+
+def figures(rows: Sequence[Found]) -> str:
+    """Return a line for each row: its figure, the published one, and how far they are apart."""
+    lines = [_line("row", "metric", "here", "published", "source"), _line(*["---"] * 5)]
+    for row in rows:
+        here = f"{shown(row['mean'], row['metric'])} ± {shown(row['interval'], row['metric'])}"
+        published = "" if row["published"] is None else shown(row["published"], row["metric"])
+        lines.append(_line(name(row), row["metric"], here, published, row["source"]))
+    return "\n".join(lines)
+
+
+def parts(rows: Sequence[Found], number: str) -> str:
+    """Return the figure of each repetition, such as a fold."""
+    most = max(len(row["seeds"]) for row in rows)
+    lines = [_line("% wrong", *(f"{number} {i}" for i in range(most))), _line(*["---"] * (1 + most))]
+    for row in rows:
+        cells = [f"{100 * (1 - each['mean']):.1f} ± {100 * each['interval']:.1f}" for each in row["seeds"]]
+        lines.append(_line(name(row), *cells, *[""] * (most - len(cells))))
+    return "\n".join(lines)
+
+
+def presentations(rows: Sequence[Found]) -> str:
+    """Return the accuracy at each presentation, of each run once."""
+    curves = {(row["learner"], row["quick"]): row for row in rows if row.get("presentations")}
+    if not curves:
+        return ""
+    most = max(len(row["presentations"]) for row in curves.values())
+    lines = [_line("% right at presentation", *map(str, range(1, most + 1))), _line(*["---"] * (1 + most))]
+    for (learner, quick), row in sorted(curves.items()):
+        cells = [f"{100 * value:.1f}" for value in row["presentations"]]
+        lines.append(_line(learner + " `--quick`" * quick, *cells))
+    return "\n".join(lines)
+
+
+def making(rows: Sequence[Found]) -> str:
+    """Return how each row was made: how long beside its paper, by what, and in letters what was chosen on what."""
+    notes: dict[str, str] = {}
+    quick = any(row["quick"] for row in rows)
+    titles = ["row", "against published", "outer steps x tasks", *["without `--quick`"] * quick, "in the paper"]
+    titles += ["minutes a run", "runs", "test tasks", "batch norm", "gap to training classes", "on", "trained by"]
+    titles += ["notes"]
+    lines = [_line(*titles), _line(*["---"] * len(titles))]
+    for row in rows:
+        departures = f" Departures: {row['departures']}." if row["departures"] else ""
+        note = f"Chosen on {row['chosen_on']}.{departures}"
+        letter = notes.setdefault(note, _letter(len(notes)))
+        minutes = [each["minutes"] for each in row["seeds"]]
+        gap = "" if row["overfitting_gap"] is None else shown(row["overfitting_gap"], row["metric"])
+        paper = length(row)
+        cells = [name(row), against(row), _long(row["steps"], tasks_a_step(row)), *[_whole(row)] * quick]
+        cells += [_long(*paper) if paper else "", f"{sum(minutes) / len(minutes):.1f}", str(len(minutes))]
+        cells += [f"{row['tasks']:,}", row["batch_norm"], gap, row["hardware"], row["code"], letter]
+        lines.append(_line(*cells))
+    return "\n".join([*lines, "", *(f"- {letter}: {note}" for note, letter in notes.items())])
+
+
+def shortfalls(rows: Sequence[Found]) -> str:
+    """Return what is worse than published by more than its interval, by how much, and how much shorter it trained."""
+    told = []
+    for row in rows:
+        if row["published"] is not None and behind(row) > row["interval"]:
+            paper = length(row)
+            share = paper[0] * paper[1] / (row["steps"] * tasks_a_step(row)) if paper else 0
+            shorter = f", trained on 1/{share:.0f} of the paper's tasks" if share >= 1.5 else ""
+            told.append(f"- {name(row)}: {against(row)}{shorter}.")
+    return "\n".join(["Worse than published by more than the interval:", "", *told]) if told else ""
+
+
+def behind(row: Found) -> float:
+    """Return by how much a figure is worse than the published one; negative where it is better."""
+    difference = float(row["mean"] - row["published"])
+    return -difference if row["metric"] == "accuracy" else difference
+
+
+def against(row: Found) -> str:
+    """Return in words how a figure compares with the published one."""
+    if row["published"] is None:
+        return ""
+    by = abs(behind(row))
+    amount = f"{100 * by:.1f} points" if row["metric"] == "accuracy" else f"{by:.3f}"
+    within = " (within ±)" if by <= row["interval"] else ""
+    return f"{'worse' if behind(row) > 0 else 'better'} by {amount}{within}"
+
+
+def tasks_a_step(row: Found) -> int:
+    """Return the tasks of an outer step."""
+    if "meta_batch" in row:
+        return int(row["meta_batch"])
+    return int(lookup("recipe", row["recipe"]).build(**row["options"]).meta_batch)
+
+
+def _whole(row: Found) -> str:
+    """Return how long a row trains in its full setting."""
+    recipes = [each.make(0, quick=False) for each in ROWS + OTHERS if each.name == row["row"]]
+    return _long(recipes[0].steps, recipes[0].meta_batch) if recipes else ""
+
+
+def _percent(row: Found) -> str:
+    beside = "" if row["published"] is None else f" ({100 * row['published']:.4g})"
+    return f"{100 * row['mean']:.1f} ± {100 * row['interval']:.1f}{beside}"
+
+
+def _long(steps: int, tasks: int) -> str:
+    return f"{steps:,} x {tasks}"
+
+
+def _letter(number: int) -> str:
+    return ascii_lowercase[number] if number < 26 else _letter(number // 26 - 1) + _letter(number % 26)
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
