@@ -17,17 +17,16 @@ from quickstudy.tasks.base import TaskDistribution
 
 METHODS = {
     "maml": ("MAML", 0.4),
-    "fomaml": ("FOMAML", 0.4),
-    "metasgd": ("Meta-SGD", 0.4),
     "anil": ("ANIL", 0.4),
+    "metasgd": ("Meta-SGD", 0.4),
+    "fomaml": ("FOMAML", 0.4),
     "cavia": ("CAVIA", 10.0),
 }
 """Labels, and the rate in the middle of the range."""
 FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
 OPTIONS: dict[str, Any] = {
-    "steps": 400,
+    "steps": 300,
     "validate_every": 100,
-    "hidden": 32,
     "queries": 5,
     "inner_steps": 1,
     "test_steps": 1,
@@ -66,7 +65,7 @@ def sensitivity(folder: Path, tick: Tick, quick: bool = False, seeds: int = 1) -
     from quickstudy.reproductions.saving import save
 
     asked = (
-        {"tasks": 5, "few": 5, "marks": list(MARKS[:2])} if quick else {"tasks": 600, "few": 100, "marks": list(MARKS)}
+        {"tasks": 5, "few": 5, "marks": list(MARKS[:2])} if quick else {"tasks": 600, "few": 60, "marks": list(MARKS)}
     )
     found = figures(grid(_recipes(quick), folder, tick, look, seeds, here=quick, **asked))
     save(folder, found, markdown(found), sensitivity=figure(found))

@@ -19,13 +19,12 @@ from quickstudy.reproductions.grid import QUICK, Values, accuracies, bars, figur
 from quickstudy.tasks.few_shot import FewShot
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
-    "protonet": ("ProtoNet (metric)", {"steps": 600, "validate_every": 150, "meta_batch": 1, "lr": 1e-3}),
-    "maml": ("MAML (optimisation)", {"steps": 600, "validate_every": 150}),
-    "metanet": ("MetaNet (model)", {"steps": 400, "validate_every": 100}),
+    "protonet": ("ProtoNet (metric)", {"steps": 200}),
+    "maml": ("MAML (optimisation)", {"steps": 400}),
+    "metanet": ("MetaNet (model)", {"steps": 250}),
 }
-COMMON: dict[str, Any] = {"halve": "stride", "hidden": 32, "queries": 5}
-"""One net for all, small enough for a minute a run on one core."""
-COUNTS = (10, 50, 200, 713)
+"""Labels, and outer steps for half a minute on a free core."""
+COUNTS = (10, 100, 713)
 """Of classes, before rotations; 713 is all but those on which weights are chosen."""
 KINDS = {"turned": "with rotations", "upright": "without"}
 TESTS = {"new": "new classes", "turned": "new classes and their rotations", "seen": "training classes"}
@@ -36,9 +35,10 @@ def _recipes(quick: bool) -> dict[str, Recipe]:
     for name, (_, options) in METHODS.items():
         for count in COUNTS[:2] if quick else COUNTS:
             for kind in KINDS:
-                own: dict[str, Any] = {**options, **COMMON, "train_classes": count, "rotations": kind == "turned"}
+                own: dict[str, Any] = {**options, "train_classes": count, "rotations": kind == "turned"}
+                own |= {"queries": 5, "validate_every": options["steps"] // 5}
                 if name == "protonet":
-                    own["train_ways"] = min(20, count)
+                    own["train_ways"] = min(60, count * (4 if kind == "turned" else 1))
                 own |= QUICK if quick else {}
                 found[f"{name}-{count}-{kind}"] = recipe(f"omniglot-{name}", **own)
     return found
