@@ -1,10 +1,16 @@
 """Figures that the recipes promise, at their default settings: minutes each, so `make test-slow`."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 import quickstudy as qs
+from quickstudy.cli import main
 from quickstudy.datasets.files import data_folders
 from quickstudy.registry import lookup
+
+ROWS = Path(__file__).parents[1] / "docs" / "results" / "rows"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -32,3 +38,15 @@ def test_omniglot_protonet(tmp_path):
     if not any((folder / "omniglot").is_dir() for folder in data_folders()):
         pytest.skip("no Omniglot: set QUICKSTUDY_DATA to a folder that holds it")
     assert result("omniglot-protonet", tmp_path, tasks=1000).accuracy >= 0.97
+
+
+def test_a_row_of_the_results_comes_out_again(tmp_path):
+    """A stranger's figure lies within the interval of docs/results.md: the seeds are the same, the machine another."""
+    kept = json.loads((ROWS / "sinusoid-cavia-10-shots.json").read_text())
+    options = ["--output", str(tmp_path / kept["row"]), "--seeds", str(len(kept["seeds"]))]
+    assert main(["reproduce", kept["row"], *options]) == 0
+    found = json.loads((tmp_path / kept["row"] / "row.json").read_text())
+    assert abs(found["mean"] - kept["mean"]) <= kept["interval"]
+    assert [each["seed"] for each in found["seeds"]] == [each["seed"] for each in kept["seeds"]]
+    shown = f"| {kept['mean']:.3f} ± {kept['interval']:.3f} |"
+    assert f"| `{kept['row']}` | mse {shown}" in (ROWS.parents[1] / "results.md").read_text()

@@ -110,10 +110,10 @@ def _sequences() -> list[Row]:
             seeds=1,
         )
         for name, label, steps in (
-            ("mann", "MANN", 1000),
-            ("lstm", "LSTM", 1000),
-            ("dnc", "DNC", 1000),
-            ("stream-snail", "SNAIL", 1000),
+            ("mann", "MANN", 600),
+            ("lstm", "LSTM", 1500),
+            ("dnc", "DNC", 500),
+            ("stream-snail", "SNAIL", 500),
         )
         for number in (2, 5)
     ]

@@ -12,6 +12,7 @@ LENGTHS: dict[tuple[str, str, int], tuple[int, int]] = {
     (MAML, "omniglot-maml", 20): (60_000, 16),
     (REPTILE, "omniglot-reptile", 5): (100_000, 5),
     (REPTILE, "omniglot-reptile", 20): (200_000, 5),
+    ("Santoro et al. 2016, table 1", "omniglot-mann", 5): (6_250, 16),
     ("Finn et al. 2017, figure 2 and its text", "sinusoid-maml", 0): (70_000, 25),
     ("Vuorio et al. 2019, table 2", "two-modes-maml", 0): (70_000, 50),
     ("Vuorio et al. 2019, table 2", "two-modes-mmaml", 0): (70_000, 50),

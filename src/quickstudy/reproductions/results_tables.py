@@ -54,16 +54,21 @@ def parts(rows: Sequence[Found], number: str) -> str:
     return "\n".join(lines)
 
 
+def curves(rows: Sequence[Found]) -> dict[str, Found]:
+    """Return one row of each run on sequences, by the learner's name."""
+    found = {(row["learner"], row["quick"]): row for row in rows if row.get("presentations")}
+    return {learner + " --quick" * quick: row for (learner, quick), row in sorted(found.items())}
+
+
 def presentations(rows: Sequence[Found]) -> str:
     """Return the accuracy at each presentation, of each run once."""
-    curves = {(row["learner"], row["quick"]): row for row in rows if row.get("presentations")}
-    if not curves:
+    runs = curves(rows)
+    if not runs:
         return ""
-    most = max(len(row["presentations"]) for row in curves.values())
+    most = max(len(row["presentations"]) for row in runs.values())
     lines = [_line("% right at presentation", *map(str, range(1, most + 1))), _line(*["---"] * (1 + most))]
-    for (learner, quick), row in sorted(curves.items()):
-        cells = [f"{100 * value:.1f}" for value in row["presentations"]]
-        lines.append(_line(learner + " `--quick`" * quick, *cells))
+    for label, row in runs.items():
+        lines.append(_line(label, *(f"{100 * value:.1f}" for value in row["presentations"])))
     return "\n".join(lines)
 
 
