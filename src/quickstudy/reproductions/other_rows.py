@@ -128,10 +128,10 @@ def _sequences() -> list[Row]:
             source="",
             departures=f"{FEWER}; meta-trained on 5-way 1-shot tasks, not on sequences; fewer test sequences",
             presentation=number,
-            tasks=100,
+            tasks=tasks,  # a sequence is 50 adaptations
             seeds=1,
         )
-        for name, label in (("protonet", "Prototypical network"), ("maml", "MAML"))
+        for name, label, tasks in (("protonet", "Prototypical network", 100), ("maml", "MAML", 50))
         for number in (2, 5)
     ]
     return reading + adapting
