@@ -19,8 +19,9 @@ from quickstudy.reproductions.results_tables import (
 HEAD = """\
 Every figure here was written by `quickstudy reproduce NAME`, with the row's name, from runs that the version and commit
 that is named trained, each on one core or on a GPU. Means are over seeds and test tasks; ± is the half-width of the
-95 % interval for new tasks and new seeds. Test tasks are the same in every row of a table. The published figure stands
-beside it where there is one. Of accuracy more is better, of a squared error (mse) less.
+95 % interval for new tasks and new seeds, of one run for new tasks alone. Rows of a table have the same test tasks, of
+which some take the first ones alone. The published figure stands beside it where there is one. Of accuracy more is
+better, of a squared error (mse) less.
 
 Notes in letters say for each row what its settings and weights were chosen on, which is never what is reported, and
 where it departs from its paper. Rows with `--quick` train for minutes on a CPU. Outer steps x tasks stand beside those

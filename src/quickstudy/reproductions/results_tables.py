@@ -35,13 +35,16 @@ def grid(rows: Sequence[Found]) -> str:
 
 
 def figures(rows: Sequence[Found]) -> str:
-    """Return a line for each row: its figure, the published one, and how far they are apart."""
-    lines = [_line("row", "metric", "here", "published", "source"), _line(*["---"] * 5)]
+    """Return a line for each row: its figure, the published one, and that of nearest neighbour on the same tasks."""
+    cells = []
     for row in rows:
-        here = f"{shown(row['mean'], row['metric'])} ± {shown(row['interval'], row['metric'])}"
-        published = "" if row["published"] is None else shown(row["published"], row["metric"])
-        lines.append(_line(name(row), row["metric"], here, published, row["source"]))
-    return "\n".join(lines)
+        metric, nearest = row["metric"], row["nearest_neighbour"]
+        here = f"{shown(row['mean'], metric)} ± {shown(row['interval'], metric)}"
+        published = "" if row["published"] is None else shown(row["published"], metric)
+        cells.append(
+            [name(row), metric, here, published, row["source"], "" if nearest is None else shown(nearest, metric)]
+        )
+    return _table(["row", "metric", "here", "published", "source", "nearest neighbour on pixels"], cells)
 
 
 def parts(rows: Sequence[Found], number: str) -> str:
@@ -76,10 +79,9 @@ def making(rows: Sequence[Found]) -> str:
     """Return how each row was made: how long beside its paper, by what, and in letters what was chosen on what."""
     notes: dict[str, str] = {}
     quick = any(row["quick"] for row in rows)
-    titles = ["row", "against published", "outer steps x tasks", *["without `--quick`"] * quick, "in the paper"]
-    titles += ["minutes a run", "runs", "test tasks", "batch norm", "gap to training classes", "on", "trained by"]
-    titles += ["notes"]
-    lines = [_line(*titles), _line(*["---"] * len(titles))]
+    titles = ["row", "against published", "outer steps x tasks", "without `--quick`", "in the paper", "minutes a run"]
+    titles += ["runs", "test tasks", "batch norm", "gap to training classes", "on", "trained by", "notes"]
+    cells = []
     for row in rows:
         departures = f" Departures: {row['departures']}." if row["departures"] else ""
         note = f"Chosen on {row['chosen_on']}.{departures}"
@@ -87,11 +89,10 @@ def making(rows: Sequence[Found]) -> str:
         minutes = [each["minutes"] for each in row["seeds"]]
         gap = "" if row["overfitting_gap"] is None else shown(row["overfitting_gap"], row["metric"])
         paper = length(row)
-        cells = [name(row), against(row), _long(row["steps"], tasks_a_step(row)), *[_whole(row)] * quick]
-        cells += [_long(*paper) if paper else "", f"{sum(minutes) / len(minutes):.1f}", str(len(minutes))]
-        cells += [f"{row['tasks']:,}", row["batch_norm"], gap, row["hardware"], row["code"], letter]
-        lines.append(_line(*cells))
-    return "\n".join([*lines, "", *(f"- {letter}: {note}" for note, letter in notes.items())])
+        line = [name(row), against(row), _long(row["steps"], tasks_a_step(row)), _whole(row) if quick else ""]
+        line += [_long(*paper) if paper else "", f"{sum(minutes) / len(minutes):.1f}", str(len(minutes))]
+        cells.append([*line, f"{row['tasks']:,}", row["batch_norm"], gap, row["hardware"], row["code"], letter])
+    return "\n".join([_table(titles, cells), "", *(f"- {letter}: {note}" for note, letter in notes.items())])
 
 
 def shortfalls(rows: Sequence[Found]) -> str:
@@ -146,6 +147,13 @@ def _long(steps: int, tasks: int) -> str:
 
 def _letter(number: int) -> str:
     return ascii_lowercase[number] if number < 26 else _letter(number // 26 - 1) + _letter(number % 26)
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table without the columns that are empty throughout."""
+    used = [i for i in range(len(titles)) if any(row[i] for row in rows)]
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join(_line(*(line[i] for i in used)) for line in lines)
 
 
 def _line(*cells: str) -> str:
