@@ -71,7 +71,7 @@ class DrawingsProtoNet(DrawingsRecipe, GlyphsProtoNet):
 
     train_ways: int = 60
     lr: float = 1e-3
-    steps: int = 2000
+    steps: int = 6000
     meta_batch: int = 1
 
 
@@ -80,7 +80,7 @@ class DrawingsProtoNet(DrawingsRecipe, GlyphsProtoNet):
 class DrawingsMAML(DrawingsRecipe, GlyphsMAML):
     """MAML on glyphs and Omniglot at once, for five classes of drawings of any kind."""
 
-    steps: int = 1500
+    steps: int = 4000
 
 
 def _without_elsewhere(data: ClassData, name: str) -> ClassData:

@@ -23,6 +23,7 @@ from quickstudy.reproductions.simulators import simulators
 from quickstudy.reproductions.training_classes import training_classes
 from quickstudy.reproductions.two_modes import two_modes
 from quickstudy.reproductions.unlike_tables import unlike_tables
+from quickstudy.reproductions.wrong_episodes import wrong_episodes
 
 __all__ = [
     "OTHERS",
@@ -45,4 +46,5 @@ __all__ = [
     "training_classes",
     "two_modes",
     "unlike_tables",
+    "wrong_episodes",
 ]
