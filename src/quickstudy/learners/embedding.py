@@ -30,6 +30,8 @@ class EmbeddingLearner(Learner):
 
     flat = True
     """Features must be (rows, D)."""
+    compares_rows = False
+    """Logits fall with the distance of a query to a class's rows, for any number of classes."""
 
     def __init__(self, net: nn.Module, batch_norm: BatchNormPolicy = "support") -> None:
         super().__init__()

@@ -1,6 +1,7 @@
 """WHY: what learning well means. An objective is a function (learner, task, key) -> scalar loss of one task."""
 
 from quickstudy.objectives.adversarial import AdversarialQuery
+from quickstudy.objectives.all_pairs import all_pairs
 from quickstudy.objectives.base import Wrapper, named
 from quickstudy.objectives.elbo import elbo
 from quickstudy.objectives.inner_steps import AnnealedSteps, DiscountedSteps, InnerSteps
@@ -22,6 +23,7 @@ __all__ = [
     "Reward",
     "WorstCase",
     "Wrapper",
+    "all_pairs",
     "elbo",
     "named",
     "pretraining",

@@ -19,10 +19,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
+import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
 from quickstudy.batching import Objective
-from quickstudy.core import Learner, Task
+from quickstudy.core import Examples, Learner, Task
 from quickstudy.errors import InputError
 from quickstudy.registry import lookup
 
@@ -64,3 +66,17 @@ class Wrapper(nn.Module):
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.of, name) if name in self.passed else super().__getattr__(name)
+
+
+def joined(support: Examples, query: Examples) -> Examples:
+    """Return the rows of both, those of the support first."""
+    inputs = pytree.tree_map(lambda a, b: torch.cat([a, b]), support.inputs, query.inputs)
+    masks = None
+    if support.mask is not None or query.mask is not None:
+        masks = torch.cat([_mask(support), _mask(query)])
+    return Examples(inputs, torch.cat([support.labels, query.labels]), masks, support.ways, check=False)
+
+
+def _mask(rows: Examples) -> Tensor:
+    every = torch.ones(len(rows.labels), dtype=torch.bool, device=rows.labels.device)
+    return every if rows.mask is None else rows.mask

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
-import torch
-import torch.utils._pytree as pytree
 from torch import Tensor
 
 from quickstudy.core import Examples, Learner, State, Task
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.predictive import Gaussian, kl_divergence
+from quickstudy.objectives.base import joined
 from quickstudy.registry import register
 
 
@@ -48,7 +47,7 @@ def elbo(learner: Learner, task: Task, key: Tensor) -> Tensor:
     """
     if not isinstance(learner, Latent):
         raise InputError(refuses(learner))
-    both = _joined(task.support, task.query)
+    both = joined(task.support, task.query)
     prior = learner.latent(task.support)
     teacher = getattr(learner, "posterior", None)
     posterior = learner.latent(both) if teacher is None else teacher(task.support, task.query)
@@ -67,16 +66,3 @@ def refuses(learner: Learner) -> str | None:
 
 
 elbo.refuses = refuses  # type: ignore[attr-defined]
-
-
-def _joined(support: Examples, query: Examples) -> Examples:
-    inputs = pytree.tree_map(lambda a, b: torch.cat([a, b]), support.inputs, query.inputs)
-    masks = None
-    if support.mask is not None or query.mask is not None:
-        masks = torch.cat([_mask(support), _mask(query)])
-    return Examples(inputs, torch.cat([support.labels, query.labels]), masks, support.ways, check=False)
-
-
-def _mask(rows: Examples) -> Tensor:
-    every = torch.ones(len(rows.labels), dtype=torch.bool, device=rows.labels.device)
-    return every if rows.mask is None else rows.mask

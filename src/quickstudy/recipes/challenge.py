@@ -43,26 +43,28 @@ class OmniglotChallenge(Recipe):
     """Further alphabets that are held out for choosing weights; 0 takes the last weights."""
     ways: int = 20
     """Characters a task in test."""
-    train_ways: int = 40
+    train_ways: int = 20
     """Characters a task in meta-training, at most; alphabets that have fewer give as many as they have."""
-    queries: int = 5
+    queries: int = 3
     """Query drawings a character in meta-training."""
     rotations: bool = True
     """Whether alphabets turned by 90, 180 and 270 degrees are further ones."""
     warp: float = 1.0
     """Strength of the random warps of training drawings; 0 leaves them."""
     hidden: int = 64
-    """Filters of each block of the net."""
-    norm: Norm = "batch"
+    """Filters of each block of the net but the first, which has half as many."""
+    norm: Norm = "group"
     """Normalisation in the net: 'batch', 'group', 'layer' or 'none'."""
     batch_norm: BatchNormPolicy = "support"
     """Where batch statistics for queries come from: 'support' or 'transductive'."""
-    lr: float = 1e-3
+    objective: Literal["all_pairs", "query_loss"] = "all_pairs"
+    """What is minimised: the loss of every pair of drawings of a character, or of queries alone."""
+    lr: float = 2e-3
     """Outer learning rate (Adam)."""
     schedule: Schedule = "cosine"
     """Of the outer learning rate."""
     steps: int = 10_000
-    meta_batch: int = 1
+    meta_batch: int = 2
 
     def splits(self) -> tuple[ClassData, ClassData | None, ClassData]:
         """Return drawings for meta-training, for choosing weights, and for the test, with disjoint alphabets."""
@@ -87,9 +89,10 @@ class OmniglotChallenge(Recipe):
         train, validation, test = self.splits()
         manual_seed(self.seed)  # the initial weights
         warp = Warp(*(self.warp * getattr(Warp, name) for name in ("rotation", "shear", "scale", "shift", "bend")))
+        widths = (self.hidden // 2, *(self.hidden,) * 5)
         return Plan(
             learner=learners.ProtoNet(
-                nets.Drawings(nets.conv4(1, self.hidden, norm=self.norm)), batch_norm=self.batch_norm
+                nets.Drawings(nets.ConvNet(1, widths, norm=self.norm), framed=True), batch_norm=self.batch_norm
             ),
             train=FewShot(
                 _turned(train) if self.rotations else train,
@@ -104,6 +107,7 @@ class OmniglotChallenge(Recipe):
             validation=None if validation is None else SourcePairs(validation, (10, self.ways), seed=1),
             test=SourcePairs(test, self.ways, seed=2),
             outer=outer.Gradient(lr=self.lr, schedule=self.schedule),
+            options={"objective": self.objective},
         )
 
 

@@ -54,6 +54,8 @@ class MatchingNet(EmbeddingLearner):
         batch_norm: 'support' or 'transductive'.
     """
 
+    compares_rows = True
+
     def __init__(
         self,
         net: nn.Module,

@@ -45,6 +45,8 @@ class ProtoNet(EmbeddingLearner):
         batch_norm: 'support' or 'transductive'.
     """
 
+    compares_rows = True
+
     def __init__(
         self,
         net: nn.Module,

@@ -56,6 +56,8 @@ class Siamese(EmbeddingLearner):
         batch_norm: 'support' or 'transductive'.
     """
 
+    compares_rows = True
+
     def __init__(
         self,
         net: nn.Module,
