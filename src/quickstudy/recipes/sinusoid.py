@@ -141,6 +141,26 @@ class SinusoidMAMLByPolicyGradient(SinusoidMAML):
         return {"objective": objectives.Reward(), **super().options()}
 
 
+@register("recipe", "sinusoid-fomaml", paper="Finn et al. 2017")
+@dataclass
+class SinusoidFOMAML(SinusoidRecipe):
+    """First-order MAML on sinusoids."""
+
+    def make_learner(self) -> Learner:
+        """Return first-order MAML."""
+        return learners.FOMAML(self.net(), self.inner_lr, self.inner_steps)
+
+
+@register("recipe", "sinusoid-anil", paper="Raghu et al. 2020")
+@dataclass
+class SinusoidANIL(SinusoidRecipe):
+    """ANIL on sinusoids."""
+
+    def make_learner(self) -> Learner:
+        """Return ANIL."""
+        return learners.ANIL(self.net(), self.inner_lr, self.inner_steps)
+
+
 @register("recipe", "sinusoid-metasgd", paper="Li et al. 2017")
 @dataclass
 class SinusoidMetaSGD(SinusoidRecipe):

@@ -15,16 +15,19 @@ import torch
 from quickstudy.assessment import open_run
 from quickstudy.console import Tick
 from quickstudy.core import Learner
+from quickstudy.errors import NonFiniteError
 from quickstudy.evaluation import evaluate
 from quickstudy.recipes.base import Recipe
 from quickstudy.registry import lookup
 from quickstudy.reproductions.cores import kept
 from quickstudy.reproductions.row import interval
 from quickstudy.reproductions.trained import place, train
+from quickstudy.scoring import LOWER_IS_BETTER
 from quickstudy.tasks.base import TaskDistribution
 
 QUICK: dict[str, Any] = {"steps": 2, "hidden": 8, "validation_tasks": 5}
 """Options of recipes with which a plot is drawn in a minute, to see that everything works."""
+LARGEST = 1e6
 Values = list[float]
 """Of each task."""
 Look = Callable[..., dict[str, Values]]
@@ -50,14 +53,15 @@ def grid(
         recipes: by name.
         folder: gets a folder of each run in `trained/`, and what was found of them in `found.json`.
         tick: told how many runs of how many are trained and looked at.
-        look: a module's function `look(run, **asked)` that returns the accuracy of each task, by what was tested.
+        look: a module's function `look(run, **asked)` that returns the metric of each task, by what was tested.
         seeds: repetitions of each.
         here: in this process, one after the other, as where there is a GPU; else side by side, each on one core.
         asked: JSON.
 
     Returns:
-        Of each recipe what `look` returned, as arrays (seeds, T), and 'validation': the best accuracy on validation
-        tasks, a mean over seeds; 'minutes' of training, and by which 'code' on which 'hardware'.
+        Of each recipe what `look` returned, as arrays (seeds, T), and 'validation': the best metric on validation
+        tasks, a mean over seeds; 'minutes' of training, and by which 'code' on which 'hardware'. Recipes whose training
+        diverged with any seed are left out.
     """
     names: dict[str, list[str]] = {name: [] for name in recipes}
     pieces = {}
@@ -74,6 +78,8 @@ def grid(
     result: dict[str, dict[str, Any]] = {}
     for name in recipes:
         parts = [found[piece] for piece in names[name]]
+        if not all(parts):
+            continue
         result[name] = {what: np.array([part["values"][what] for part in parts]) for what in parts[0]["values"]}
         for what in ("validation", "minutes"):
             result[name][what] = float(np.mean([part[what] for part in parts]))
@@ -83,25 +89,32 @@ def grid(
 
 
 def _piece(each: Recipe, run: Path, look: Look, asked: Mapping[str, Any]) -> dict[str, Any]:
-    known = train(each, run)
+    """Return what is known of a run; nothing of one whose training diverged."""
+    try:
+        known = train(each, run)
+    except NonFiniteError:
+        return {}
     opened = open_run(run)
     facts = {"validation": validation(run), "minutes": known["seconds"] / 60}
     return {**facts, "hardware": known["hardware"], "code": known["code"], "values": look(opened, **asked)}
 
 
 def validation(run: Path) -> float:
-    """Return the best accuracy on validation tasks of a run folder: that of its best weights."""
+    """Return the best metric on validation tasks of a run folder: that of its best weights."""
     rows = [line.split(",") for line in (run / "metrics.csv").read_text().splitlines()]
-    return max(float(value) for _, name, value in rows[1:] if name == "validation_accuracy")
+    found = {float(value): name.removeprefix("validation_") for _, name, value in rows if name.startswith("validation")}
+    return min(found) if set(found.values()) & set(LOWER_IS_BETTER) else max(found)
 
 
-def accuracies(learner: Learner, tasks: TaskDistribution, count: int) -> np.ndarray[Any, Any]:
-    """Return the accuracy (T,) on each of the first tasks."""
-    return evaluate(learner, tasks, count, curve_steps=0).values.round(4)
+def metrics(learner: Learner, tasks: TaskDistribution, count: int) -> np.ndarray[Any, Any]:
+    """Return the metric (T,) of each of the first tasks; errors beyond a million, or infinite, are a million."""
+    found = evaluate(learner, tasks, count, curve_steps=0).values
+    finite: np.ndarray[Any, Any] = np.nan_to_num(found, nan=LARGEST, posinf=LARGEST)
+    return finite.clip(max=LARGEST).round(5)
 
 
 def figures(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return what `grid` found as JSON: of accuracies of tasks, their mean and the half-width of its 95 % interval."""
+    """Return what `grid` found as JSON: of metrics of tasks, their mean and the half-width of its 95 % interval."""
     return {
         name: {
             what: {"mean": float(each.mean()), "interval": interval(each)} if isinstance(each, np.ndarray) else each
@@ -111,9 +124,11 @@ def figures(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]
     }
 
 
-def bars(axes: Any, xs: Sequence[float], parts: Sequence[Mapping[str, float]], **style: Any) -> None:
-    """Draw means with their intervals, in per cent."""
-    means, intervals = ([100 * part[what] for part in parts] for what in ("mean", "interval"))
+def bars(
+    axes: Any, xs: Sequence[float], parts: Sequence[Mapping[str, float]], factor: float = 100, **style: Any
+) -> None:
+    """Draw means with their intervals: in per cent, or as another factor has it."""
+    means, intervals = ([factor * part[what] for part in parts] for what in ("mean", "interval"))
     axes.errorbar(xs, means, intervals, capsize=2, **style)
 
 

@@ -19,7 +19,7 @@ from quickstudy.functional.adversarial import pgd
 from quickstudy.learners.optimization.inner_loop import GradientLearner
 from quickstudy.plots import COLOURS, MARKERS, styled
 from quickstudy.registry import register
-from quickstudy.reproductions.grid import QUICK, Values, accuracies, bars, figures, grid, logarithmic, percent, recipe
+from quickstudy.reproductions.grid import QUICK, Values, bars, figures, grid, logarithmic, metrics, percent, recipe
 from quickstudy.tasks.augmentations import Blur, Noise
 from quickstudy.tasks.base import Bank
 from quickstudy.tasks.few_shot import FewShot
@@ -84,7 +84,7 @@ def look(run: OpenedRun, tasks: int, few: int) -> dict[str, Values]:
 
     def of(**changes: Any) -> Values:
         options = {"ways": test.ways, "shots": test.shots, "queries": test.queries, "seed": test.seed, **changes}
-        return accuracies(run.learner, FewShot(test.data, **options), tasks).tolist()  # type: ignore[no-any-return]
+        return metrics(run.learner, FewShot(test.data, **options), tasks).tolist()  # type: ignore[no-any-return]
 
     def at(kind: str, size: float) -> Values:
         if kind == "ways":

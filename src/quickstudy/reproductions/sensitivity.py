@@ -12,27 +12,22 @@ from quickstudy.console import Tick
 from quickstudy.plots import COLOURS, MARKERS, styled
 from quickstudy.recipes.base import Recipe
 from quickstudy.registry import register
-from quickstudy.reproductions.grid import QUICK, Values, accuracies, bars, figures, grid, logarithmic, percent, recipe
-from quickstudy.tasks.base import TaskDistribution
+from quickstudy.reproductions.grid import Values, bars, figures, grid, logarithmic, metrics, recipe
 
 METHODS = {
-    "maml": ("MAML", 0.4),
-    "anil": ("ANIL", 0.4),
-    "metasgd": ("Meta-SGD", 0.4),
-    "fomaml": ("FOMAML", 0.4),
-    "cavia": ("CAVIA", 10.0),
+    "maml": ("MAML", 0.01),
+    "fomaml": ("FOMAML", 0.01),
+    "anil": ("ANIL", 0.01),
+    "metasgd": ("Meta-SGD", 0.01),
+    "cavia": ("CAVIA", 1.0),
 }
-"""Labels, and the rate in the middle of the range."""
+"""Labels, and the rate of the recipe, in the middle of the range."""
 FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
-OPTIONS: dict[str, Any] = {
-    "steps": 300,
-    "validate_every": 100,
-    "queries": 5,
-    "inner_steps": 1,
-    "test_steps": 1,
-}
+OPTIONS: dict[str, Any] = {"steps": 3000, "inner_steps": 1}
 MARKS = (1, 3, 10, 30, 100)
 """Inner steps in the test."""
+WORST = 10.0
+"""Errors above it are not shown: to answer 0 has 4.3."""
 
 
 def rates(name: str) -> list[float]:
@@ -41,9 +36,9 @@ def rates(name: str) -> list[float]:
 
 
 def _recipes(quick: bool) -> dict[str, Recipe]:
-    options = {**OPTIONS, **(QUICK if quick else {})}
+    options = {**OPTIONS, **({"steps": 2, "validation_tasks": 5} if quick else {})}
     return {
-        f"{name}-{rate}": recipe(f"omniglot-{name}", **options, inner_lr=rate)
+        f"{name}-{rate}": recipe(f"sinusoid-{name}", **options, inner_lr=rate)
         for name in METHODS
         for rate in rates(name)[: 2 if quick else None]
     }
@@ -51,7 +46,7 @@ def _recipes(quick: bool) -> dict[str, Recipe]:
 
 @register("reproduction", "sensitivity")
 def sensitivity(folder: Path, tick: Tick, quick: bool = False, seeds: int = 1) -> list[str]:
-    """Accuracy of MAML and its kin by the inner learning rate, trained and tested, and by inner steps in the test.
+    """Error of MAML and its kin by the inner learning rate, trained and tested, and by inner steps in the test.
 
     Args:
         folder: gets results.json, table.md, sensitivity.png and the trained runs.
@@ -64,21 +59,18 @@ def sensitivity(folder: Path, tick: Tick, quick: bool = False, seeds: int = 1) -
     """
     from quickstudy.reproductions.saving import save
 
-    asked = (
-        {"tasks": 5, "few": 5, "marks": list(MARKS[:2])} if quick else {"tasks": 600, "few": 60, "marks": list(MARKS)}
-    )
+    asked = {"tasks": 5, "marks": list(MARKS[:2])} if quick else {"tasks": 1000, "marks": list(MARKS)}
     found = figures(grid(_recipes(quick), folder, tick, look, seeds, here=quick, **asked))
     save(folder, found, markdown(found), sensitivity=figure(found))
-    return ["5-way 1-shot accuracy by inner rate and by inner steps in the test, %", *markdown(found).splitlines()]
+    return ["5-shot sinusoids, mean squared error by inner steps in the test", *markdown(found).splitlines()]
 
 
-def look(run: OpenedRun, tasks: int, few: int, marks: list[int]) -> dict[str, Values]:
-    """Return the accuracy on each task after the inner steps of training, and on fewer tasks after more of them."""
-    test: TaskDistribution = run.test
+def look(run: OpenedRun, tasks: int, marks: list[int]) -> dict[str, Values]:
+    """Return the error in each task after each number of inner steps."""
     found = {}
     for steps in marks:
         run.learner.test_steps = steps  # type: ignore[assignment]
-        found[str(steps)] = accuracies(run.learner, test, tasks if steps == marks[0] else few).tolist()
+        found[str(steps)] = metrics(run.learner, run.test, tasks).tolist()
     return found
 
 
@@ -87,46 +79,52 @@ def _known(found: dict[str, Any], name: str) -> list[tuple[float, dict[str, Any]
 
 
 def chosen(found: dict[str, Any], name: str) -> tuple[float, dict[str, Any]]:
-    """Return the rate of the best accuracy on validation tasks, which are of other classes than the test, and what was
+    """Return the rate of the least error on validation tasks, which are others than those of the test, and what was
     found with it."""
-    return max(_known(found, name), key=lambda point: point[1]["validation"])
+    return min(_known(found, name), key=lambda point: point[1]["validation"])
 
 
 def _marks(found: dict[str, Any]) -> list[int]:
     return [mark for mark in MARKS if str(mark) in next(iter(found.values()))]
 
 
+def _shown(part: dict[str, float]) -> str:
+    return f"above {WORST:g}" if part["mean"] > WORST else f"{part['mean']:.2f} ± {part['interval']:.2f}"
+
+
 def markdown(found: dict[str, Any]) -> str:
-    """Return accuracies in per cent; the rate that validation tasks choose is in bold."""
+    """Return errors; the rate that validation tasks choose is in bold."""
     marks = _marks(found)
-    lines = ["| method | inner rate | validation | " + " | ".join(f"{mark} steps" for mark in marks) + " |"]
-    lines[0] = lines[0].replace("| 1 steps", "| 1 step")
-    lines.append("|---|" + "---|" * (len(marks) + 2))
+    heads = [f"{mark} step{'s' if mark > 1 else ''}" for mark in marks]
+    lines = [f"| method | inner rate | validation | {' | '.join(heads)} |", "|---|" + "---|" * (len(marks) + 2)]
     for name, (label, _) in METHODS.items():
         best, _ = chosen(found, name)
-        for rate, each in _known(found, name):
-            shown = f"**{rate:g}**" if rate == best else f"{rate:g}"
-            cells = " | ".join(percent(each[str(mark)]) for mark in marks)
-            lines.append(f"| {label} | {shown} | {100 * each['validation']:.1f} | {cells} |")
+        known = dict(_known(found, name))
+        for rate in rates(name):
+            if rate in known:
+                cells = [f"{known[rate]['validation']:.2f}", *(_shown(known[rate][str(mark)]) for mark in marks)]
+                lines.append(f"| {label} | {f'**{rate:g}**' if rate == best else f'{rate:g}'} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 @styled
 def figure(found: dict[str, Any]) -> Figure:
-    """Draw accuracy by inner rate, and by inner steps at the rate chosen for each method."""
-    drawn = Figure(figsize=(9, 3.6))
+    """Draw the error by inner rate, and by inner steps at the rate chosen for each method."""
+    drawn = Figure(figsize=(9, 3.8))
     left: Any = drawn.add_subplot(1, 2, 1)
     right: Any = drawn.add_subplot(1, 2, 2, sharey=left)
     marks = _marks(found)
-    for j, (name, (label, _)) in enumerate(METHODS.items()):
-        known = _known(found, name)
+    for j, (name, (label, middle)) in enumerate(METHODS.items()):
         rate, best = chosen(found, name)
-        style: dict[str, Any] = {"color": COLOURS[j], "marker": MARKERS[j]}
-        bars(left, [each for each, _ in known], [each[str(marks[0])] for _, each in known], label=label, **style)
-        bars(right, marks, [best[str(mark)] for mark in marks], label=f"{label}, rate {rate:g}", **style)
-    logarithmic(left, sorted({rate for name in METHODS for rate in rates(name)}))
-    left.set_xlabel("inner learning rate, in training and test")
-    left.set_ylabel("accuracy, %")
+        style: dict[str, Any] = {"color": COLOURS[j], "marker": MARKERS[j], "factor": 1}
+        points = {own / middle: each[str(marks[0])] for own, each in _known(found, name)}
+        bars(left, list(points), list(points.values()), label=f"{label} (1 is {middle:g})", **style)
+        shown = {mark: best[str(mark)] for mark in marks if best[str(mark)]["mean"] <= WORST}
+        bars(right, list(shown), list(shown.values()), label=f"{label}, rate {rate:g}", **style)
+    logarithmic(left, FACTORS)
+    left.set_yscale("log")
+    left.set_ylabel("mean squared error")
+    left.set_xlabel("inner rate in training and test, as a multiple of the recipe's")
     left.set_title("after one inner step, as in training", loc="left")
     logarithmic(right, marks)
     right.set_xlabel("inner steps in the test (one in training)")

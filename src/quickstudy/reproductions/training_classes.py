@@ -15,7 +15,7 @@ from quickstudy.learners import NearestNeighbour
 from quickstudy.plots import COLOURS, GREY, MARKERS, styled
 from quickstudy.recipes.base import Recipe
 from quickstudy.registry import register
-from quickstudy.reproductions.grid import QUICK, Values, accuracies, bars, figures, grid, logarithmic, percent, recipe
+from quickstudy.reproductions.grid import QUICK, Values, bars, figures, grid, logarithmic, metrics, percent, recipe
 from quickstudy.tasks.few_shot import FewShot
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -63,7 +63,7 @@ def training_classes(folder: Path, tick: Tick, quick: bool = False, seeds: int =
     recipes = _recipes(quick)
     found = figures(grid(recipes, folder, tick, look, seeds, here=quick, tasks=tasks))
     test = next(iter(recipes.values())).plan().test
-    nearest = accuracies(NearestNeighbour(), _upright(test), tasks)  # type: ignore[arg-type]
+    nearest = metrics(NearestNeighbour(), _upright(test), tasks)  # type: ignore[arg-type]
     results = {"runs": found, "nearest": {"mean": float(nearest.mean()), "interval": interval95(nearest)}}
     save(folder, results, markdown(results), classes=figure(results))
     return ["5-way 1-shot accuracy, %", *markdown(results).splitlines()]
@@ -73,7 +73,7 @@ def look(run: OpenedRun, tasks: int) -> dict[str, Values]:
     """Return the accuracy on each of so many tasks of new classes, of them and their rotations, of training classes."""
     test: Any = run.test
     parts = {"new": _upright(test), "turned": test, "seen": _upright(test, run.plan.train.data)}  # type: ignore[attr-defined]
-    return {what: accuracies(run.learner, part, tasks).tolist() for what, part in parts.items()}
+    return {what: metrics(run.learner, part, tasks).tolist() for what, part in parts.items()}
 
 
 def _upright(test: FewShot, data: ClassData | None = None) -> FewShot:
