@@ -11,7 +11,8 @@ from scipy import stats
 
 from quickstudy.registry import lookup
 from quickstudy.reproductions import OTHERS, ROWS, locking, mean_row, results_page, trained
-from quickstudy.reproductions.row import Row, interval, measure, older, summary
+from quickstudy.reproductions.row import Row, measure
+from quickstudy.reproductions.row_words import interval, older, summary
 from quickstudy.reproductions.trained import Labelled, train
 
 SINE = Row(

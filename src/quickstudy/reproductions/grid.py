@@ -20,7 +20,7 @@ from quickstudy.evaluation import evaluate
 from quickstudy.recipes.base import Recipe
 from quickstudy.registry import lookup
 from quickstudy.reproductions.cores import kept
-from quickstudy.reproductions.row import interval
+from quickstudy.reproductions.row_words import interval
 from quickstudy.reproductions.trained import place, train
 from quickstudy.scoring import LOWER_IS_BETTER
 from quickstudy.tasks.base import TaskDistribution

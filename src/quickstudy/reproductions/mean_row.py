@@ -11,7 +11,8 @@ from typing import Any
 from quickstudy.checkpoint import write_json
 from quickstudy.console import Tick
 from quickstudy.registry import TABLES, Entry
-from quickstudy.reproductions.row import Row, measure, older, summary
+from quickstudy.reproductions.row import Row, measure
+from quickstudy.reproductions.row_words import older, summary
 
 
 def enter_mean(name: str, what: str, rows: Sequence[Row], published: float, source: str) -> None:

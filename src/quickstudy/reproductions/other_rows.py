@@ -1,95 +1,15 @@
-"""Rows other than few-shot Omniglot: regression, sequences, the challenge, and tests on data of another kind."""
+"""Rows other than few-shot Omniglot: sequences, the challenge, tests on data of another kind, and regression."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
-from quickstudy.reproductions.mean_row import enter_mean
 from quickstudy.reproductions.omniglot_rows import CHOSEN, FEWER, ROWS
+from quickstudy.reproductions.regression_rows import REGRESSION
 from quickstudy.reproductions.row import Row, enter
 
 OF_OMNIGLOT = {row.name: row for row in ROWS}
-MODES = "Vuorio et al. 2019, table 2"
-SINE = "Finn et al. 2017, figure 2 and its text"
-SETTINGS = "settings of the paper and of earlier runs; weights on 100 other tasks"
-
-
-def _sinusoids() -> list[Row]:
-    """MAML after 1, 5 and 10 steps; Meta-SGD; CAVIA beside MAML at 10 shots."""
-    common: dict[str, Any] = {"chosen_on": SETTINGS, "departures": "fewer outer steps than 70,000"}
-    rows = [
-        Row(
-            f"sinusoid-maml-{steps}-steps",
-            "sinusoid-maml",
-            f"MAML on sinusoids, 5 shots, {steps} inner step{'s' if steps > 1 else ''} in the test.",
-            small={"steps": 10_000},
-            tested={"inner_steps": steps},
-            published=figure,
-            source=SINE,
-            **common,
-        )
-        for steps, figure in ((1, 0.67), (5, 0.38), (10, 0.35))
-    ]
-    for name, label, figure in (("maml", "MAML", 0.33), ("cavia", "CAVIA", 0.19)):
-        rows.append(
-            Row(
-                f"sinusoid-{name}-10-shots",
-                f"sinusoid-{name}",
-                f"{label} on sinusoids, 10 shots, one inner step.",
-                options={"shots": 10},
-                small={"steps": 10_000},
-                published=figure,
-                source="Zintgraf et al. 2019, table 1",
-                **common,
-            )
-        )
-    rows.append(
-        Row(
-            "sinusoid-metasgd",
-            "sinusoid-metasgd",
-            "Meta-SGD on sinusoids, 5 shots, one inner step.",
-            small={"steps": 10_000},
-            published=0.90,
-            source="Li et al. 2017, table 1",
-            **common,
-        )
-    )
-    return rows
-
-
-def _two_modes() -> list[Row]:
-    """MAML and MMAML on sinusoids and lines, and a MAML on each of them alone."""
-    common: dict[str, Any] = {
-        "departures": "fewer tasks than 3.5 million, and as the recipes say",
-        "chosen_on": "settings of the authors' code and of earlier runs; weights on 100 other tasks",
-        "tasks": 4000,
-        "seeds": 1,
-    }
-    rows = [
-        Row(
-            f"two-modes-{name}",
-            f"two-modes-{name}",
-            f"{label} on sinusoids and lines, 5 noisy points, 5 inner steps.",
-            small={"steps": 4000},
-            published=figure,
-            source=MODES,
-            **common,
-        )
-        for name, label, figure in (("maml", "MAML", 1.09), ("mmaml", "MMAML", 0.34))
-    ]
-    for mode, label in (("sine", "sinusoids"), ("linear", "lines")):
-        rows.append(
-            Row(
-                f"two-modes-maml-{mode}",
-                "two-modes-maml",
-                f"MAML on {label} alone: half of a MAML for each mode.",
-                options={"modes": (mode,), "steps": 4000},
-                small={"steps": 1000},
-                **common,
-            )
-        )
-    return rows
 
 
 def _sequences() -> list[Row]:
@@ -215,12 +135,5 @@ def _pairs_of_digits() -> list[Row]:
     ]
 
 
-GROUPS = (_sinusoids, _two_modes, _sequences, _challenge, _elsewhere, _pairs_of_digits)
-OTHERS = [enter(row) for group in GROUPS for row in group()]
-enter_mean(
-    "two-modes-multimaml",
-    "A MAML for each of sinusoids and lines, the mode told (Multi-MAML).",
-    [row for row in OTHERS if row.name in ("two-modes-maml-sine", "two-modes-maml-linear")],
-    published=0.43,
-    source=f"{MODES} (Multi-MAML)",
-)
+GROUPS = (_sequences, _challenge, _elsewhere, _pairs_of_digits)
+OTHERS = REGRESSION + [enter(row) for group in GROUPS for row in group()]

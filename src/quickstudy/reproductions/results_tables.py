@@ -10,7 +10,7 @@ from quickstudy.registry import lookup
 from quickstudy.reproductions.omniglot_rows import METHODS, ROWS, SETTINGS
 from quickstudy.reproductions.other_rows import OTHERS
 from quickstudy.reproductions.papers import length
-from quickstudy.reproductions.row import shown
+from quickstudy.reproductions.row_words import shown
 
 Found = Mapping[str, Any]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from quickstudy.evaluation import BANK_SEED, Report, evaluate, interval95
 from quickstudy.recipes.base import Recipe
 from quickstudy.registry import TABLES, Entry, lookup
 from quickstudy.reproductions.cores import side_by_side
+from quickstudy.reproductions.row_words import interval, older, summary
 from quickstudy.reproductions.trained import place, running, train
 
 CURVE_TASKS = 200
@@ -201,36 +201,3 @@ def _content(
 def _values(row: Row, report: Report) -> np.ndarray[Any, Any]:
     """Return (T,) what is reported of each task."""
     return report.presentations[:, row.presentation - 1] if row.presentation else report.values
-
-
-def interval(values: np.ndarray[Any, Any]) -> float:
-    """Return the half-width of the 95 % interval of the mean of values (seeds, T), for new tasks and new seeds.
-
-    Tasks are the same for all seeds, so their part is that of each task's mean over seeds; the seeds' part, by
-    Student's t of so few, is added in squares. With one seed there is none.
-    """
-    over_tasks = interval95(values.mean(0))
-    if len(values) < 2:
-        return over_tasks
-    return math.hypot(over_tasks, interval95(values.mean(1)))
-
-
-def summary(found: Mapping[str, Any]) -> str:
-    """Return what came out in a line."""
-    published = "" if found["published"] is None else f"; published {shown(found['published'], found['metric'])}"
-    return (
-        f"{found['row']}: {found['metric']} {shown(found['mean'], found['metric'])} +/- "
-        f"{shown(found['interval'], found['metric'])} (95 %, {found['tasks']} tasks, {len(found['seeds'])} seeds)"
-        f"{published}"
-    )
-
-
-def older(found: Mapping[str, Any]) -> list[str]:
-    """Return a line that says so where another version trained the runs than the one that tested them."""
-    trained, now = found["code"], found["tested_by"]
-    return [] if trained == now else [f"Its runs were trained by {trained}, and tested by {now}."]
-
-
-def shown(value: float, metric: str) -> str:
-    """Return a number in the unit that papers report: per cent of accuracy, squared errors as they are."""
-    return f"{100 * value:.2f} %" if metric == "accuracy" else f"{value:.3f}"
