@@ -62,7 +62,7 @@ def test_a_frame_makes_place_and_size_of_a_drawing_irrelevant() -> None:
     assert (one - larger).abs().mean() < 0.06
     # 12 rows of 1.1 x 12 are drawn on, in the middle.
     rows = (one > 0.5).any(1).nonzero().flatten()
-    assert rows[0] == 1 and rows[-1] == 22
+    assert (rows[0], rows[-1]) == (1, 22)
 
 
 def test_a_frame_leaves_an_empty_drawing_empty_and_does_not_blow_up_a_dot() -> None:
@@ -78,3 +78,31 @@ def test_frames_are_the_same_for_tasks_side_by_side() -> None:
     framed = Drawings(nn.Identity(), 8, framed=True)
     tasks = (torch.rand(3, 4, 1, 40, 30, generator=torch.Generator().manual_seed(0)) > 0.8).float()
     torch.testing.assert_close(torch.func.vmap(framed)(tasks), torch.stack([framed(task) for task in tasks]))
+
+
+def test_numbers_that_are_no_shares_are_refused() -> None:
+    for scale, words in ((255.0, "reach from 0 to 255"), (-1.0, "reach from -1 to 0"), (16.0, "X / X.max")):
+        with pytest.raises(InputError, match=words):
+            net()(scale * ink())
+    slightly = 1.1 * ink() - 0.05  # as resizing leaves them
+    assert torch.equal(net()(slightly), slightly)
+    assert torch.vmap(net())(9 * ink().unsqueeze(0)).abs().amax() > 1  # where values cannot be looked at
+
+
+def test_channels_that_are_no_colours_are_refused() -> None:
+    for channels in (2, 4, 28):
+        with pytest.raises(InputError, match=f"one channel or three, before height and width, not the {channels}"):
+            net()(torch.zeros(3, channels, 28, 28))
+
+
+def test_a_classifier_takes_colours_first_or_last() -> None:
+    learner = qs.learners.ProtoNet(Drawings(conv4(1, 8)))
+    grey = torch.rand(6, 28, 28, generator=torch.Generator().manual_seed(0)).numpy() * 0.8
+    colour = grey[..., None].repeat(3, -1)
+    labels = [0, 1, 2] * 2
+    expected = qs.FewShotClassifier(learner).fit(grey, labels).predict_proba(grey)
+    for images in (colour, colour.transpose(0, 3, 1, 2)):
+        found = qs.FewShotClassifier(learner).fit(images, labels).predict_proba(images)
+        torch.testing.assert_close(torch.tensor(found), torch.tensor(expected), rtol=1e-3, atol=1e-4)
+    with pytest.raises(InputError, match="reach from"):
+        qs.FewShotClassifier(learner).fit(255 * grey, labels)

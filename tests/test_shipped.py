@@ -10,6 +10,7 @@ import quickstudy as qs
 from quickstudy import shipped
 from quickstudy.checkpoint import save_checkpoint
 from quickstudy.errors import CheckpointError, InputError
+from quickstudy.reproductions import shipped_learners
 
 IMAGES = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2] * 2)
@@ -62,3 +63,21 @@ def test_files_of_something_else_are_refused(weights: qs.Learner, tmp_path: Path
     save_checkpoint(path, {"learner": qs.registry.describe(weights), "weights": {"other": torch.zeros(1)}})
     with pytest.raises(CheckpointError, match="weights of another learner"):
         shipped.load(path, "learner", qs.Learner)
+
+
+def test_a_run_becomes_a_file_whose_card_says_what_trained_it(runs: Path, weights: qs.Learner, tmp_path: Path) -> None:
+    for name in ("protonet", "maml"):
+        shipped.save_run(runs / name, tmp_path / f"{name}.safetensors", checkpoint="last")
+        support = qs.Examples(IMAGES[:5], torch.arange(5))
+        learner, trained = qs.pretrained(name), qs.load(runs / name, checkpoint="last")
+        assert torch.equal(
+            learner.predict(learner.adapt(support), IMAGES), trained.predict(trained.adapt(support), IMAGES)
+        )
+    facts = shipped.card("protonet")
+    assert (facts["recipe"], facts["steps"], facts["checkpoint"]) == ("glyphs-protonet", 20, "last")
+    assert facts["options"]["hidden"] == 8
+    assert facts["tasks"]["name"] == "glyphs"
+    assert (shipped_learners.can("maml", 5), shipped_learners.can("maml", 20)) == (True, False)
+    assert shipped_learners.can("protonet", 20)
+    with pytest.raises(CheckpointError, match="no folder"):
+        shipped.save_run(tmp_path / "nothing", tmp_path / "n.safetensors")

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from quickstudy.checkpoint import load_checkpoint, save_checkpoint
+from quickstudy.checkpoint import RUN, load_checkpoint, read_json, save_checkpoint
+from quickstudy.checkpoint import load as load_run
 from quickstudy.core import Learner
 from quickstudy.errors import CheckpointError, unknown_name
 from quickstudy.registry import build, describe
@@ -33,6 +34,35 @@ def save(item: nn.Module, path: str | os.PathLike[str], kind: str, card: dict[st
         card: plain values that say how it came about.
     """
     save_checkpoint(Path(path), {kind: describe(item), "weights": item.state_dict(), "card": card or {}})
+
+
+def save_run(run_dir: str | os.PathLike[str], path: str | os.PathLike[str], checkpoint: str = "best") -> None:
+    """Write the meta-trained learner of a run folder as one file; its card is what the run's run.json says.
+
+    Args:
+        run_dir: folder that `meta_train` or the command wrote; all of the learner must be of the library.
+        path: of the file, '....safetensors'.
+        checkpoint: 'best' (by validation) or 'last'; a run without validation has only the last.
+
+    Raises:
+        CheckpointError: no run folder, or a damaged one.
+    """
+    learner = load_run(run_dir, checkpoint=checkpoint)
+    facts = read_json(Path(run_dir) / RUN)
+    how = {name: facts.get(name) for name in ("version", "steps", "meta_batch", "seed", "batch_norm")}
+    settings = facts.get("settings") or {}
+    how |= {"recipe": settings.get("recipe"), "options": settings.get("options"), "checkpoint": checkpoint}
+    how["tasks"] = {name: facts["tasks"].get(name) for name in ("name", "classes", "ways", "shots", "fingerprint")}
+    save(learner, path, "learner", how)
+
+
+def card(name: str) -> dict[str, Any]:
+    """Return what the file of a shipped object says of how it came about.
+
+    Raises:
+        CheckpointError: there is no such file.
+    """
+    return dict(load_checkpoint(WEIGHTS / f"{name}.safetensors")["card"])
 
 
 def load(path: str | os.PathLike[str], kind: str, base: type[Item]) -> Item:

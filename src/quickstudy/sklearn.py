@@ -34,6 +34,7 @@ from quickstudy.errors import InputError, NonFiniteError, QuickstudyError, unkno
 from quickstudy.functional import random
 from quickstudy.functional.checks import as_device, check_finite
 from quickstudy.learners import ProtoNet
+from quickstudy.nets import Drawings
 from quickstudy.shipped import pretrained
 
 Array = NDArray[Any]
@@ -323,9 +324,10 @@ def _as_inputs(X: Array, learner: Learner) -> Tensor:
     first = next((module for module in learner.modules() if isinstance(module, nn.Conv2d)), None)
     if first is None:
         return inputs
-    if inputs.ndim == 3 and first.in_channels == 1:
+    channels = (1, 3) if any(isinstance(module, Drawings) for module in learner.modules()) else (first.in_channels,)
+    if inputs.ndim == 3 and 1 in channels:
         return inputs.unsqueeze(1)
-    if inputs.ndim == 4 and inputs.shape[1] != first.in_channels == inputs.shape[-1]:
+    if inputs.ndim == 4 and inputs.shape[1] not in channels and inputs.shape[-1] in channels:
         return inputs.permute(0, 3, 1, 2).contiguous()
     return inputs
 

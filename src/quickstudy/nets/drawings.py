@@ -12,6 +12,8 @@ from quickstudy.registry import register
 INK = 1 / 3
 MARGIN = 1.1
 """Side of the square around a drawing, as a factor of the drawing's longer side."""
+OUTSIDE = 0.5
+"""How far from 0..1 numbers may lie."""
 LEAST = 0.2
 """That side at least, as a share of the image's: a dot stays one."""
 
@@ -30,7 +32,8 @@ class Drawings(nn.Module):
             matter; pixels with less than a third of a drawing's strongest ink are ground.
 
     Raises:
-        InputError: at call time, inputs that are no images.
+        InputError: at call time, inputs that are no images of one channel or three, or numbers far from 0 to 1. Inside
+            transforms (`torch.vmap`, `torch.compile`), where numbers cannot be looked at, they pass.
     """
 
     def __init__(self, net: nn.Module, size: int = 28, framed: bool = False) -> None:
@@ -46,7 +49,13 @@ class Drawings(nn.Module):
         """Map images (S, C, H, W) to what the net makes of them."""
         if inputs.ndim != 4:
             raise InputError(f"drawings are images (rows, channels, height, width), not {tuple(inputs.shape)}")
+        if inputs.shape[1] not in (1, 3):
+            raise InputError(
+                f"drawings have one channel or three, before height and width, not the {inputs.shape[1]} of "
+                f"{tuple(inputs.shape)}; move channels there, and leave out transparency"
+            )
         x = inputs / 255 if inputs.dtype == torch.uint8 else inputs
+        _check_shares(x)
         if x.shape[1] != 1:
             x = x.mean(1, keepdim=True)
         light = x.mean((1, 2, 3), keepdim=True) > 0.5
@@ -59,6 +68,18 @@ class Drawings(nn.Module):
         elif (height, width) != (self.size, self.size):
             x = F.interpolate(x, (self.size, self.size), mode="bilinear", align_corners=False)
         return self.net(x)  # type: ignore[no-any-return]
+
+
+def _check_shares(x: Tensor) -> None:
+    """Raise InputError if numbers are far from 0..1; resizing may leave them a little outside."""
+    if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(x) or not x.numel():
+        return
+    low, high = (float(value) + 0.0 for value in x.detach().aminmax())
+    if low < -OUTSIDE or high > 1 + OUTSIDE:
+        raise InputError(
+            f"drawings are numbers from 0 to 1, or 8-bit ones (uint8), but these reach from {low:g} to {high:g}; "
+            "scale them, for example by X / X.max()"
+        )
 
 
 def _framed(x: Tensor, size: int) -> Tensor:

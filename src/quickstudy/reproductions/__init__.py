@@ -19,6 +19,7 @@ from quickstudy.reproductions.other_rows import OTHERS
 from quickstudy.reproductions.pac_bayes import pac_bayes
 from quickstudy.reproductions.robustness import robustness
 from quickstudy.reproductions.sensitivity import sensitivity
+from quickstudy.reproductions.shipped_learners import pretrained_learners
 from quickstudy.reproductions.simulators import simulators
 from quickstudy.reproductions.training_classes import training_classes
 from quickstudy.reproductions.two_modes import two_modes
@@ -40,6 +41,7 @@ __all__ = [
     "learned_optimizer",
     "noisy_labels",
     "pac_bayes",
+    "pretrained_learners",
     "robustness",
     "sensitivity",
     "simulators",
