@@ -49,7 +49,7 @@ class OmniglotChallenge(Recipe):
     """Query drawings a character in meta-training."""
     rotations: bool = True
     """Whether alphabets turned by 90, 180 and 270 degrees are further ones."""
-    warp: float = 1.0
+    warp: float = 0.7
     """Strength of the random warps of training drawings; 0 leaves them."""
     hidden: int = 64
     """Filters of each block of the net but the first, which has half as many."""
@@ -63,7 +63,7 @@ class OmniglotChallenge(Recipe):
     """Outer learning rate (Adam)."""
     schedule: Schedule = "cosine"
     """Of the outer learning rate."""
-    steps: int = 10_000
+    steps: int = 4000
     meta_batch: int = 2
 
     def splits(self) -> tuple[ClassData, ClassData | None, ClassData]:
