@@ -241,9 +241,9 @@ class _Corrections(TorchFunctionMode):
         return pooling.max_pool2d(y, 2), *batch_statistics(y, self.mask)
 
 
-def conv_norm_pool(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
-    """Return 2x2 max-pooled, batch-normed convolutions of x (S, C, H, W); inside `call`, faster than one by one."""
-    if has_torch_function((x,)):
+def conv_norm_pool(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
+    """Return 2x2 max-pooled, normed convolutions of x (S, C, H, W); inside `call` faster than one by one."""
+    if isinstance(norm, nn.BatchNorm2d) and has_torch_function((x,)):
         return handle_torch_function(conv_norm_pool, (x,), x, conv, norm)
     return F.max_pool2d(norm(conv(x)), 2)
 

@@ -76,10 +76,8 @@ class Conv4(nn.Module):
             # ReLU after pooling gives the same numbers for a quarter of the work.
             if self.halve != "pool" or i >= self.halvings:
                 x = norm(conv(x))
-            elif isinstance(norm, nn.BatchNorm2d):
-                x = conv_norm_pool(x, conv, norm)
             else:
-                x = F.max_pool2d(norm(conv(x)), 2)
+                x = conv_norm_pool(x, conv, norm)
             if self.film is not None and i == 2:
                 context = x.new_zeros(self.context) if context is None else context
                 scale, shift = self.film(context).reshape(2, 1, -1, 1, 1)

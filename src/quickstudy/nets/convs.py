@@ -64,9 +64,7 @@ class ConvNet(nn.Module):
             assert isinstance(conv, nn.Conv2d)
             if i not in self.halved:
                 x = norm(conv(x))
-            elif isinstance(norm, nn.BatchNorm2d):
-                x = conv_norm_pool(x, conv, norm)
             else:
-                x = F.max_pool2d(norm(conv(x)), 2)
+                x = conv_norm_pool(x, conv, norm)
             x = F.relu(x)
         return torch.flatten(x, 1)
