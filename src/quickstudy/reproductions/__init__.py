@@ -9,6 +9,7 @@ from quickstudy.reproductions.architectures import architectures
 from quickstudy.reproductions.auxiliary_losses import auxiliary_losses
 from quickstudy.reproductions.balancing import balancing
 from quickstudy.reproductions.beliefs import beliefs
+from quickstudy.reproductions.challenge_alphabets import challenge_alphabets
 from quickstudy.reproductions.hyper_parameters import hyper_parameters
 from quickstudy.reproductions.learned_data import augmentation, class_imbalance, distillation
 from quickstudy.reproductions.learned_loss import learned_loss
@@ -34,6 +35,7 @@ __all__ = [
     "auxiliary_losses",
     "balancing",
     "beliefs",
+    "challenge_alphabets",
     "class_imbalance",
     "distillation",
     "hyper_parameters",

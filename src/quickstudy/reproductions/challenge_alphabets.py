@@ -1,0 +1,123 @@
+"""The Omniglot challenge alphabet by alphabet: which ones are hard, each asked of the run that never saw it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from quickstudy.assessment import OpenedRun
+from quickstudy.console import Tick
+from quickstudy.evaluation import evaluate, interval95
+from quickstudy.plots import COLOURS, GREY, styled
+from quickstudy.registry import register
+from quickstudy.reproductions.cores import side_by_side
+from quickstudy.reproductions.grid import QUICK
+from quickstudy.tasks.base import TaskDistribution
+from quickstudy.tasks.source_pairs import SourcePairs
+
+ROW, FOLDS = "omniglot-challenge", 5
+WAYS, TASKS = 20, 100
+PEOPLE, PLAIN = 0.045, 0.137
+"""Published errors on other alphabets: of people, and of a Prototypical network."""
+
+
+@register("reproduction", "challenge-alphabets")
+def challenge_alphabets(folder: Path, tick: Tick, quick: bool = False, seeds: int = FOLDS) -> list[str]:
+    """The error of the Omniglot challenge on each alphabet, by the run whose fold holds it out.
+
+    Args:
+        folder: gets results.json, table.md and alphabets.png; the runs lie in `trained/` beside it, where the row
+            `omniglot-challenge` finds them too.
+        tick: told how many folds of how many are trained and tested.
+        quick: two steps, few tasks.
+        seeds: folds that are trained and tested, of five.
+
+    Returns:
+        Lines that say what came out.
+    """
+    from quickstudy.assessment import open_run
+    from quickstudy.reproductions.other_rows import OTHERS
+    from quickstudy.reproductions.saving import save
+    from quickstudy.reproductions.trained import place, train
+
+    row = next(row for row in OTHERS if row.name == ROW)
+    row = dataclasses.replace(row, options={**row.options, **(QUICK if quick else {})})
+    recipes = [row.make(fold, quick=False) for fold in range(min(seeds, FOLDS))]
+    runs = [place(recipe, row.varies, folder) for recipe in recipes]
+    pieces = {str(run): functools.partial(train, recipe, run) for recipe, run in zip(recipes, runs, strict=True)}
+    tick(0, len(runs))
+    for done, _ in enumerate(side_by_side(pieces, quick or torch.cuda.is_available())):
+        tick(done + 1, len(runs))
+    errors = {
+        name: values for run in runs for name, values in by_alphabet(open_run(run), 2 if quick else TASKS).items()
+    }
+    result = {
+        name: {"ways": int(name.split()[-1]), "mean": float(each.mean()), "interval": interval95(each)}
+        for name, each in sorted(errors.items(), key=lambda one: one[1].mean())
+    }
+    save(folder, result, markdown(result), alphabets=figure(result))
+    return ["error by alphabet, %", *markdown(result).splitlines()]
+
+
+def by_alphabet(run: OpenedRun, tasks: int) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the error (T,) of each task of each alphabet of a run's test, by the alphabet's name and the ways."""
+    data: Any = run.test
+    found = {}
+    for name, classes in data.data.groups("alphabet").items():
+        own = data.data.subset([data.data.classes[i] for i in classes])
+        asked, ways = _most_ways(own)
+        found[f"{name} {ways}"] = 1 - evaluate(run.learner, asked, tasks, curve_steps=0).values
+    return found
+
+
+def _most_ways(data: Any) -> tuple[TaskDistribution, int]:
+    """Return tasks of as many characters, up to 20, as any two people have both drawn."""
+    shared = [set(data.labels[data.source == source].tolist()) for source in data.source.unique()]
+    ways = min(WAYS, max(len(one & other) for i, one in enumerate(shared) for other in shared[:i]))
+    return SourcePairs(data, ways, seed=2), ways
+
+
+def markdown(found: Mapping[str, Mapping[str, float]]) -> str:
+    """Return errors in per cent, those of fewer characters than 20 marked."""
+    whole = [each["mean"] for each in found.values() if each["ways"] == WAYS]
+    lines = ["| alphabet | characters | error |", "|---|---|---|"]
+    for name, each in found.items():
+        lines.append(f"| {_plain(name)} | {each['ways']} | {100 * each['mean']:.1f} ± {100 * each['interval']:.1f} % |")
+    lines += [
+        "",
+        f"Over the {len(whole)} alphabets with {WAYS} characters: mean {100 * np.mean(whole):.1f} %, median "
+        f"{100 * np.median(whole):.1f} %; {sum(each <= PEOPLE for each in whole)} have an error of at most "
+        f"{100 * PEOPLE:g} %.",
+    ]
+    return "\n".join(lines)
+
+
+def _plain(name: str) -> str:
+    """Return an alphabet's name as a reader writes it."""
+    return name.rpartition(" ")[0].replace("_", " ")
+
+
+@styled
+def figure(found: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Draw a bar for each alphabet, beside published errors on other alphabets."""
+    drawn = Figure(figsize=(8, 0.5 + 0.2 * len(found)))
+    axes: Any = drawn.add_subplot()
+    names = [_plain(name) + (f" ({each['ways']})" if each["ways"] < WAYS else "") for name, each in found.items()]
+    means, widths = ([100 * each[what] for each in found.values()] for what in ("mean", "interval"))
+    axes.barh(names, means, xerr=widths, color=COLOURS[0], error_kw={"elinewidth": 1, "ecolor": GREY})
+    for error, label in ((PEOPLE, "people"), (PLAIN, "Prototypical network, published")):
+        axes.axvline(100 * error, color=COLOURS[3], linewidth=1, linestyle=":")
+        axes.text(100 * error, len(found) - 0.4, f" {label}", color=COLOURS[3], fontsize=7, va="bottom")
+    axes.invert_yaxis()
+    axes.set_xlabel("error, %; in brackets, characters where there are fewer than 20")
+    axes.tick_params(axis="y", labelsize=7)
+    axes.grid(axis="y", visible=False)
+    axes.set_ylim(len(found) - 0.4, -0.6)
+    return drawn
