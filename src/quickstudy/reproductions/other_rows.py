@@ -46,12 +46,12 @@ def _sequences() -> list[Row]:
             test={},
             published=None,
             source="",
-            departures=f"{FEWER}; meta-trained on 5-way 1-shot tasks, not on sequences; fewer test sequences",
+            departures=f"{FEWER}; meta-trained on {ways}-way 1-shot tasks, not on sequences; fewer test sequences",
             presentation=number,
             tasks=tasks,  # a sequence is 50 adaptations
             seeds=1,
         )
-        for name, label, tasks in (("protonet", "Prototypical network", 100), ("maml", "MAML", 50))
+        for name, label, ways, tasks in (("protonet", "Prototypical network", 60, 100), ("maml", "MAML", 5, 50))
         for number in (2, 5)
     ]
     return reading + adapting

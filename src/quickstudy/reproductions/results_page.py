@@ -40,8 +40,8 @@ SUBJECTS: dict[str, tuple[str, str, Callable[[Sequence[Found]], str] | None]] = 
         r".*-presentation-\d+",
         "Drawings of five classes come one by one, each class ten times; each is to be named before its label is shown."
         " MANN, LSTM, DNC and SNAIL read on; a Prototypical network and MAML, meta-trained on few-shot tasks, adapt"
-        " anew to all that came before.",
-        presentations,
+        " anew to all that came before. A row is of one presentation; `python docs/sequences.py` draws all of them.",
+        lambda rows: f"{presentations(rows)}\n\n![Accuracy by presentation of a class](images/sequences.png)",
     ),
     "Across domains": (r".+-to-.+", "5-way 1-shot, meta-trained on one kind of drawings, tested on another.", None),
     "Double MNIST": (r"double-mnist-.*", "5-way 1-shot, where a class is a pair of digits.", None),

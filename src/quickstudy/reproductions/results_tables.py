@@ -80,7 +80,16 @@ def making(rows: Sequence[Found]) -> str:
     notes: dict[str, str] = {}
     quick = any(row["quick"] for row in rows)
     titles = ["row", "against published", "outer steps x tasks", "without `--quick`", "in the paper", "minutes a run"]
-    titles += ["runs", "test tasks", "batch norm", "gap to training classes", "on", "trained by", "notes"]
+    titles += [
+        "runs",
+        "test tasks",
+        "batch norm",
+        "gap to training classes",
+        "on",
+        "trained by",
+        "tested by another",
+        "notes",
+    ]
     cells = []
     for row in rows:
         departures = f" Departures: {row['departures']}." if row["departures"] else ""
@@ -91,7 +100,9 @@ def making(rows: Sequence[Found]) -> str:
         paper = length(row)
         line = [name(row), against(row), _long(row["steps"], tasks_a_step(row)), _whole(row) if quick else ""]
         line += [_long(*paper) if paper else "", f"{sum(minutes) / len(minutes):.1f}", str(len(minutes))]
-        cells.append([*line, f"{row['tasks']:,}", row["batch_norm"], gap, row["hardware"], row["code"], letter])
+        line += [f"{row['tasks']:,}", row["batch_norm"], gap, row["hardware"], row["code"]]
+        tested = row.get("tested_by", row["code"])
+        cells.append([*line, tested if tested != row["code"] else "", letter])
     return "\n".join([_table(titles, cells), "", *(f"- {letter}: {note}" for note, letter in notes.items())])
 
 
