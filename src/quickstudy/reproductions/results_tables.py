@@ -80,16 +80,8 @@ def making(rows: Sequence[Found]) -> str:
     notes: dict[str, str] = {}
     quick = any(row["quick"] for row in rows)
     titles = ["row", "against published", "outer steps x tasks", "without `--quick`", "in the paper", "minutes a run"]
-    titles += [
-        "runs",
-        "test tasks",
-        "batch norm",
-        "gap to training classes",
-        "on",
-        "trained by",
-        "tested by another",
-        "notes",
-    ]
+    titles += ["runs", "test tasks", "batch norm", "gap to training classes", "on", "trained by", "tested by another"]
+    titles += ["notes"]
     cells = []
     for row in rows:
         departures = f" Departures: {row['departures']}." if row["departures"] else ""
