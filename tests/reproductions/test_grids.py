@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from quickstudy.datasets.files import data_folders
 from quickstudy.registry import lookup
 from quickstudy.reproductions.grid import grid, recipe
 from quickstudy.reproductions.robustness import under_attack
-from quickstudy.reproductions.sensitivity import METHODS, chosen, look
+from quickstudy.reproductions.sensitivity import METHODS, chosen, judged, look, markdown
 from quickstudy.reproductions.training_classes import _upright
 
 
@@ -42,6 +44,14 @@ def test_the_inner_rate_is_chosen_on_validation_tasks():
     better = {**test, "1": {"mean": 0.5, "interval": 0.01}}
     found = {"maml-0.001": {**better, "validation": 0.7}, "maml-0.01": {**test, "validation": 0.6}}
     assert chosen(found, "maml")[0] == 0.01
+
+
+def test_a_mean_over_tasks_in_which_steps_diverged_is_not_shown():
+    found = {"maml-0.01": {"1": np.array([[1.0, 2.0, 1e6, 3.0]]), "3": np.array([[1.0, 2.0, 3.0, 2.0]])}}
+    found["maml-0.01"]["validation"] = 1.5
+    with patch.dict(METHODS, {"maml": METHODS["maml"]}, clear=True):
+        row = markdown(judged(found)).splitlines()[-1]
+    assert row == "| MAML | **0.01** | 1.50 | diverges in 25.0 % | 2.00 ± 1.30 |"
 
 
 def test_classes_as_drawn_are_those_that_are_not_turned():

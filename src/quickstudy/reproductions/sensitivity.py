@@ -26,8 +26,8 @@ FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
 OPTIONS: dict[str, Any] = {"steps": 3000, "inner_steps": 1}
 MARKS = (1, 3, 10, 30, 100)
 """Inner steps in the test."""
-WORST = 10.0
-"""Errors above it are not shown: to answer 0 has 4.3."""
+DIVERGED = 100.0
+"""Inner steps that end with a larger error have diverged: to answer 0 has at most 12.5."""
 
 
 def rates(name: str) -> list[float]:
@@ -60,7 +60,7 @@ def sensitivity(folder: Path, tick: Tick, quick: bool = False, seeds: int = 1) -
     from quickstudy.reproductions.saving import save
 
     asked = {"tasks": 5, "marks": list(MARKS[:2])} if quick else {"tasks": 1000, "marks": list(MARKS)}
-    found = figures(grid(_recipes(quick), folder, tick, look, seeds, here=quick, **asked))
+    found = judged(grid(_recipes(quick), folder, tick, look, seeds, here=quick, **asked))
     save(folder, found, markdown(found), sensitivity=figure(found))
     return ["5-shot sinusoids, mean squared error by inner steps in the test", *markdown(found).splitlines()]
 
@@ -72,6 +72,15 @@ def look(run: OpenedRun, tasks: int, marks: list[int]) -> dict[str, Values]:
         run.learner.test_steps = steps  # type: ignore[assignment]
         found[str(steps)] = metrics(run.learner, run.test, tasks).tolist()
     return found
+
+
+def judged(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return what `grid` found as JSON, and in what share of the tasks inner steps diverged."""
+    results = figures(found)
+    for name, each in results.items():
+        for steps in _marks(results):
+            each[str(steps)]["diverged"] = float((found[name][str(steps)] > DIVERGED).mean())
+    return results
 
 
 def _known(found: dict[str, Any], name: str) -> list[tuple[float, dict[str, Any]]]:
@@ -89,7 +98,9 @@ def _marks(found: dict[str, Any]) -> list[int]:
 
 
 def _shown(part: dict[str, float]) -> str:
-    return f"above {WORST:g}" if part["mean"] > WORST else f"{part['mean']:.2f} ± {part['interval']:.2f}"
+    if part["diverged"]:
+        return f"diverges in {100 * part['diverged']:.1f} %"
+    return f"{part['mean']:.2f} ± {part['interval']:.2f}"
 
 
 def markdown(found: dict[str, Any]) -> str:
@@ -119,10 +130,10 @@ def figure(found: dict[str, Any]) -> Figure:
         style: dict[str, Any] = {"color": COLOURS[j], "marker": MARKERS[j], "factor": 1}
         points = {own / middle: each[str(marks[0])] for own, each in _known(found, name)}
         bars(left, list(points), list(points.values()), label=f"{label} (1 is {middle:g})", **style)
-        shown = {mark: best[str(mark)] for mark in marks if best[str(mark)]["mean"] <= WORST}
+        shown = {mark: best[str(mark)] for mark in marks if not best[str(mark)]["diverged"]}
         bars(right, list(shown), list(shown.values()), label=f"{label}, rate {rate:g}", **style)
     logarithmic(left, FACTORS)
-    left.set_yscale("log")
+    left.set_ylim(0, 3)
     left.set_ylabel("mean squared error")
     left.set_xlabel("inner rate in training and test, as a multiple of the recipe's")
     left.set_title("after one inner step, as in training", loc="left")
