@@ -447,3 +447,8 @@ def test_a_gpu_fits_and_a_pickle_is_on_the_cpu(iris):
     assert all(p.device.type == "cpu" for p in other.learner_.parameters())
     np.testing.assert_allclose(other.predict_proba(X), wanted, atol=1e-5)
     assert next(clf.learner_.parameters()).device.type == "cuda"
+
+
+def test_one_example_of_each_of_many_classes_is_no_reason_to_warn():
+    X = np.arange(120.0).reshape(60, 2)
+    assert qs.FewShotClassifier().fit(X, np.arange(60)).score(X, np.arange(60)) == 1

@@ -13,6 +13,7 @@ import contextlib
 import copy
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -149,7 +150,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             else:
                 X, y = validate_data(self, X, y, dtype="numeric")
             try:
-                check_classification_targets(y)
+                with warnings.catch_warnings():
+                    # One example of each class is what this is for.
+                    warnings.filterwarnings("ignore", message="The number of unique classes")
+                    check_classification_targets(y)
                 classes, labels = np.unique(y, return_inverse=True)
             except TypeError as error:
                 raise InputError(f"y mixes labels that cannot be sorted ({error}); use one kind of label") from error
