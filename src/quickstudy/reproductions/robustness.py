@@ -25,11 +25,11 @@ from quickstudy.tasks.base import Bank
 from quickstudy.tasks.few_shot import FewShot
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
-    "protonet": ("ProtoNet", {"steps": 250}),
-    "maml": ("MAML", {"steps": 600}),
-    "adml": ("ADML", {"steps": 600}),
+    "protonet": ("ProtoNet", {"steps": 600}),
+    "maml": ("MAML", {"steps": 2000}),
+    "adml": ("ADML", {"steps": 2000}),
 }
-"""Labels, and outer steps for about a minute on a free core."""
+"""Labels, and outer steps for about two minutes on a free core."""
 SIZES: dict[str, tuple[float, ...]] = {
     "ways": (2, 3, 5, 10, 20),
     "shots": (1, 2, 5, 10),
@@ -47,7 +47,7 @@ TITLES = {
     "noise": "noise, standard deviation",
     "blur": "blur, pixels",
     "fgsm": "tampered queries (FGSM)",
-    "pgd": f"tampered queries (PGD, {PGD_STEPS} steps)",
+    "pgd": f"tampered, {PGD_STEPS} steps (PGD)",
 }
 UNITS = {"noise": "of pixels from 0 to 1", "blur": "standard deviation", "fgsm": "epsilon", "pgd": "epsilon"}
 
@@ -71,7 +71,7 @@ def robustness(folder: Path, tick: Tick, quick: bool = False, seeds: int = 1) ->
         name: recipe(f"omniglot-{name}", **{**options, "queries": 5, **(QUICK if quick else {})})
         for name, (_, options) in METHODS.items()
     }
-    asked = {"tasks": 5, "few": 5} if quick else {"tasks": 300, "few": 200}
+    asked = {"tasks": 5, "few": 5} if quick else {"tasks": 600, "few": 600}
     found = figures(grid(recipes, folder, tick, look, seeds, here=quick, **asked))
     save(folder, found, markdown(found), robustness=figure(found))
     return ["5-way 1-shot accuracy where nothing else is said, %", *markdown(found).splitlines()]

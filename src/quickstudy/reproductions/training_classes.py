@@ -19,12 +19,12 @@ from quickstudy.reproductions.grid import QUICK, Values, bars, figures, grid, lo
 from quickstudy.tasks.few_shot import FewShot
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
-    "protonet": ("ProtoNet (metric)", {"steps": 200}),
-    "maml": ("MAML (optimisation)", {"steps": 400}),
-    "metanet": ("MetaNet (model)", {"steps": 250}),
+    "protonet": ("ProtoNet (metric)", {"steps": 400}),
+    "maml": ("MAML (optimisation)", {"steps": 1500}),
+    "metanet": ("MetaNet (model)", {"steps": 800}),
 }
-"""Labels, and outer steps for half a minute on a free core."""
-COUNTS = (10, 100, 713)
+"""Labels, and outer steps for about a minute on a free core."""
+COUNTS = (10, 30, 100, 300, 713)
 """Of classes, before rotations; 713 is all but those on which weights are chosen."""
 KINDS = {"turned": "with rotations", "upright": "without"}
 TESTS = {"new": "new classes", "turned": "new classes and their rotations", "seen": "training classes"}
