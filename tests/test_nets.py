@@ -184,7 +184,7 @@ def test_conv_net_is_its_blocks_one_after_the_other(norm: str) -> None:
 
 
 def test_conv_net_refuses_what_does_not_fit() -> None:
-    with pytest.raises(InputError, match="numbers of blocks, 0..1"):
+    with pytest.raises(InputError, match=r"numbers of blocks, 0\.\.1"):
         qs.nets.ConvNet(1, (4, 4), (2,))
     with pytest.raises(InputError, match="too small"):
         qs.nets.ConvNet(1, (4, 4), (0, 1), size=3)
