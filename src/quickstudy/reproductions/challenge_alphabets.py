@@ -114,7 +114,7 @@ def figure(found: Mapping[str, Mapping[str, float]]) -> Figure:
     axes.barh(names, means, xerr=widths, color=COLOURS[0], error_kw={"elinewidth": 1, "ecolor": GREY})
     for error, label in ((PEOPLE, "people"), (PLAIN, "Prototypical network, published")):
         axes.axvline(100 * error, color=COLOURS[3], linewidth=1, linestyle=":")
-        axes.text(100 * error, len(found) - 0.4, f" {label}", color=COLOURS[3], fontsize=7, va="bottom")
+        axes.text(100 * error, 0, f" {label}", color=COLOURS[3], fontsize=8, va="center")
     axes.invert_yaxis()
     axes.set_xlabel("error, %; in brackets, characters where there are fewer than 20")
     axes.tick_params(axis="y", labelsize=7)
