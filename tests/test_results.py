@@ -7,8 +7,8 @@ import pytest
 
 import quickstudy as qs
 from quickstudy.cli import main
-from quickstudy.datasets.files import data_folders
 from quickstudy.registry import lookup
+from real_data import require
 
 ROWS = Path(__file__).parents[1] / "docs" / "results" / "rows"
 
@@ -35,8 +35,7 @@ def test_sinusoid_cavia_below_maml_on_ten_shots(tmp_path):
 
 def test_omniglot_protonet(tmp_path):
     """At least 97 % on classes never seen (Vinyals' validation classes), with half an hour on two cores."""
-    if not any((folder / "omniglot").is_dir() for folder in data_folders()):
-        pytest.skip("no Omniglot: set QUICKSTUDY_DATA to a folder that holds it")
+    require("omniglot")
     assert result("omniglot-protonet", tmp_path, tasks=1000).accuracy >= 0.97
 
 

@@ -3,15 +3,14 @@
 import pytest
 
 from quickstudy import datasets
-from quickstudy.datasets.files import data_folders
 from quickstudy.errors import InputError
 from quickstudy.recipes.challenge import OmniglotChallenge
+from real_data import require
 
 
 @pytest.fixture(autouse=True)
 def _omniglot(_real_data):
-    if not any((folder / "omniglot").is_dir() for folder in data_folders()):
-        pytest.skip("no Omniglot: set QUICKSTUDY_DATA to a folder that holds it")
+    require("omniglot")
 
 
 def alphabets(data) -> set[str]:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from quickstudy.datasets.files import data_folders
 from quickstudy.nets import Drawings
 from quickstudy.recipes.drawings import ELSEWHERE, DrawingsMAML, DrawingsProtoNet
 from quickstudy.recipes.metric import GlyphsProtoNet
+from real_data import require
 
 WRITING = {
     "ARABIC": ("Malay_(Jawi_-_Arabic)",),
@@ -22,8 +22,7 @@ WRITING = {
 
 @pytest.fixture
 def both(_real_data, glyph_cache):
-    if not any((folder / "omniglot").is_dir() for folder in data_folders()):
-        pytest.skip("no Omniglot: set QUICKSTUDY_DATA to a folder that holds it")
+    require("omniglot")
 
 
 @pytest.mark.usefixtures("both")

@@ -3,16 +3,15 @@
 import pytest
 
 from quickstudy import datasets
-from quickstudy.datasets.files import data_folders
 from quickstudy.errors import InputError
 from quickstudy.recipes.metric import GlyphsProtoNet
 from quickstudy.registry import lookup
+from real_data import require
 
 
 @pytest.fixture
 def omniglot(_real_data):
-    if not any((folder / "omniglot").is_dir() for folder in data_folders()):
-        pytest.skip("no Omniglot: set QUICKSTUDY_DATA to a folder that holds it")
+    require("omniglot")
 
 
 def names(part) -> set[str]:
@@ -50,8 +49,7 @@ def test_tasks_may_come_from_elsewhere(omniglot, glyph_cache):
 
 
 def test_pairs_of_digits_are_of_one_part():
-    if not any((folder / "mnist").is_dir() for folder in data_folders()):
-        pytest.skip("no MNIST: set QUICKSTUDY_DATA to a folder that holds it")
+    require("mnist")
     recipe = lookup("recipe", "double-mnist-protonet").build(train_classes=30)
     parts = recipe.splits()
     assert [len(part.classes) for part in parts] == [30, 16, 20]

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 
 import quickstudy as qs
-from quickstudy.datasets.files import data_folders
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.recipes.base import evaluations
 from quickstudy.registry import lookup, table
+from real_data import require
 
 TINY = {
     "steps": 1,
@@ -41,9 +41,9 @@ def tiny(name):
 
 @pytest.mark.parametrize("name", sorted(table("recipe")))
 def test_recipe_trains_and_is_found_again(name, tmp_path, glyph_cache):
-    for begins, needed in (("omniglot", "omniglot"), ("double-mnist", "mnist")):
-        if name.startswith(begins) and not any((folder / needed).is_dir() for folder in data_folders()):
-            pytest.skip(f"no {needed}: set QUICKSTUDY_DATA to a folder that holds it")
+    for begins, needed in (("omniglot", "omniglot"), ("drawings", "omniglot"), ("double-mnist", "mnist")):
+        if name.startswith(begins):
+            require(needed)
     recipe = tiny(name)
     run = recipe.train(tmp_path, progress=False)
     assert run.steps == 1

@@ -5,9 +5,9 @@ import torch
 
 from quickstudy import datasets
 from quickstudy.checkpoint import read_json
-from quickstudy.datasets.files import data_folders
 from quickstudy.recipes.challenge import OmniglotChallenge
 from quickstudy.reproductions.challenge_alphabets import _most_ways, challenge_alphabets, figure, markdown
+from real_data import require
 
 FOUND = {
     "Old_Runes 20": {"ways": 20, "mean": 0.02, "interval": 0.01},
@@ -39,8 +39,7 @@ def test_as_many_characters_as_two_people_have_both_drawn():
 
 @pytest.mark.usefixtures("_real_data")
 def test_each_alphabet_is_one_that_the_run_never_saw(tmp_path):
-    if not any((folder / "omniglot").is_dir() for folder in data_folders()):
-        pytest.skip("no Omniglot: set QUICKSTUDY_DATA to a folder that holds it")
+    require("omniglot")
     ticks = []
     lines = challenge_alphabets(tmp_path / "out", lambda *at: ticks.append(at), quick=True, seeds=1)
     held = OmniglotChallenge(fold=0).splits()[2].groups("alphabet")

@@ -11,12 +11,12 @@ import torch
 import quickstudy as qs
 from conftest import make_blobs
 from quickstudy.datasets.base import with_rotations
-from quickstudy.datasets.files import data_folders
 from quickstudy.registry import lookup
 from quickstudy.reproductions.grid import grid, recipe
 from quickstudy.reproductions.robustness import under_attack
 from quickstudy.reproductions.sensitivity import METHODS, chosen, judged, look, markdown
 from quickstudy.reproductions.training_classes import _upright
+from real_data import require
 
 
 def test_an_attack_of_no_size_is_the_evaluation():
@@ -61,8 +61,7 @@ def test_classes_as_drawn_are_those_that_are_not_turned():
 
 @pytest.fixture
 def omniglot():
-    if not any((folder / "omniglot").is_dir() for folder in data_folders()):
-        pytest.skip("no Omniglot: set QUICKSTUDY_DATA to a folder that holds it")
+    require("omniglot")
 
 
 def run(name, folder):

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import quickstudy as qs
-from quickstudy.datasets.files import data_folders
 from quickstudy.episodes import Episodes
 from quickstudy.registry import lookup
+from real_data import require
 
 page = importlib.import_module("quickstudy.reproductions.wrong_episodes")  # the package has the function of that name
 NAMES = ("a/1", "a/1@90", "a/2", "b/1")
@@ -73,8 +73,7 @@ def test_frames_lie_on_the_right_class_and_on_the_answer(episodes, data):
 
 @pytest.mark.slow
 def test_runs_whole(tmp_path):
-    if not any((folder / "omniglot").is_dir() for folder in data_folders()):
-        pytest.skip("no Omniglot: set QUICKSTUDY_DATA to a folder that holds it")
+    require("omniglot")
     lines = lookup("reproduction", "wrong-episodes").build(tmp_path / "here", lambda *_: None, quick=True)
     assert lines[0].startswith("| the wrong answer is")
     assert (tmp_path / "here" / "wrong-episodes.png").is_file()
