@@ -61,7 +61,8 @@ def _challenge() -> list[Row]:
     """The Omniglot challenge, with all training alphabets and with five."""
     common: dict[str, Any] = {
         "departures": "alphabets held out of the background set, not the evaluation set",
-        "chosen_on": "nothing: the last weights; settings on alphabets held out of the training alphabets of fold 0",
+        "chosen_on": "nothing for weights, the last ones; settings on five alphabets held out of the training alphabets"
+        " of fold 0, which other folds then test",
         "source": "Lake et al. 2019, table 1 (Prototypical network)",
         "recipe": "omniglot-challenge",
     }
