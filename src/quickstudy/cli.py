@@ -9,13 +9,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
-from typing import Annotated, Any, Union
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import arg
 
-from quickstudy.commands import COMMANDS, Train, UsageError
-from quickstudy.errors import NonFiniteError, QuickstudyError, unknown_name
+from quickstudy.commands import Train
+from quickstudy.commands_completion import COMMANDS
+from quickstudy.errors import NonFiniteError, QuickstudyError, UsageError, unknown_name
 from quickstudy.launch import launch
 
 EPILOGUE = """\
@@ -132,26 +133,6 @@ def _train_help(recipes: dict[str, str]) -> str:
     lines = ["usage: quickstudy train RECIPE [OPTIONS] [--run-dir DIR] [--no-resume]", "", f"{Train.__doc__}", ""]
     lines += ["recipes:", *(f"  {name:<{width}}{summary}" for name, summary in recipes.items()), ""]
     return "\n".join([*lines, "Options differ between recipes: quickstudy train RECIPE --help"])
-
-
-def print_completion(shell: str) -> None:
-    """Print the completion script of a shell."""
-    whole: Any = _whole_command()
-    config = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes)
-    # tyro prints the script and exits.
-    tyro.cli(whole, prog="quickstudy", args=["--tyro-print-completion", shell], config=config)
-
-
-def _whole_command() -> Any:
-    """Return a type whose subcommands are all commands, and all recipes below train."""
-    from quickstudy.registry import table
-
-    recipes: Any = tyro.extras.subcommand_type_from_defaults(
-        {name: entry.build() for name, entry in table("recipe").items()}
-    )
-    train = dataclasses.make_dataclass("Train", [("recipe", recipes)], bases=(Train,))
-    kinds = {**COMMANDS, "train": train}
-    return Union[tuple(Annotated[each, tyro.conf.subcommand(name)] for name, each in kinds.items())]  # noqa: UP007
 
 
 def _exit_on_sigterm() -> Any:

@@ -15,7 +15,7 @@ from tyro.conf import Positional, arg
 
 from quickstudy.commands_list import List
 from quickstudy.commands_reproduce import Reproduce
-from quickstudy.errors import CheckpointError, QuickstudyError
+from quickstudy.errors import CheckpointError, UsageError
 from quickstudy.words import tasks_in_words
 
 if TYPE_CHECKING:
@@ -274,25 +274,6 @@ class Demo:
         return int(demo.main(self.output, self.quick))
 
 
-@dataclass
-class Completion:
-    """Print a completion script for a shell."""
-
-    shell: Positional[Literal["bash", "zsh", "fish", "tcsh"]]
-    """Then, in bash: quickstudy completion bash > ~/.local/share/bash-completion/completions/quickstudy"""
-
-    def __call__(self) -> int:
-        """Print the script."""
-        from importlib.util import find_spec
-
-        from quickstudy.cli import print_completion
-
-        if self.shell == "tcsh" and find_spec("shtab") is None:
-            raise QuickstudyError("completion for tcsh needs shtab: pip install shtab")
-        print_completion(self.shell)
-        return 0
-
-
 COMMANDS: dict[str, Any] = {
     "train": Train,
     "evaluate": Evaluate,
@@ -302,15 +283,8 @@ COMMANDS: dict[str, Any] = {
     "list": List,
     "demo": Demo,
     "reproduce": Reproduce,
-    "completion": Completion,
 }
-
-
-class UsageError(QuickstudyError):
-    """A mistake in the command line."""
-
-    def __init__(self, message: str, command: str = "") -> None:
-        super().__init__(f"{message}\nFor help: {' '.join(filter(None, ('quickstudy', command)))} --help")
+"""All but `completion`, which knows the others."""
 
 
 def _write_result(path: Path | None, value: Any) -> None:

@@ -32,9 +32,8 @@ class Reproduce:
 
     def __call__(self) -> int:
         """Run it, and say what came out."""
-        from quickstudy.commands import UsageError
         from quickstudy.console import counting, show
-        from quickstudy.errors import unknown_name
+        from quickstudy.errors import UsageError, unknown_name
         from quickstudy.registry import table as entries
 
         known = entries("reproduction")

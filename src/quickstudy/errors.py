@@ -42,6 +42,13 @@ class UnsupportedLayerError(QuickstudyError, RuntimeError):
     """A layer of the user's net cannot be batched over tasks or differentiated twice; the message names the layer."""
 
 
+class UsageError(QuickstudyError):
+    """A mistake in the command line."""
+
+    def __init__(self, message: str, command: str = "") -> None:
+        super().__init__(f"{message}\nFor help: {' '.join(filter(None, ('quickstudy', command)))} --help")
+
+
 MANY_NAMES = 30
 """Names that are still of use in an error message."""
 

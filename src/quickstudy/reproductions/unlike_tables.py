@@ -17,15 +17,10 @@ from quickstudy.datasets.tables import TABLES
 from quickstudy.evaluation import compare, evaluate, interval95
 from quickstudy.recipes.tables import TablesAttributeSets, table_tasks
 from quickstudy.registry import register
+from quickstudy.reproductions import unlike_tables_page
+from quickstudy.reproductions.unlike_tables_page import NAMES, SHOTS
 
-NAMES = {
-    "meta": "AttributeSets, meta-trained on the others",
-    "logistic": "logistic regression",
-    "mean": "nearest class mean",
-    "neighbour": "nearest neighbour",
-}
 STRENGTHS = (0.1, 1.0, 10.0)
-SHOTS = (1, 5)
 
 
 @dataclass(frozen=True)
@@ -93,8 +88,6 @@ def unlike_tables(folder: Path, tick: Tick, quick: bool = False, seeds: int = 1)
     Returns:
         Lines that say what came out.
     """
-    from quickstudy.reproductions import unlike_tables_page
-
     settings = Settings(steps=3, tasks=10, choosing=3) if quick else Settings()
     plan = [(name, seed) for seed in range(1 if quick else seeds) for name in list(TABLES)[: 1 if quick else None]]
     found: list[dict[str, Any]] = []

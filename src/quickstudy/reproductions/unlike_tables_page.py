@@ -11,7 +11,14 @@ from matplotlib.figure import Figure
 
 from quickstudy.plots import COLOURS, styled
 from quickstudy.reproductions.saving import save
-from quickstudy.reproductions.unlike_tables import NAMES, SHOTS
+
+NAMES = {
+    "meta": "AttributeSets, meta-trained on the others",
+    "logistic": "logistic regression",
+    "mean": "nearest class mean",
+    "neighbour": "nearest neighbour",
+}
+SHOTS = (1, 5)
 
 Found = Sequence[Mapping[str, Any]]
 
