@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
@@ -31,9 +32,8 @@ def side_by_side(pieces: Mapping[str, Piece], here: bool = False) -> Iterator[tu
     if here:
         yield from ((name, piece()) for name, piece in pieces.items())
         return
-    # Small operations gain nothing from threads, whole problems side by side do.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(cores(), MOST), context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(min(cores(), MOST), context, initializer=_begin) as pool:
         futures = {pool.submit(piece): name for name, piece in pieces.items()}
         try:
             for future in as_completed(futures):
@@ -41,6 +41,21 @@ def side_by_side(pieces: Mapping[str, Piece], here: bool = False) -> Iterator[tu
         finally:
             # After an error, those that have not begun would run for nothing before it is told.
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _begin() -> None:
+    """Make a process one of several that work for another."""
+    # Small operations gain nothing from threads, whole problems side by side do.
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one it works for is gone; one that was killed could stop nobody."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def cores() -> int:

@@ -18,10 +18,10 @@ WAYS = {
 }
 
 
-def recovered(runs: Runs) -> float:
-    """Return the share that Meta-Weight-Net wins back of the accuracy that wrong labels cost plain training."""
+def recovered(runs: Runs) -> float | None:
+    """Return the share that Meta-Weight-Net wins back of what wrong labels cost plain training; None if nothing."""
     plain, learned, ceiling = (mean(runs, way) for way in ("plain", "learned", "ceiling"))
-    return (learned - plain) / (ceiling - plain) if ceiling > plain else float("nan")
+    return (learned - plain) / (ceiling - plain) if ceiling > plain else None
 
 
 def weights(runs: Runs, wrong: bool) -> list[float]:
@@ -42,9 +42,11 @@ def markdown(runs: Runs) -> str:
 def summary(runs: Runs) -> list[str]:
     """Return what came out in a few lines."""
     right, wrong = (statistics.fmean(weights(runs, mark)) for mark in (False, True))
+    share = recovered(runs)
+    back = "wrong labels cost nothing" if share is None else f"{100 * share:.0f} %"
     return [
         told(runs, WAYS),
-        f"Won back of what wrong labels cost: {100 * recovered(runs):.0f} %",
+        f"Won back of what wrong labels cost: {back}",
         f"Mean weight, of the largest: {right:.3f} with the right label, {wrong:.3f} with a wrong one",
     ]
 
