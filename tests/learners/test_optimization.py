@@ -373,6 +373,20 @@ def test_imaml_on_a_quadratic_in_closed_form() -> None:
     torch.testing.assert_close(found["adapted.net.weight"], through["adapted.net.weight"], rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("damping", [0.5, 10.0])
+def test_imaml_damped_solves_for_a_smaller_hessian(damping: float) -> None:
+    """lambda / (lambda + delta) (I + H / (lambda + delta))^-1 g, delta being the damping."""
+    task, A, y, B, z = linear_task()
+    net, strength = nn.Linear(4, 1, bias=False), 2.0
+    learner = IMAML(net, lr=0.1, steps=400, strength=strength, cg_steps=8, damping=damping)
+    _, found = meta_gradient(learner, task)
+    H, eye = 2 / 7 * A.T @ A, torch.eye(4)
+    theta = torch.linalg.solve(H + strength * eye, 2 / 7 * A.T @ y + strength * net.weight.T)
+    solved = torch.linalg.solve(eye + H / (strength + damping), 2 / 5 * B.T @ (B @ theta - z))
+    expected = strength / (strength + damping) * solved
+    torch.testing.assert_close(found["adapted.net.weight"].T, expected.detach(), rtol=1e-7, atol=1e-9)
+
+
 def test_imaml_converges_to_the_unrolled_gradient_of_a_net() -> None:
     task, net = classification(), Smooth()
     implicit = IMAML(net, lr=0.3, steps=300, strength=1.0, cg_steps=40)

@@ -113,6 +113,8 @@ class Implicit(Differentiation):
     Args:
         solver: 'cg' or 'neumann'.
         steps: products with dPhi/dtheta^T; each costs about two inner gradients.
+        damping: of 'cg', which then solves (I - dPhi/dtheta + damping I)^T x = outer gradient: a bias towards the
+            identity, for losses that curve downwards somewhere, where conjugate gradient goes no further.
 
     Raises:
         InputError: an argument is out of range; in an inner loop, 'cg' for a rule that does not say `symmetric = True`,
@@ -122,9 +124,12 @@ class Implicit(Differentiation):
     recorded: ClassVar[bool] = False
     solver: Solver = "cg"
     steps: int = 5
+    damping: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the arguments."""
+        if not self.damping >= 0 or (self.damping and self.solver != "cg"):
+            raise InputError(f"damping must be 0 or more, and 0 for a solver other than 'cg', not {self.damping}")
         if self.solver not in ("cg", "neumann"):
             raise unknown_name("solver", self.solver, ("cg", "neumann"))
         least = 1 if self.solver == "cg" else 0
@@ -149,7 +154,7 @@ class Implicit(Differentiation):
 
             def matvec(v: Theta) -> Theta:
                 pulled = pull(v)[0]
-                return {name: v[name] - pulled[name] for name in v}
+                return {name: (1 + self.damping) * v[name] - pulled[name] for name in v}
 
             return conjugate_gradient(matvec, vector, self.steps)
 

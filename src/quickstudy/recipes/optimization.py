@@ -123,14 +123,16 @@ class GlyphsIMAML(GradientRecipe):
     """How hard the inner loop is pulled to its start."""
     cg_steps: int = 5
     """Conjugate-gradient steps."""
-    lr: float = 1e-3
-    inner_lr: float = 0.4
-    inner_steps: int = 5
-    test_steps: int = 5
+    damping: float = 10.0
+    """Of the conjugate gradient, in units of strength; 0 for the exact solution."""
+    lr: float = 2e-3
+    inner_lr: float = 0.03
+    inner_steps: int = 10
+    test_steps: int = 10
 
     def make_learner(self, train: ClassData) -> Learner:
         """Return implicit MAML."""
-        options = {**self.inner, "strength": self.strength, "cg_steps": self.cg_steps}
+        options = {**self.inner, "strength": self.strength, "cg_steps": self.cg_steps, "damping": self.damping}
         return learners.IMAML(self.net(self.ways), **options)  # type: ignore[arg-type]
 
 

@@ -9,7 +9,8 @@ That is MAML whose update rule is pulled to its start (`rules.ProximalSGD`) and 
 (`functional.differentiation.Implicit`).
 
 Learned across tasks: the initialisation theta_0. Memory does not grow with the number of inner steps. Departures:
-plain gradient descent finds theta* approximately; the solve stops after `cg_steps`.
+plain gradient descent finds theta* approximately; the solve stops after `cg_steps`, and may be damped (`damping`) as in
+the authors' code, which pulls only once, after the last step.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class IMAML(GradientLearner):
         steps: inner steps in meta-training; enough to come near the regularised minimum.
         strength: how hard the inner loop is pulled to its start (lambda in the paper).
         cg_steps: conjugate-gradient steps.
+        damping: solves with H/(strength + damping), times a constant, in place of H/strength: a bias that keeps the
+            solve well-behaved where the loss curves downwards. The authors' code has 10.
         test_steps: inner steps in evaluation mode; None for the same.
         batch_norm: 'support' or 'transductive'.
     """
@@ -45,8 +48,11 @@ class IMAML(GradientLearner):
         steps: int = 10,
         strength: float = 2.0,
         cg_steps: int = 5,
+        damping: float = 0.0,
         test_steps: int | None = None,
         batch_norm: BatchNormPolicy = "support",
     ) -> None:
         rule = ProximalSGD(lr, strength)
-        super().__init__(AllParameters(net), rule, Implicit("cg", cg_steps), steps, test_steps, batch_norm)
+        super().__init__(
+            AllParameters(net), rule, Implicit("cg", cg_steps, lr * damping), steps, test_steps, batch_norm
+        )
