@@ -4,7 +4,8 @@ import pytest
 
 from quickstudy import datasets
 from quickstudy.errors import InputError
-from quickstudy.recipes.challenge import OmniglotChallenge
+from quickstudy.recipes.challenge import CHOSEN_ON, OmniglotChallenge
+from quickstudy.reproductions.other_rows import OTHERS
 from real_data import require
 
 
@@ -33,8 +34,21 @@ def test_minimal_training_has_five_alphabets(name):
     train, validation, test = OmniglotChallenge(train_on=name).splits()
     assert alphabets(train) == alphabets(datasets.omniglot(subset=name))
     assert validation is None
-    assert alphabets(test).isdisjoint(alphabets(train))
-    assert len(alphabets(test)) == 25
+    chosen_on = alphabets(OmniglotChallenge(fold=CHOSEN_ON).splits()[2])
+    parts = [alphabets(train), alphabets(test), chosen_on - alphabets(train)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 30
+    _, held, same = OmniglotChallenge(train_on=name, validation=2).splits()
+    assert alphabets(held) < chosen_on
+    assert alphabets(same) == alphabets(test)
+
+
+def test_rows_report_no_alphabet_that_settings_were_chosen_on():
+    chosen_on = alphabets(OmniglotChallenge(fold=CHOSEN_ON).splits()[2])
+    # What the settings were tried on: alphabets held out of the training of fold 0.
+    assert alphabets(OmniglotChallenge(fold=0, validation=5).splits()[1]) < chosen_on
+    for row in (each for each in OTHERS if each.recipe == "omniglot-challenge"):
+        for number in row.numbers or (0,):
+            assert alphabets(row.make(number, quick=False).splits()[2]).isdisjoint(chosen_on)
 
 
 def test_turned_alphabets_are_alphabets_of_their_own():

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from quickstudy.errors import InputError
 from quickstudy.registry import lookup
 from quickstudy.reproductions import OTHERS, ROWS, locking, mean_row, results_page, trained
+from quickstudy.reproductions.results_tables import folds
 from quickstudy.reproductions.row import Row, measure
 from quickstudy.reproductions.row_words import interval, older, summary
 from quickstudy.reproductions.trained import Labelled, train
@@ -115,6 +117,29 @@ def test_runs_of_another_version_are_told(found):
     again = measure(Row(**dict(vars(SINE), tasks=5)), folder.parent / "old", lambda *_: None, seeds=1, here=True)
     (line,) = older(again)
     assert line == f"Its runs were trained by 0.0.1 abc, and tested by {row['tested_by']}."
+
+
+def test_repetitions_may_have_numbers_of_their_own(found):
+    folder, row = found
+    some = Row(**dict(vars(SINE), tasks=20, numbers=(1, 0)))
+    again = measure(some, folder.parent / "numbered", lambda *_: None, seeds=2, here=True)
+    assert [each["seed"] for each in again["seeds"]] == [1, 0]
+    assert [each["mean"] for each in again["seeds"]] == [each["mean"] for each in reversed(row["seeds"])]
+    with pytest.raises(InputError, match="2 repetitions at most, not 3"):
+        measure(some, folder.parent / "numbered", lambda *_: None, seeds=3, here=True)
+
+
+def test_folds_are_told_by_their_numbers(found):
+    row = found[1]
+    fold = {
+        **row,
+        "row": "cut",
+        "seeds": [{**row["seeds"][0], "fold": i, "mean": 0.9, "interval": 0.01} for i in (0, 2)],
+    }
+    assert folds([row]) == ""
+    head, _, line = folds([row, fold]).splitlines()
+    assert head == "| % wrong | fold 0 | fold 2 |"
+    assert line == "| `cut` | 10.0 ± 1.0 | 10.0 ± 1.0 |"
 
 
 def test_mean_of_rows_counts_each_alike(found):

@@ -9,9 +9,9 @@ from quickstudy.reproductions.omniglot_rows import METHODS, SETTINGS
 from quickstudy.reproductions.results_tables import (
     Found,
     figures,
+    folds,
     grid,
     making,
-    parts,
     presentations,
     shortfalls,
 )
@@ -23,18 +23,18 @@ that is named trained, each on one core or on a GPU. Means are over seeds and te
 which some take the first ones alone. The published figure stands beside it where there is one. Of accuracy more is
 better, of a squared error (mse) less.
 
-Notes in letters say for each row what its settings and weights were chosen on, never what is reported but where the
-note says so, and where it departs from its paper. Rows with `--quick` train for minutes on a CPU. Outer steps x tasks
-stand beside those of the paper where it or its authors' code says so; how many minutes theirs took is not known.
-Minutes here are of machines that may have done other work meanwhile."""
+Notes in letters say for each row what its settings and weights were chosen on, which is never what is reported, and
+where it departs from its paper. Rows with `--quick` train for minutes on a CPU. Outer steps x tasks stand beside those
+of the paper where it or its authors' code says so; how many minutes theirs took is not known. Minutes here are of
+machines that may have done other work meanwhile."""
 
 FEW_SHOT = {f"{method.recipe}{method.suffix}-{setting}": None for method in METHODS for setting in SETTINGS}
 SUBJECTS: dict[str, tuple[str, str, Callable[[Sequence[Found]], str] | None]] = {
     "The Omniglot challenge": (
         r"omniglot-challenge.*",
         "Twenty characters of one alphabet, drawn once each, are recognised in another hand; people are wrong in 4.5 %"
-        " (Lake et al. 2019). Each fold holds out other alphabets:",
-        lambda rows: parts(rows, "fold or seed"),
+        " (Lake et al. 2019). Each fold holds out other alphabets; [challenge](challenge.md) shows each alphabet.",
+        folds,
     ),
     "Sequences": (
         r".*-presentation-\d+",

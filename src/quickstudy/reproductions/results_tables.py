@@ -47,14 +47,17 @@ def figures(rows: Sequence[Found]) -> str:
     return _table(["row", "metric", "here", "published", "source", "nearest neighbour on pixels"], cells)
 
 
-def parts(rows: Sequence[Found], number: str) -> str:
-    """Return the figure of each repetition, such as a fold."""
-    most = max(len(row["seeds"]) for row in rows)
-    lines = [_line("% wrong", *(f"{number} {i}" for i in range(most))), _line(*["---"] * (1 + most))]
-    for row in rows:
-        cells = [f"{100 * (1 - each['mean']):.1f} ± {100 * each['interval']:.1f}" for each in row["seeds"]]
-        lines.append(_line(name(row), *cells, *[""] * (most - len(cells))))
-    return "\n".join(lines)
+def folds(rows: Sequence[Found]) -> str:
+    """Return the error of each fold, of the rows that have some."""
+    own = [row for row in rows if "fold" in row["seeds"][0]]
+    numbers = sorted({each["fold"] for row in own for each in row["seeds"]})
+    lines = [_line("% wrong", *(f"fold {i}" for i in numbers)), _line(*["---"] * (1 + len(numbers)))]
+    for row in own:
+        cells = {
+            each["fold"]: f"{100 * (1 - each['mean']):.1f} ± {100 * each['interval']:.1f}" for each in row["seeds"]
+        }
+        lines.append(_line(name(row), *(cells.get(i, "") for i in numbers)))
+    return "" if not own else "\n".join(lines)
 
 
 def curves(rows: Sequence[Found]) -> dict[str, Found]:

@@ -20,6 +20,7 @@ import torch
 from quickstudy.assessment import BASELINE, Assessment, OpenedRun, assess, check_unseen, open_run
 from quickstudy.checkpoint import load, write_json
 from quickstudy.console import Tick
+from quickstudy.errors import InputError
 from quickstudy.evaluation import BANK_SEED, Report, evaluate, interval95
 from quickstudy.recipes.base import Recipe
 from quickstudy.registry import TABLES, Entry, lookup
@@ -50,6 +51,7 @@ class Row:
         tasks: of the test bank.
         seeds: repetitions, unless asked otherwise.
         varies: the recipe's option that numbers the repetitions: 'seed', or 'fold' where each holds out other classes.
+        numbers: its values; empty for 0, 1, 2, ...
         presentation: of sequences, the accuracy at the so many-th presentation of a class; else 0.
         curve: inner steps after which the metric is reported too, from none on, on the bank's first `CURVE_TASKS`.
     """
@@ -69,6 +71,7 @@ class Row:
     tasks: int = 1000
     seeds: int = 3
     varies: str = "seed"
+    numbers: tuple[int, ...] = ()
     presentation: int = 0
     curve: int = 0
 
@@ -108,7 +111,9 @@ def measure(
         The content of row.json.
     """
     tick(0, seeds)
-    recipes = [row.make(number, quick) for number in range(seeds)]
+    if row.numbers and seeds > len(row.numbers):
+        raise InputError(f"{row.name} has {len(row.numbers)} repetitions at most, not {seeds}")
+    recipes = [row.make(number, quick) for number in (row.numbers or range(seeds))[:seeds]]
     runs = [place(recipe, row.varies, folder) for recipe in recipes]
     pieces = {str(run): functools.partial(train, recipe, run) for recipe, run in zip(recipes, runs, strict=True)}
     trained = dict(side_by_side(pieces, torch.cuda.is_available() if here is None else here))
@@ -172,7 +177,7 @@ def _content(
         "interval": interval(values),
         "seeds": [
             {
-                row.varies: i,
+                row.varies: row.numbers[i] if row.numbers else i,
                 "mean": float(own.mean()),
                 "interval": interval95(own),
                 "minutes": trained[i]["seconds"] / 60,
