@@ -19,6 +19,7 @@ from quickstudy.errors import InputError, unknown_name
 from quickstudy.features import embedded_once
 from quickstudy.functional import random
 from quickstudy.functional.classes import answerable
+from quickstudy.hardware import keep_pages
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.scoring import METRICS, by_presentation, calibration_error, sureness, task_scores
 from quickstudy.tasks.base import Bank, TaskDistribution
@@ -166,6 +167,8 @@ def evaluate(
     if bank.sequential and measure == "loss":
         raise InputError("a sequence has no query on which there could be a loss; use metric='accuracy'")
     where = torch.device(device) if device is not None else device_of(learner)
+    if where.type == "cpu":
+        keep_pages()
     learner.to(where)
     bank.to(where)
     modes = [(module, module.training) for module in learner.modules()]
