@@ -65,6 +65,30 @@ def test_a_frame_makes_place_and_size_of_a_drawing_irrelevant() -> None:
     assert (rows[0], rows[-1]) == (1, 22)
 
 
+@pytest.mark.parametrize("edge", [60, 105, 250, 500])
+def test_a_frame_reads_every_pixel_of_a_large_drawing(edge: int) -> None:
+    """Lines one pixel wide, wherever they run, are as light as wide ones are wide: none falls between readings."""
+    framed = Drawings(nn.Identity(), 28, framed=True)
+    whole = 1.1 * edge / 28  # pixels of the image to a pixel of the frame
+    for column in range(edge // 2, edge // 2 + 6):
+        box = torch.zeros(1, 1, edge, edge)
+        box[..., [0, -1], :] = box[..., [0, -1]] = 1.0
+        line = box.clone()
+        line[..., column] = 1.0
+        added = (framed(line) - framed(box))[0, 0, 14].sum()
+        assert float(added) == pytest.approx(1 / whole, rel=0.1)
+
+
+def test_ground_around_a_drawing_does_not_matter() -> None:
+    framed = Drawings(nn.Identity(), 28, framed=True)
+    drawing = (torch.rand(1, 1, 10, 10, generator=torch.Generator().manual_seed(0)) > 0.85).float()
+    drawing[..., [0, -1], :] = drawing[..., [0, -1]] = 1.0
+    drawing = drawing.repeat_interleave(10, 2).repeat_interleave(10, 3)
+    alone = framed(drawing)
+    for ground in (10, 60, 150):
+        assert (framed(nn.functional.pad(drawing, (ground,) * 4)) - alone).abs().mean() < 0.04
+
+
 def test_a_frame_leaves_an_empty_drawing_empty_and_does_not_blow_up_a_dot() -> None:
     framed = Drawings(nn.Identity(), 20, framed=True)
     empty = torch.zeros(1, 1, 40, 40)

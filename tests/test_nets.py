@@ -184,8 +184,10 @@ def test_conv_net_is_its_blocks_one_after_the_other(norm: str) -> None:
 
 
 def test_conv_net_refuses_what_does_not_fit() -> None:
-    with pytest.raises(InputError, match=r"numbers of blocks, 0\.\.1"):
+    with pytest.raises(InputError, match="from 0 to below 2"):
         qs.nets.ConvNet(1, (4, 4), (2,))
+    with pytest.raises(InputError, match=r"widths=\(\) one or more"):
+        qs.nets.ConvNet(1, ())
     with pytest.raises(InputError, match="too small"):
         qs.nets.ConvNet(1, (4, 4), (0, 1), size=3)
     with pytest.raises(InputError, match="was built for images"):

@@ -39,10 +39,10 @@ class ConvNet(nn.Module):
         size: int = 28,
     ) -> None:
         super().__init__()
-        if min(channels, *widths) < 1 or not set(halved) <= set(range(len(widths))):
+        if not widths or min(channels, *widths) < 1 or not set(halved) <= set(range(len(widths))):
             raise InputError(
-                f"channels={channels} and widths={tuple(widths)} must be positive, and halved={tuple(halved)} numbers "
-                f"of blocks, 0..{len(widths) - 1}"
+                f"channels={channels} must be positive, widths={tuple(widths)} one or more positive numbers, and "
+                f"halved={tuple(halved)} numbers of blocks, from 0 to below {len(widths)}"
             )
         edge = size >> len(set(halved))
         if edge < 1:

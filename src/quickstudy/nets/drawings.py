@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,6 +18,10 @@ OUTSIDE = 0.5
 """How far from 0..1 numbers may lie."""
 LEAST = 0.2
 """That side at least, as a share of the image's: a dot stays one."""
+SMALL = 1.5
+"""Times the framed size, to a side, of images of which one reading makes a pixel: bilinear, so nothing is left out."""
+FINEST = 12
+"""Readings, to a side, that are averaged for a pixel of larger ones, at most; still larger ones are averaged before."""
 
 
 @register("net")
@@ -83,22 +89,26 @@ def _check_shares(x: Tensor) -> None:
 
 
 def _framed(x: Tensor, size: int) -> Tensor:
-    """Return the square around what is drawn in (S, 1, H, W) as (S, 1, size, size), by bilinear interpolation."""
-    coarse = min(x.shape[-2:]) // (2 * size)
-    if coarse > 1:  # interpolation reads four pixels: larger drawings are averaged first
+    """Return the square around what is drawn in (S, 1, H, W) as (S, 1, size, size): averages of bilinear readings."""
+    coarse = math.ceil(MARGIN * max(x.shape[-2:]) / (FINEST * size))
+    if coarse > 1 and min(x.shape[-2:]) >= coarse:
         x = F.avg_pool2d(x, coarse, ceil_mode=True)
     height, width = x.shape[-2:]
+    edge = max(height, width)
+    fine = 1 if edge <= SMALL * size else math.ceil(MARGIN * edge / size)  # a pixel or less apart
     ink = x[:, 0] > x.amax((1, 2, 3)).reshape(-1, 1, 1) * INK
     left, right = _ends(ink.any(1))
     top, bottom = _ends(ink.any(2))
-    side = (MARGIN * torch.maximum(right - left, bottom - top)).clamp_min(LEAST * max(height, width))
-    # Middles of the square's pixels, as places in the image from -1 to 1.
-    middles = (torch.arange(size, device=x.device) + 0.5) / size - 0.5
+    side = (MARGIN * torch.maximum(right - left, bottom - top)).clamp_min(LEAST * edge)
+    # Middles of the square's pixels and of their parts, as places in the image from -1 to 1.
+    count = fine * size
+    middles = (torch.arange(count, device=x.device) + 0.5) / count - 0.5
     across = (left + right + 2 * side * middles.unsqueeze(1)) / width - 1
     down = (top + bottom + 2 * side * middles.unsqueeze(1)) / height - 1
-    shape = (size, size, len(x))
+    shape = (count, count, len(x))
     places = torch.stack([across.unsqueeze(0).expand(shape), down.unsqueeze(1).expand(shape)], 0)
-    return F.grid_sample(x, places.permute(3, 1, 2, 0).to(x.dtype), align_corners=False)
+    read = F.grid_sample(x, places.permute(3, 1, 2, 0).to(x.dtype), align_corners=False)
+    return read if fine == 1 else F.avg_pool2d(read, fine)
 
 
 def _ends(drawn: Tensor) -> tuple[Tensor, Tensor]:
