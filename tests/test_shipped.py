@@ -81,3 +81,5 @@ def test_a_run_becomes_a_file_whose_card_says_what_trained_it(runs: Path, weight
     assert shipped_learners.can("protonet", 20)
     with pytest.raises(CheckpointError, match="no folder"):
         shipped.save_run(tmp_path / "nothing", tmp_path / "n.safetensors")
+    with pytest.raises(InputError, match="unknown checkpoint 'first'"):
+        shipped.save_run(runs / "protonet", tmp_path / "n.safetensors", checkpoint="first")

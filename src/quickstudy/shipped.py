@@ -46,7 +46,12 @@ def save_run(run_dir: str | os.PathLike[str], path: str | os.PathLike[str], chec
 
     Raises:
         CheckpointError: no run folder, or a damaged one.
+        InputError: another checkpoint than these.
     """
+    if checkpoint not in ("best", "last"):
+        raise unknown_name("checkpoint", checkpoint, ("best", "last"))
+    if not (Path(run_dir) / f"{checkpoint}.safetensors").exists():
+        checkpoint = "last"
     learner = load_run(run_dir, checkpoint=checkpoint)
     facts = read_json(Path(run_dir) / RUN)
     how = {name: facts.get(name) for name in ("version", "steps", "meta_batch", "seed", "batch_norm")}

@@ -62,3 +62,16 @@ def test_turned_alphabets_are_alphabets_of_their_own():
 def test_no_such_fold():
     with pytest.raises(InputError, match=r"fold must lie in 0\.\.4"):
         OmniglotChallenge(fold=5).splits()
+    with pytest.raises(InputError, match=r"folds must lie in 2\.\.30"):
+        OmniglotChallenge(folds=1).splits()
+
+
+@pytest.mark.parametrize(("name", "validation"), [("background", 30), ("small1", 9)])
+def test_no_more_alphabets_to_choose_on_than_there_are(name, validation):
+    with pytest.raises(InputError, match=f"validation={validation} alphabets are more"):
+        OmniglotChallenge(train_on=name, validation=validation).splits()
+
+
+def test_few_ways_are_validated_with_as_few():
+    plan = OmniglotChallenge(validation=3, ways=5).plan()
+    assert plan.validation.batch(0, 1).support.labels.shape == (1, 5)

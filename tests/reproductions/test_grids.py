@@ -14,8 +14,9 @@ from quickstudy.datasets.base import with_rotations
 from quickstudy.registry import lookup
 from quickstudy.reproductions.grid import grid, recipe
 from quickstudy.reproductions.robustness import under_attack
-from quickstudy.reproductions.sensitivity import METHODS, chosen, judged, look, markdown
-from quickstudy.reproductions.training_classes import _upright
+from quickstudy.reproductions.sensitivity import METHODS, chosen, figure, judged, look, markdown
+from quickstudy.reproductions.training_classes import TESTS, _upright
+from quickstudy.reproductions.training_classes import markdown as tables_of_classes
 from real_data import require
 
 
@@ -44,6 +45,23 @@ def test_the_inner_rate_is_chosen_on_validation_tasks():
     better = {**test, "1": {"mean": 0.5, "interval": 0.01}}
     found = {"maml-0.001": {**better, "validation": 0.7}, "maml-0.01": {**test, "validation": 0.6}}
     assert chosen(found, "maml")[0] == 0.01
+
+
+def test_a_method_all_of_whose_runs_diverged_is_left_out():
+    test = {str(mark): {"mean": 0.9, "interval": 0.01, "diverged": 0.0} for mark in (1, 3)}
+    found = {"maml-0.01": {**test, "validation": 0.6}}
+    assert chosen(found, "anil") is None
+    assert markdown(found).splitlines()[2:] == ["| MAML | **0.01** | 0.60 | 0.90 ± 0.01 | 0.90 ± 0.01 |"]
+    assert len(figure(found).axes[0].containers) == 1
+
+
+def test_runs_that_are_not_there_leave_their_places_empty():
+    part = {"mean": 0.5, "interval": 0.01}
+    found = {f"maml-{count}-turned": dict.fromkeys(TESTS, part) for count in (10, 300)}
+    found["protonet-300-turned"] = found["maml-10-turned"]
+    text = tables_of_classes({"runs": found, "nearest": part})
+    assert "| tasks of new classes | 10 | 300 |" in text
+    assert "| ProtoNet (metric), with rotations |  | 50.0 ± 1.0 |" in text
 
 
 def test_a_mean_over_tasks_in_which_steps_diverged_is_not_shown():

@@ -8,7 +8,8 @@ task, of support and query alike, is asked for by every other row j of its class
 
 with d as in the learner's logits. Departure: the paper's loss (neighbourhood components analysis, Goldberger et al.
 2005) sums over j within the logarithm, so that one near row of a class is enough; each pair by itself is what one-shot
-tasks ask.
+tasks ask. Batch statistics, if a net has any, are those of all rows of a task in training, and by the learner's policy
+in the test; nets without them (group norm) see no difference.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class OmniglotChallenge(Recipe):
     train_on: Literal["background", "small1", "small2"] = "background"
     """Alphabets of meta-training: those not held out, or one of the two official minimal sets of five."""
     fold: int = 0
-    """Which fold of alphabets is held out for the test, of `folds`."""
+    """Which fold of alphabets is held out for the test, of `folds`; of no account where five are trained on."""
     folds: int = FOLDS
     """Parts into which alphabets are dealt."""
     validation: int = 0
@@ -74,6 +74,8 @@ class OmniglotChallenge(Recipe):
         """Return drawings for meta-training, for choosing weights, and for the test, with disjoint alphabets."""
         data = datasets.omniglot(subset="background")
         alphabets = sorted(data.groups("alphabet"))
+        if not 2 <= self.folds <= len(alphabets):
+            raise InputError(f"folds must lie in 2..{len(alphabets)}, the number of alphabets, not {self.folds}")
         if not 0 <= self.fold < self.folds:
             raise InputError(f"fold must lie in 0..{self.folds - 1}, not {self.fold}")
         if self.train_on == "background":
@@ -86,6 +88,8 @@ class OmniglotChallenge(Recipe):
             dealt = [[name for name in fold if name not in train] for fold in _dealt(alphabets, FOLDS)]
             held = dealt.pop(CHOSEN_ON)[: self.validation]
             test = [name for fold in dealt for name in fold]
+        if len(held) < self.validation or not train:
+            raise InputError(f"validation={self.validation} alphabets are more than can be held out for choosing")
         return _of(data, train), _of(data, held) if held else None, _of(data, test)
 
     def plan(self) -> Plan:
@@ -108,7 +112,7 @@ class OmniglotChallenge(Recipe):
                 disjoint_sources=True,
                 augment=warp if self.warp else None,
             ),
-            validation=None if validation is None else SourcePairs(validation, (10, self.ways), seed=1),
+            validation=None if validation is None else SourcePairs(validation, (min(10, self.ways), self.ways), seed=1),
             test=SourcePairs(test, self.ways, seed=2),
             outer=outer.Gradient(lr=self.lr, schedule=self.schedule),
             options={"objective": self.objective},

@@ -78,9 +78,9 @@ def kept(path: Path, key: Any, pieces: Mapping[str, Piece], done: Callable[[int]
     with suppress(OSError, ValueError, KeyError):
         content = json.loads(path.read_text())
         found = content["pieces"] if content["key"] == key else {}
-    done(len(found))
+    done(len(found.keys() & pieces.keys()))
     for name, result in side_by_side({name: piece for name, piece in pieces.items() if name not in found}, here):
         found[name] = result
         write_json(path, {"key": key, "pieces": found})
-        done(len(found))
+        done(len(found.keys() & pieces.keys()))
     return {name: found[name] for name in pieces}

@@ -21,7 +21,7 @@ from quickstudy.recipes.base import Recipe
 from quickstudy.registry import lookup
 from quickstudy.reproductions.cores import kept
 from quickstudy.reproductions.row_words import interval
-from quickstudy.reproductions.trained import place, train
+from quickstudy.reproductions.trained import place, running, train
 from quickstudy.scoring import LOWER_IS_BETTER
 from quickstudy.tasks.base import TaskDistribution
 
@@ -72,7 +72,7 @@ def grid(
             # By its options, so that the grid may grow, or another recipe take a name.
             names[name].append(f"{run.parent.name}, {run.name}")
             pieces[names[name][-1]] = functools.partial(_piece, own, run, look, asked)
-    key = json.loads(json.dumps(asked))  # as it will be read
+    key = {**json.loads(json.dumps(asked)), "code": running()}  # as it will be read; other code may find other figures
     here = here or torch.cuda.is_available()
     found = kept(folder / "found.json", key, pieces, lambda done: tick(done, len(pieces)), here)
     result: dict[str, dict[str, Any]] = {}

@@ -11,10 +11,14 @@ from pathlib import Path
 if sys.platform == "win32":
     import msvcrt
 
+    TAKEN: type[OSError] = PermissionError
+
     def _take(number: int) -> None:
         msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
 else:
     import fcntl
+
+    TAKEN = BlockingIOError
 
     def _take(number: int) -> None:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -31,6 +35,9 @@ def alone(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     Args:
         path: of the file, made if need be.
         waiting: called once, if another process holds the lock.
+
+    Raises:
+        OSError: the file cannot be locked at all, as on some network file systems.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
@@ -39,7 +46,7 @@ def alone(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
             try:
                 _take(file.fileno())
                 break
-            except OSError:
+            except TAKEN:
                 if not told:
                     waiting()
                 told = True

@@ -46,6 +46,7 @@ class Row:
         tested: options of the recipe that make the learner differ in testing, such as its batch-norm policy.
         published: figure, in the unit of the metric (a share, not per cent), or None.
         source: of that figure.
+        comparable: whether it is of tasks like these, so that one may say which is better.
         departures: from the paper, in both settings.
         chosen_on: what settings and weights were chosen on.
         tasks: of the test bank.
@@ -66,6 +67,7 @@ class Row:
     tested: Mapping[str, Any] = field(default_factory=dict)
     published: float | None = None
     source: str = ""
+    comparable: bool = True
     departures: str = ""
     chosen_on: str = "validation tasks of the recipe"
     tasks: int = 1000
@@ -110,6 +112,7 @@ def measure(
     Returns:
         The content of row.json.
     """
+    code = running()
     tick(0, seeds)
     if row.numbers and seeds > len(row.numbers):
         raise InputError(f"{row.name} has {len(row.numbers)} repetitions at most, not {seeds}")
@@ -136,7 +139,7 @@ def measure(
             bank = opened.test.bank(min(CURVE_TASKS, row.tasks), BANK_SEED)
             curves.append(evaluate(opened.learner, bank, len(bank), curve_steps=row.curve).curve)
         tick(len(assessments), seeds)
-    found = _content(row, recipes[0], assessments, [trained[str(run)] for run in runs], quick)
+    found = {**_content(row, recipes[0], assessments, [trained[str(run)] for run in runs], quick), "tested_by": code}
     found["curve"] = np.mean(curves, 0).tolist() if curves else []
     write_json(folder / "row.json", found)
     return found
@@ -192,13 +195,13 @@ def _content(
         else [],
         "published": row.published,
         "source": row.source,
+        "comparable": row.comparable,
         "departures": row.departures,
         "chosen_on": row.chosen_on,
         "batch_norm": found[0].report.batch_norm,
         "nearest_neighbour": float(np.mean(nearest)) if nearest else None,
         "overfitting_gap": float(np.mean(gaps)) if gaps else None,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "tested_by": running(),
         **{name: ", ".join(sorted({str(each[name]) for each in trained})) for name in ("hardware", "code")},
     }
 

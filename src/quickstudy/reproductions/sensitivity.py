@@ -60,9 +60,12 @@ def sensitivity(folder: Path, tick: Tick, quick: bool = False, seeds: int = 1) -
     from quickstudy.reproductions.saving import save
 
     asked = {"tasks": 5, "marks": list(MARKS[:2])} if quick else {"tasks": 1000, "marks": list(MARKS)}
-    found = judged(grid(_recipes(quick), folder, tick, look, seeds, here=quick, **asked))
-    save(folder, found, markdown(found), sensitivity=figure(found))
-    return ["5-shot sinusoids, mean squared error by inner steps in the test", *markdown(found).splitlines()]
+    recipes = _recipes(quick)
+    found = judged(grid(recipes, folder, tick, look, seeds, here=quick, **asked))
+    lost = [name for name in recipes if name not in found]
+    table = "\n".join([markdown(found), *(["", f"Diverged in training: {', '.join(lost)}."] if lost else [])])
+    save(folder, found, table, sensitivity=figure(found))
+    return ["5-shot sinusoids, mean squared error by inner steps in the test", *table.splitlines()]
 
 
 def look(run: OpenedRun, tasks: int, marks: list[int]) -> dict[str, Values]:
@@ -84,17 +87,18 @@ def judged(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _known(found: dict[str, Any], name: str) -> list[tuple[float, dict[str, Any]]]:
+    """Return the rates with which training did not diverge, and what was found with them."""
     return [(rate, found[f"{name}-{rate}"]) for rate in rates(name) if f"{name}-{rate}" in found]
 
 
-def chosen(found: dict[str, Any], name: str) -> tuple[float, dict[str, Any]]:
+def chosen(found: dict[str, Any], name: str) -> tuple[float, dict[str, Any]] | None:
     """Return the rate of the least error on validation tasks, which are others than those of the test, and what was
-    found with it."""
-    return min(_known(found, name), key=lambda point: point[1]["validation"])
+    found with it; None if training diverged with all of them."""
+    return min(_known(found, name), key=lambda point: point[1]["validation"], default=None)
 
 
 def _marks(found: dict[str, Any]) -> list[int]:
-    return [mark for mark in MARKS if str(mark) in next(iter(found.values()))]
+    return [mark for mark in MARKS if any(str(mark) in each for each in found.values())]
 
 
 def _shown(part: dict[str, float]) -> str:
@@ -109,12 +113,12 @@ def markdown(found: dict[str, Any]) -> str:
     heads = [f"{mark} step{'s' if mark > 1 else ''}" for mark in marks]
     lines = [f"| method | inner rate | validation | {' | '.join(heads)} |", "|---|" + "---|" * (len(marks) + 2)]
     for name, (label, _) in METHODS.items():
-        best, _ = chosen(found, name)
+        best = chosen(found, name)
         known = dict(_known(found, name))
-        for rate in rates(name):
-            if rate in known:
-                cells = [f"{known[rate]['validation']:.2f}", *(_shown(known[rate][str(mark)]) for mark in marks)]
-                lines.append(f"| {label} | {f'**{rate:g}**' if rate == best else f'{rate:g}'} | {' | '.join(cells)} |")
+        for rate, each in known.items():
+            cells = [f"{each['validation']:.2f}", *(_shown(each[str(mark)]) for mark in marks)]
+            shown = f"**{rate:g}**" if best and rate == best[0] else f"{rate:g}"
+            lines.append(f"| {label} | {shown} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -126,7 +130,10 @@ def figure(found: dict[str, Any]) -> Figure:
     right: Any = drawn.add_subplot(1, 2, 2, sharey=left)
     marks = _marks(found)
     for j, (name, (label, middle)) in enumerate(METHODS.items()):
-        rate, best = chosen(found, name)
+        the_best = chosen(found, name)
+        if the_best is None:
+            continue
+        rate, best = the_best
         style: dict[str, Any] = {"color": COLOURS[j], "marker": MARKERS[j], "factor": 1}
         points = {own / middle: each[str(marks[0])] for own, each in _known(found, name)}
         bars(left, list(points), list(points.values()), label=f"{label} (1 is {middle:g})", **style)

@@ -1,4 +1,4 @@
-"""What the learners that come with the library reach on drawings of classes that none of them was trained on."""
+"""What the learners that come with the library reach on glyphs and on drawings that were not trained on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from quickstudy.registry import lookup, register
 from quickstudy.tasks.few_shot import FewShot
 
 DATA = {"glyphs": "glyphs", "omniglot": "Omniglot"}
-SETTINGS = ((5, 1), (5, 5))
+SETTINGS = ((5, 1), (5, 5), (20, 1))
 TASKS, QUERIES = 600, 3
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import io
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TextIO
@@ -24,6 +27,8 @@ from quickstudy.reproductions.locking import alone
 
 TRAINED = "trained.json"
 """In a run folder: that training is over, and how long it took."""
+SECONDS = 30.0
+"""Between one note of the time and the next."""
 
 
 def place(recipe: Recipe, varies: str, folder: Path) -> Path:
@@ -49,20 +54,43 @@ def train(recipe: Recipe, run: Path) -> dict[str, Any]:
     label = f"{run.parent.name}/{run.name}: "
     # Several may train at once: each in lines that say which it is, rather than a bar.
     with contextlib.redirect_stderr(Labelled(label, sys.stderr)), alone(_lock(run), lambda: _tell(run)):
-        kept = read_json(run / TRAINED) if (run / TRAINED).exists() else {"seconds": 0.0, "over": False}
+        fresh: dict[str, Any] = {"seconds": 0.0, "over": False}
+        kept = read_json(run / TRAINED) if (run / TRAINED).exists() else fresh
         if kept["over"]:
             return dict(kept)
-        begun = time.monotonic()
-        try:
+        here = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
+        for what, now in (("hardware", here), ("code", running())):
+            # Of all goes; the code is that which this one began with.
+            kept[what] = ", ".join(sorted({*filter(None, kept.get(what, "").split(", ")), now}))
+        with _timed(run, kept):
             recipe.train(run)
             kept["over"] = True
-        finally:
-            kept["seconds"] += time.monotonic() - begun
-            kept["hardware"] = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
-            kept["code"] = running()
-            if run.is_dir():
-                write_json(run / TRAINED, kept)
         return dict(kept)
+
+
+@contextlib.contextmanager
+def _timed(run: Path, kept: dict[str, Any]) -> Iterator[None]:
+    """Keep in a run folder how many seconds have passed, from time to time, so that a kill loses few."""
+    begun, before, over = time.monotonic(), kept["seconds"], threading.Event()
+
+    def write() -> None:
+        kept["seconds"] = before + time.monotonic() - begun
+        if run.is_dir():
+            write_json(run / TRAINED, kept)
+
+    def go_on() -> None:
+        while not over.wait(SECONDS):
+            with contextlib.suppress(OSError):  # the last one tells
+                write()
+
+    thread = threading.Thread(target=go_on, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        write()
 
 
 def _lock(run: Path) -> Path:
@@ -97,8 +125,9 @@ def _digest(recipe: Recipe, varies: str) -> str:
     return hashlib.blake2b(json.dumps(options, sort_keys=True, default=str).encode(), digest_size=4).hexdigest()
 
 
+@functools.cache
 def running() -> str:
-    """Return the version and commit of the code that runs."""
+    """Return the version and commit of the code that runs: as they were when this was first asked for."""
     return " ".join(filter(None, (_version(), _commit())))
 
 

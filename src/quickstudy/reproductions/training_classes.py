@@ -93,11 +93,12 @@ def markdown(results: dict[str, Any]) -> str:
     """Return accuracies in per cent: a table for each kind of test tasks."""
     parts = []
     for test, title in TESTS.items():
-        counts = [str(count) for count, _ in _points(results, "maml", "turned")]
-        lines = [f"| tasks of {title} | {' | '.join(counts)} |", "|---|" + "---|" * len(counts)]
+        counts = sorted({count for name in METHODS for kind in KINDS for count, _ in _points(results, name, kind)})
+        lines = [f"| tasks of {title} | {' | '.join(map(str, counts))} |", "|---|" + "---|" * len(counts)]
         for name, (label, _) in METHODS.items():
             for kind, words in KINDS.items():
-                cells = [percent(each[test]) for _, each in _points(results, name, kind)]
+                points = dict(_points(results, name, kind))
+                cells = [percent(points[count][test]) if count in points else "" for count in counts]
                 lines.append(f"| {label}, {words} | {' | '.join(cells)} |")
         parts.append("\n".join(lines))
     parts.append(f"Nearest neighbour on pixels, tasks of new classes: {percent(results['nearest'])}.")
