@@ -9,7 +9,7 @@ from quickstudy.reproductions.row import Row, enter
 
 MODES = "Vuorio et al. 2019, table 2"
 SINE = "Finn et al. 2017, figure 2 and its text"
-SETTINGS = "settings of the paper and of earlier runs; weights on 100 other tasks"
+SETTINGS = "settings of the paper and of earlier runs on draws of the same family; weights on 100 other tasks"
 
 
 def _sinusoids() -> list[Row]:
@@ -58,8 +58,9 @@ def _sinusoids() -> list[Row]:
 def _two_modes() -> list[Row]:
     """MAML and MMAML on sinusoids and lines, and a MAML on each of them alone."""
     common: dict[str, Any] = {
-        "departures": "fewer tasks than 3.5 million, and as the recipes say",
-        "chosen_on": "settings of the authors' code and of earlier runs; weights on 100 other tasks",
+        "departures": "fewer tasks than 3.5 million; 20 queries in meta-training; no learned inputs for MAML",
+        "chosen_on": "settings of the authors' code and of earlier runs on draws of the same families; weights on 100 "
+        "other tasks",
         "tasks": 4000,
         "seeds": 1,
     }
