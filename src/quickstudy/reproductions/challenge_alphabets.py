@@ -97,7 +97,7 @@ def _most_ways(data: Any) -> tuple[TaskDistribution, int]:
 def markdown(found: Found) -> str:
     """Return errors in per cent, with a mean of those that settings were not chosen on and have 20 characters."""
     own = [each["mean"] for each in found.values() if each["ways"] == WAYS and not each["chosen_on"]]
-    lines = ["| alphabet | characters | error |", "|---|---|---|"]
+    lines = ["| alphabet | characters a task | error |", "|---|---|---|"]
     for name, each in found.items():
         error = f"{100 * each['mean']:.1f} ± {100 * each['interval']:.1f} %"
         lines.append(f"| {_plain(name)}{MARK * each['chosen_on']} | {each['ways']} | {error} |")

@@ -165,12 +165,14 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
     for name, title in zip(KINDS, titles, strict=True):
         shares = (mean(lambda each, key=key, name=name: each[key][name]) for key in ("kinds", "offered"))
         lines.append(f"| {title} | " + " | ".join(f"{share:.1f} %" for share in shares) + " |")
-    wrong, queries, whole, tasks = (found[0][key] for key in ("wrong", "queries", "all_right", "tasks"))
+    wrong, queries, whole, tasks = (
+        sum(each[key] for each in found) for key in ("wrong", "queries", "all_right", "tasks")
+    )
     second, sure = (mean(lambda each, key=key: each[key]) for key in ("second", "sure"))
     words = (
         f"{wrong:,} of {queries:,} queries are named wrongly ({100 * wrong / queries:.2f} %); in {whole} of {tasks} "
-        f"tasks none. The right class is the second guess of {second:.0f} % of them, and {sure:.0f} % are wrong with a "
-        "probability above 0.9."
+        f"tasks none. The right class is the second guess of {second:.0f} % of them; {sure:.0f} % of these wrong "
+        "answers have a probability above 0.9."
     )
     return "\n".join([*lines, "", words])
 
