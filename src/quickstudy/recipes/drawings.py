@@ -85,9 +85,7 @@ class DrawingsMAML(DrawingsRecipe, GlyphsMAML):
 
 def _without_elsewhere(data: ClassData, name: str) -> ClassData:
     """Return data without the writing that is in the test of the other data set."""
-    attribute, values = ELSEWHERE.get(name, ("", ()))
-    if not values:
-        return data
+    attribute, values = ELSEWHERE[name]
     return data.subset([i for i, value in enumerate(data.attributes[attribute]) if value not in values])
 
 

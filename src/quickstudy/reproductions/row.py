@@ -21,14 +21,12 @@ from quickstudy.assessment import BASELINE, Assessment, OpenedRun, assess, check
 from quickstudy.checkpoint import load, write_json
 from quickstudy.console import Tick
 from quickstudy.errors import InputError
-from quickstudy.evaluation import BANK_SEED, Report, evaluate, interval95
+from quickstudy.evaluation import Report, interval95
 from quickstudy.recipes.base import Recipe
 from quickstudy.registry import TABLES, Entry, lookup
 from quickstudy.reproductions.cores import side_by_side
 from quickstudy.reproductions.row_words import interval, older, summary
 from quickstudy.reproductions.trained import place, running, train
-
-CURVE_TASKS = 200
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,6 @@ class Row:
         varies: the recipe's option that numbers the repetitions: 'seed', or 'fold' where each holds out other classes.
         numbers: its values; empty for 0, 1, 2, ...
         presentation: of sequences, the accuracy at the so many-th presentation of a class; else 0.
-        curve: inner steps after which the metric is reported too, from none on, on the bank's first `CURVE_TASKS`.
     """
 
     name: str
@@ -75,7 +72,6 @@ class Row:
     varies: str = "seed"
     numbers: tuple[int, ...] = ()
     presentation: int = 0
-    curve: int = 0
 
     def make(self, seed: int, quick: bool) -> Recipe:
         """Return the recipe of a repetition."""
@@ -121,7 +117,6 @@ def measure(
     pieces = {str(run): functools.partial(train, recipe, run) for recipe, run in zip(recipes, runs, strict=True)}
     trained = dict(side_by_side(pieces, torch.cuda.is_available() if here is None else here))
     assessments: list[Assessment] = []
-    curves: list[tuple[float, ...]] = []
     for recipe, run in zip(recipes, runs, strict=True):
         opened = _opened(row, recipe, run)
         same = assessments and row.varies == "seed" and assessments[0].baselines
@@ -135,12 +130,8 @@ def measure(
                 gap_tasks=min(600, row.tasks),
             )
         )
-        if row.curve:
-            bank = opened.test.bank(min(CURVE_TASKS, row.tasks), BANK_SEED)
-            curves.append(evaluate(opened.learner, bank, len(bank), curve_steps=row.curve).curve)
         tick(len(assessments), seeds)
     found = {**_content(row, recipes[0], assessments, [trained[str(run)] for run in runs], quick), "tested_by": code}
-    found["curve"] = np.mean(curves, 0).tolist() if curves else []
     write_json(folder / "row.json", found)
     return found
 
