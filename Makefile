@@ -40,9 +40,9 @@ check: test lint types docs ## Everything that CI checks
 bench: $(BENCH_STAMP) ## Measure against other libraries; BENCH='--quick' takes minutes (docs/benchmarks.md)
 	$(BENCH_VENV)/bin/python -m benchmarks $(BENCH)
 
-results: $(STAMP) ## Measure a row of docs/results.md anew, say ROW=omniglot-protonet-5w1s; QUICK=--quick takes minutes
+results: $(STAMP) ## Measure a row of docs/results.md anew, say ROW=omniglot-protonet-5w1s; QUICK=--quick takes minutes; SEEDS=1
 	@test -n "$(ROW)" || { echo "say which: make results ROW=NAME; '$(BIN)/quickstudy reproduce' lists them" >&2; exit 2; }
-	$(BIN)/quickstudy reproduce $(ROW) $(QUICK)
+	$(BIN)/quickstudy reproduce $(ROW) $(QUICK) $(if $(SEEDS),--seeds $(SEEDS))
 	mkdir -p docs/results/rows
 	cp runs/$(ROW)/row.json docs/results/rows/$(ROW)$(QUICK).json
 	$(BIN)/python docs/build.py

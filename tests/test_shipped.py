@@ -1,5 +1,6 @@
 """Learners as files: what comes back, and what is refused."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -81,5 +82,10 @@ def test_a_run_becomes_a_file_whose_card_says_what_trained_it(runs: Path, weight
     assert shipped_learners.can("protonet", 20)
     with pytest.raises(CheckpointError, match="no folder"):
         shipped.save_run(tmp_path / "nothing", tmp_path / "n.safetensors")
+    last = tmp_path / "run"
+    shutil.copytree(runs / "protonet", last)
+    (last / "best.safetensors").unlink(missing_ok=True)
+    shipped.save_run(last, tmp_path / "n.safetensors")
+    assert shipped.card("n")["checkpoint"] == "last"
     with pytest.raises(InputError, match="unknown checkpoint 'first'"):
         shipped.save_run(runs / "protonet", tmp_path / "n.safetensors", checkpoint="first")

@@ -1,9 +1,11 @@
 """Rows of the results: what they train, share and report."""
 
 import dataclasses
+import errno
 import io
 import json
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -107,6 +109,45 @@ def test_one_process_trains_and_the_other_waits(tmp_path, monkeypatch, capsys):
     assert begun.is_set()
     assert capsys.readouterr().out == "waiting\n"
     assert train(recipe, run)["over"]
+
+
+def test_a_lock_that_cannot_be_had_at_all_is_an_error(tmp_path, monkeypatch):
+    """Not another process that one would wait for."""
+
+    def refuse(number):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(locking, "_take", refuse)
+    with pytest.raises(OSError, match="no locks"), locking.alone(tmp_path / "lock", pytest.fail):
+        pass
+
+
+def test_time_is_kept_while_training_and_code_and_machine_of_each_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(trained, "SECONDS", 0.01)
+    monkeypatch.setattr(trained, "running", lambda: "0.1 a")
+    run, seen = tmp_path / "seed0", {}
+    recipe = lookup("recipe", "sinusoid-maml").build()
+
+    def killed(run):
+        run.mkdir()
+        while not (run / trained.TRAINED).exists():
+            time.sleep(0.005)
+        seen.update(json.loads((run / trained.TRAINED).read_text()))
+        # A commit while it trains is not what trained it.
+        monkeypatch.setattr(trained, "running", lambda: "0.1 b")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipe, "train", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, run)
+    assert seen["seconds"] > 0
+    assert (seen["over"], seen["code"]) == (False, "0.1 a")
+    monkeypatch.setattr(recipe, "train", lambda run: None)
+    after = train(recipe, run)
+    assert after["over"]
+    assert after["seconds"] > seen["seconds"]
+    assert after["code"] == "0.1 a, 0.1 b"
+    assert ", " not in after["hardware"]
 
 
 def test_runs_of_another_version_are_told(found):

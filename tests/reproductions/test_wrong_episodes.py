@@ -49,6 +49,7 @@ def test_mistakes_are_told_by_what_the_answer_is(episodes, data):
     assert (facts["queries"], facts["wrong"], facts["all_right"]) == (12, 4, 1)
     assert facts["kinds"] == {"turned copy": 0.25, "same alphabet": 0.25, "other alphabet": 0.5}
     assert "4 of 12 queries are named wrongly (33.33 %); in 1 of 3 tasks none" in page.markdown([facts])
+    assert "8 of 24 queries are named wrongly (33.33 %); in 2 of 6 tasks none" in page.markdown([facts, facts])
 
 
 def test_no_task_is_shown_twice(episodes, data, monkeypatch):
