@@ -52,11 +52,19 @@ def test_rows_report_no_alphabet_that_settings_were_chosen_on():
 
 
 def test_turned_alphabets_are_alphabets_of_their_own():
-    plan = OmniglotChallenge(train_ways=20).plan()
-    batch = plan.train.batch(0, 20)
-    names = [plan.train.data.attributes["alphabet"][i] for i in plan.train.data.labels.unique().tolist()]
-    assert len(set(names)) == 4 * 24
-    assert batch.support.labels.shape == (20, 20)
+    plan = OmniglotChallenge(combinations=0).plan()
+    assert len(alphabets(plan.train.data)) == 4 * 24
+    assert plan.train.batch(0, 20).support.labels.shape == (20, 20)
+
+
+def test_combined_alphabets_are_of_training_alone():
+    plan = OmniglotChallenge(train_on="small1", combinations=10).plan()
+    names = alphabets(plan.train.data)
+    assert sum(name.startswith("combined") for name in names) == 10
+    assert len(names) == 4 * 5 + 10
+    assert not any(name.startswith("combined") for name in alphabets(plan.test.data))
+    # Tasks have no fewer characters than the smallest real alphabet.
+    assert plan.train.ways == OmniglotChallenge(train_on="small1", combinations=0).plan().train.ways
 
 
 def test_no_such_fold():

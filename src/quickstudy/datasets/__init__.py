@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from quickstudy.datasets.arrays import arrays, dataset, frame
 from quickstudy.datasets.base import ClassData, with_rotations
+from quickstudy.datasets.combining import with_combinations
 from quickstudy.datasets.cub import cub
 from quickstudy.datasets.digits import double_mnist, double_mnist_split, triple_mnist, triple_mnist_split
 from quickstudy.datasets.glyphs import glyphs
@@ -37,5 +38,6 @@ __all__ = [
     "table",
     "triple_mnist",
     "triple_mnist_split",
+    "with_combinations",
     "with_rotations",
 ]

@@ -93,6 +93,20 @@ class ClassData:
         return torch.cumsum(self.counts, 0) - self.counts
 
     @cached_property
+    def rows_by_source(self) -> Tensor:
+        """(C, sources) the last row of each class from each source, in the order of their numbers, -1 for none.
+
+        Raises:
+            InputError: the data do not know their sources.
+        """
+        if self.source is None:
+            raise InputError(f"the data '{self.name}' do not know their sources; give ClassData.source")
+        kinds, columns = torch.unique(self.source.cpu(), return_inverse=True)
+        rows = torch.full((len(self.classes), len(kinds)), -1)
+        rows[self.labels.cpu(), columns] = torch.arange(len(self))
+        return rows
+
+    @cached_property
     def fingerprint(self) -> str:
         """Short hash of contents and class names: test banks and runs store it to notice that data changed."""
         digest = hashlib.sha256("\0".join(self.classes).encode())

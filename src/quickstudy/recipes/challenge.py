@@ -16,6 +16,7 @@ from torch import manual_seed
 
 from quickstudy import datasets, learners, nets, outer
 from quickstudy.datasets.base import ClassData, with_rotations
+from quickstudy.datasets.combining import with_combinations
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.calls import BatchNormPolicy
@@ -53,6 +54,8 @@ class OmniglotChallenge(Recipe):
     """Query drawings a character in meta-training."""
     rotations: bool = True
     """Whether alphabets turned by 90, 180 and 270 degrees are further ones."""
+    combinations: int = 0
+    """Further alphabets for meta-training, of characters put together from those of one (`with_combinations`)."""
     warp: float = 0.7
     """Strength of the random warps of training drawings; 0 leaves them."""
     hidden: int = 64
@@ -96,6 +99,9 @@ class OmniglotChallenge(Recipe):
         """Return the objects that these options describe."""
         train, validation, test = self.splits()
         manual_seed(self.seed)  # the initial weights
+        fewest = min(self.train_ways, *map(len, train.groups("alphabet").values()))
+        train = _turned(train) if self.rotations else train
+        train = with_combinations(train, self.combinations, seed=self.seed)
         warp = Warp(*(self.warp * getattr(Warp, name) for name in ("rotation", "shear", "scale", "shift", "bend")))
         widths = (self.hidden // 2, *(self.hidden,) * 5)
         return Plan(
@@ -103,8 +109,8 @@ class OmniglotChallenge(Recipe):
                 nets.Drawings(nets.ConvNet(1, widths, norm=self.norm), framed=True), batch_norm=self.batch_norm
             ),
             train=FewShot(
-                _turned(train) if self.rotations else train,
-                ways=(min(self.train_ways, *map(len, train.groups("alphabet").values())), self.train_ways),
+                train,
+                ways=(fewest, self.train_ways),
                 shots=1,
                 queries=self.queries,
                 seed=self.seed,

@@ -52,17 +52,14 @@ class SourcePairs(DataTasks):
         if data.source is None:
             raise InputError("tasks of pairs of sources need data that know their sources (ClassData.source)")
         self.ways, self.within, self.augment = parse_range("ways", ways), within, augment
-        kinds, inverse = torch.unique(data.source.cpu(), return_inverse=True)
-        # (C, kinds) the last row of each class from each source, -1 where there is none.
-        rows = torch.full((len(data.classes), len(kinds)), -1)
-        rows[data.labels.cpu(), inverse] = torch.arange(len(data))
+        rows = data.rows_by_source
         groups = list(data.groups(within).values())
         members = torch.full((len(groups), max(map(len, groups))), -1)
         for i, group in enumerate(groups):
             members[i, : len(group)] = torch.tensor(group)
         has = (rows[members.clamp_min(0)] >= 0) & (members >= 0).unsqueeze(-1)
         both = torch.einsum("gms,gmq->gsq", has.float(), has.float())
-        both[:, range(len(kinds)), range(len(kinds))] = 0
+        both.diagonal(dim1=1, dim2=2).zero_()
         pairs = (both >= self.ways[0]).nonzero()
         if not len(pairs):
             raise InputError(

@@ -1,0 +1,157 @@
+"""Further alphabets, made of the characters of one: bases with small marks, and pairs."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from quickstudy.datasets.base import ClassData
+from quickstudy.errors import InputError
+
+CHARACTERS = 22
+"""Of each new alphabet, at most: some more than the 20 that tasks of Omniglot have."""
+DRAWINGS = 4
+"""Drawings without which there is no new character."""
+PLACES = tuple((x, y) for y in (-0.65, 0.0, 0.65) for x in (-0.65, 0.0, 0.65))
+"""Where small marks stand: centres, -1 to 1."""
+SHAKE = 0.08
+"""Furthest that a mark, or a pair, is moved in one drawing, of half a side."""
+
+
+class Piece(NamedTuple):
+    """One character within a new one: its class, its size as a share of the image's, and its centre, -1 to 1."""
+
+    label: int
+    width: float
+    height: float
+    x: float = 0.0
+    y: float = 0.0
+
+
+Character = tuple[Piece, Piece | None]
+
+
+def with_combinations(data: ClassData, groups: int, within: str = "alphabet", seed: int = 0) -> ClassData:
+    """Return drawings and, beside them, further groups whose characters are put together from those of one group.
+
+    About half of the new groups have a few bases, each with a small other character at one of a few places, or with
+    none, as vowels or tones are written; the others have pairs side by side, or one above the other. Many of their
+    characters differ by one piece alone, so learners must look closely. Each new drawing is made of drawings by one
+    source, and no new group has pieces from two groups, so that a split by group stays one if it is made first:
+    combine each part afterwards.
+
+    Args:
+        data: drawings (M, channels, height, width), bright on dark, which know their sources.
+        groups: how many to make, of up to 22 classes each; those of which fewer than 4 sources drew both pieces are
+            left out.
+        within: attribute whose values are groups.
+        seed: new groups are a pure function of the data and this number.
+
+    Returns:
+        The classes of `data`, then the new ones, with groups such as 'combined3'. Of attributes only `within` is kept,
+            and no targets.
+
+    Raises:
+        InputError: data are no images, do not know their sources, have no such attribute, or no group of two classes
+            or more.
+
+    Examples:
+        >>> images, classes, people = torch.rand(12, 1, 8, 8), torch.arange(12) // 6, torch.arange(12) % 6
+        >>> data = ClassData(images, classes, ("b", "d"), attributes={"alphabet": ("Latin", "Latin")}, source=people)
+        >>> with_combinations(data, groups=1).attributes["alphabet"][:3]
+        ('Latin', 'Latin', 'combined0')
+    """
+    if data.inputs.ndim != 4:
+        raise InputError(f"combining needs images (M, channels, height, width), not {tuple(data.inputs.shape)}")
+    if data.source is None:
+        raise InputError("combining needs data that know who drew what (ClassData.source)")
+    if groups < 0:
+        raise InputError(f"groups must not be negative, not {groups}")
+    members = [group for group in data.groups(within).values() if len(group) > 1]
+    if groups and not members:
+        raise InputError(f"every '{within}' has one class alone; combining needs two or more in one")
+    chance = Random(seed)
+    plans = [_planned(data.rows_by_source, chance.choice(members), chance) for _ in range(groups)]
+    homes = [f"combined{number}" for number, plan in enumerate(plans) for _ in plan]
+    plan = [each for plan in plans for each in plan]
+    if not plan:
+        return data
+    rows = torch.cat([rows for _, rows in plan])
+    counts = torch.tensor([len(rows) for _, rows in plan])
+    boxes = torch.tensor([[each[1:] if each else (1.0, 1.0, 0.0, 0.0) for each in pieces] for pieces, _ in plan])
+    boxes = boxes.repeat_interleave(counts, 0)
+    shake = torch.rand(len(rows), 2, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    boxes[:, 1, 2:] += SHAKE * shake
+    labels = torch.arange(len(plan)).repeat_interleave(counts) + len(data.classes)
+    return ClassData(
+        inputs=torch.cat([data.inputs, _drawn(data.inputs, rows, boxes)]),
+        labels=torch.cat([data.labels, labels.to(data.labels)]),
+        classes=(*data.classes, *(f"{home}/{number}" for number, home in enumerate(homes))),
+        name=data.name,
+        attributes={within: (*data.attributes[within], *homes)},
+        source=torch.cat([data.source, data.source[rows[:, 0]]]),
+    )
+
+
+def _planned(rows: Tensor, group: list[int], chance: Random) -> list[tuple[Character, Tensor]]:
+    """Return the characters of a new alphabet and for each the rows (drawings, 2) of its pieces, -1 for none."""
+    order = chance.sample(group, len(group))
+    characters = (_marked if chance.random() < 0.5 else _paired)(order, chance)
+    chance.shuffle(characters)
+    found: list[tuple[Character, Tensor]] = []
+    for one, other in characters:
+        pair = torch.stack([rows[one.label], rows[other.label] if other else torch.full_like(rows[0], -1)], 1)
+        drawn = pair[(pair[:, 0] >= 0) & ((pair[:, 1] >= 0) if other else True)]
+        if len(drawn) >= DRAWINGS and len(found) < CHARACTERS:
+            found.append(((one, other), drawn))
+    return found
+
+
+def _marked(order: list[int], chance: Random) -> list[Character]:
+    """Return bases, and each of them with each of some marks at each of some places."""
+    bases = order[: min(chance.choice((1, 2, 3, 5, 8)), len(order) - 1)]
+    marks = order[len(bases) :][: max(3, CHARACTERS // len(bases))]
+    places = chance.sample(PLACES, chance.randint(1, 5))
+    size = chance.uniform(0.3, 0.5)
+    alone = [(Piece(base, 0.8, 0.8), None) for base in bases]
+    small = [Piece(mark, size, size, *place) for mark in marks for place in places]
+    return alone + [(Piece(base, 0.75, 0.75), mark) for base in bases for mark in small]
+
+
+def _paired(order: list[int], chance: Random) -> list[Character]:
+    """Return pairs of one of a few characters with one of some others, in one direction."""
+    first = order[: min(chance.randint(1, 6), len(order) - 1)]
+    second = order[len(first) :][: max(8, CHARACTERS // len(first))]
+    beside = chance.random() < 0.5
+
+    def half(label: int, centre: float) -> Piece:
+        return Piece(label, 0.55, 0.9, centre) if beside else Piece(label, 0.9, 0.55, 0.0, centre)
+
+    return [(half(one, -0.45), half(other, 0.45)) for one in first for other in second]
+
+
+def _drawn(inputs: Tensor, rows: Tensor, boxes: Tensor) -> Tensor:
+    """Return new drawings (n, C, H, W), of rows (n, 2) of their pieces and boxes (n, 2, 4): width, height, x, y."""
+    whole = 255.0 if inputs.dtype == torch.uint8 else 1.0
+    found = []
+    for part, box in zip(torch.split(rows, 1024), torch.split(boxes, 1024), strict=True):
+        new = _placed(inputs[part[:, 0]] / whole, box[:, 0])
+        new = torch.maximum(new, _placed(inputs[part[:, 1]] / whole, box[:, 1]) * (part[:, 1] >= 0).view(-1, 1, 1, 1))
+        found.append((new * whole).round().to(inputs.dtype) if whole > 1 else new.to(inputs.dtype))
+    return torch.cat(found)
+
+
+def _placed(images: Tensor, boxes: Tensor) -> Tensor:
+    """Return images (n, C, H, W) shrunk into boxes (n, 4), with lines that stay visible."""
+    # Lines a pixel wide would vanish in boxes half the size, so these shrink bolder ones; all get a little brighter.
+    small = (boxes[:, :2].amin(1) < 0.67).view(-1, 1, 1, 1)
+    images = torch.where(small, F.max_pool2d(images, 3, 1, 1), images)
+    size, centre = boxes[:, :2], boxes[:, 2:]
+    theta = torch.cat([torch.diag_embed(1 / size), (-centre / size).unsqueeze(2)], 2).to(images.dtype)
+    n, channels, height, width = images.shape
+    places = F.affine_grid(theta, [n, channels, 2 * height, 2 * width], align_corners=False)
+    return (1.3 * F.avg_pool2d(F.grid_sample(images, places, align_corners=False), 2)).clamp(0, 1)
