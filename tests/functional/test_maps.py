@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import grad, vmap
 
 from quickstudy.errors import InputError
-from quickstudy.functional import convolution, pooling
+from quickstudy.functional import convolution, grouping, pooling
 from quickstudy.functional.calls import call, conv_norm_pool, products_in
 
 Maps = Callable[..., Tensor]
@@ -85,6 +85,55 @@ def test_pooling_equals_torch(options: dict[str, object], float64: None) -> None
     expected = meta_gradient(reference, scale, x, per_task=False)
     torch.testing.assert_close(meta_gradient(ours, scale, x, per_task=False), expected)
     torch.testing.assert_close(meta_gradient(ours, scale, x, per_task=True), expected)
+
+
+@pytest.mark.parametrize(("weighted", "biased"), [(True, True), (False, False), (True, False), (False, True)])
+def test_group_norm_equals_torch(weighted: bool, biased: bool, float64: None) -> None:
+    torch.manual_seed(0)
+    x, theta = torch.randn(3, 2, 4, 5, 3), torch.randn(2, 4)
+
+    def norm(function: Maps) -> Maps:
+        """With weights, of which an inner step makes each task its own, where they are asked for."""
+
+        def apply(x: Tensor, t: Tensor) -> Tensor:
+            weight, bias = t[0] if weighted else None, t[1] if biased else None
+            return function(x * t[0].reshape(4, 1, 1).sin(), 2, weight, bias, 1e-3)
+
+        return apply
+
+    def reference(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+        # With no weight PyTorch's has no second derivative.
+        return F.group_norm(x, groups, torch.ones(4) if weight is None else weight, bias, eps)
+
+    expected = meta_gradient(norm(reference), theta, x, per_task=False)
+    torch.testing.assert_close(meta_gradient(norm(grouping.group_norm), theta, x, per_task=False), expected)
+    torch.testing.assert_close(meta_gradient(norm(grouping.group_norm), theta, x, per_task=True), expected)
+    together = vmap(norm(grouping.group_norm), in_dims=(0, None))(x, theta)
+    torch.testing.assert_close(together, torch.stack([norm(F.group_norm)(each, theta) for each in x]))
+
+
+def test_group_norm_of_one_map_with_weights_of_many_tasks(float64: None) -> None:
+    x, weights, biases = torch.randn(2, 6, 5, 5), torch.randn(4, 6), torch.randn(4, 6)
+    together = vmap(lambda w, b: grouping.group_norm(x, 3, w, b))(weights, biases)
+    each = [F.group_norm(x, 3, w, b) for w, b in zip(weights, biases, strict=True)]
+    torch.testing.assert_close(together, torch.stack(each))
+    # A gradient of each task's own, of tasks of tasks, too.
+    gradient = grad(lambda w, x: grouping.group_norm(x, 3, w).pow(3).sum())
+    nested = vmap(vmap(gradient), in_dims=(0, None))(weights.reshape(2, 2, 6), torch.stack([x, x + 1]))
+    for i in range(2):
+        for j in range(2):
+            torch.testing.assert_close(nested[i, j], gradient(weights[2 * i + j], x + j))
+
+
+def test_third_derivatives_of_group_norm(float64: None) -> None:
+    x, weight = torch.randn(2, 4, 3, 3, requires_grad=True), torch.randn(4, requires_grad=True)
+    found = []
+    for norm in (grouping.group_norm, F.group_norm):
+        value = norm(x, 2, weight).pow(3).sum()
+        for _ in range(3):
+            value = torch.autograd.grad(value, x, create_graph=True)[0].sin().sum()
+        found.append(torch.autograd.grad(value, weight)[0])
+    torch.testing.assert_close(*found)
 
 
 def test_moments_equal_torch(float64: None) -> None:

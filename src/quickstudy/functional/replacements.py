@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from quickstudy.functional import convolution, pooling, recurrent
+from quickstudy.functional import convolution, grouping, pooling, recurrent
 
 
 def _layer_norm(
@@ -24,18 +24,6 @@ def _layer_norm(
     if weight is not None:
         output = output * weight
     return output if bias is None else output + bias
-
-
-def _group_norm(
-    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
-) -> Tensor:
-    # Under vmap torch's refuses what is laid out with channels last, as our convolutions may leave it.
-    groups = input.reshape(len(input), num_groups, -1)
-    output = F.layer_norm(groups, groups.shape[2:], eps=eps).reshape(input.shape)
-    shape = (1, -1) + (1,) * (input.ndim - 2)
-    if weight is not None:
-        output = output * weight.reshape(shape)
-    return output if bias is None else output + bias.reshape(shape)
 
 
 def _instance_norm(
@@ -132,7 +120,7 @@ REPLACEMENTS: dict[Callable[..., Any], Callable[..., Any]] = {
     F.max_pool2d: pooling.max_pool2d,
     torch.max_pool2d: pooling.max_pool2d,
     F.layer_norm: _layer_norm,
-    F.group_norm: _group_norm,
+    F.group_norm: grouping.group_norm,
     F.instance_norm: _instance_norm,
     torch.cdist: _cdist,
     F.embedding: _embedding,
