@@ -52,6 +52,8 @@ class OmniglotChallenge(Recipe):
     """Characters a task in meta-training, at most; alphabets that have fewer give as many as they have."""
     queries: int = 3
     """Query drawings a character in meta-training."""
+    size: int = 28
+    """Height and width that drawings are reduced to."""
     rotations: bool = True
     """Whether alphabets turned by 90, 180 and 270 degrees are further ones."""
     combinations: int = 0
@@ -75,7 +77,7 @@ class OmniglotChallenge(Recipe):
 
     def splits(self) -> tuple[ClassData, ClassData | None, ClassData]:
         """Return drawings for meta-training, for choosing weights, and for the test, with disjoint alphabets."""
-        data = datasets.omniglot(subset="background")
+        data = datasets.omniglot(size=self.size, subset="background")
         alphabets = sorted(data.groups("alphabet"))
         if not 2 <= self.folds <= len(alphabets):
             raise InputError(f"folds must lie in 2..{len(alphabets)}, the number of alphabets, not {self.folds}")
@@ -103,11 +105,9 @@ class OmniglotChallenge(Recipe):
         train = _turned(train) if self.rotations else train
         train = with_combinations(train, self.combinations, seed=self.seed)
         warp = Warp(*(self.warp * getattr(Warp, name) for name in ("rotation", "shear", "scale", "shift", "bend")))
-        widths = (self.hidden // 2, *(self.hidden,) * 5)
+        net = nets.ConvNet(1, (self.hidden // 2, *(self.hidden,) * 5), norm=self.norm, size=self.size)
         return Plan(
-            learner=learners.ProtoNet(
-                nets.Drawings(nets.ConvNet(1, widths, norm=self.norm), framed=True), batch_norm=self.batch_norm
-            ),
+            learner=learners.ProtoNet(nets.Drawings(net, self.size, framed=True), batch_norm=self.batch_norm),
             train=FewShot(
                 train,
                 ways=(fewest, self.train_ways),
