@@ -35,7 +35,7 @@ def figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
         axes.plot(list(known), percent, "x", color=GREY, markersize=8, markeredgewidth=2, label="MANN, published")
     axes.set_xticks(range(1, 11))
     axes.set(ylim=(0, 102), xlabel="presentation of a class", ylabel="% right")
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="center right", bbox_to_anchor=(1, 0.55), ncols=2, fontsize=8)
     return drawn
 
 

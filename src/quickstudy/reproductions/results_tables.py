@@ -64,9 +64,14 @@ def folds(rows: Sequence[Found]) -> str:
     return "" if not own else "\n".join(lines)
 
 
+CELLS = {"RecurrentLearner": "LSTM"}
+"""What papers call a learner that has the name of its kind here."""
+
+
 def curves(rows: Sequence[Found]) -> dict[str, Found]:
-    """Return one row of each run on sequences, by the learner's name."""
-    found = {(row["learner"], row["quick"]): row for row in rows if row.get("presentations")}
+    """Return one row of each run on sequences, by the learner's name in papers."""
+    rows = [row for row in rows if row.get("presentations")]
+    found = {(CELLS.get(row["learner"], row["learner"]), row["quick"]): row for row in rows}
     return {learner + " --quick" * quick: row for (learner, quick), row in sorted(found.items())}
 
 
