@@ -49,8 +49,10 @@ SUBJECTS: dict[str, tuple[str, str, Callable[[Sequence[Found]], str] | None]] = 
         "Drawings of five classes come one by one, each class ten times; each is to be named before its label is shown."
         " MANN, LSTM, DNC and SNAIL read on; a Prototypical network and MAML, meta-trained on few-shot tasks, adapt"
         " anew to all that came before, in fewer sequences, as one is 50 adaptations. Before its first label a class"
-        " cannot be known, and training leaves that drawing out, so the first column is no better than chance. A row is"
-        " of one presentation; `python docs/sequences.py` draws all of them; [memory](memory.md) trains longer.",
+        " cannot be known, and training leaves that drawing out, so the first column is no better than chance. The LSTM"
+        " of minutes does not look yet, it counts: each class comes ten times, and it names the one seen least so far,"
+        " which is right more often at second presentations than at later ones. A row is of one"
+        " presentation; `python docs/sequences.py` draws all of them; [memory](memory.md) trains longer.",
         lambda rows: f"{presentations(rows)}\n\n![Accuracy by presentation of a class](images/sequences.png)",
     ),
     "Across domains": (
