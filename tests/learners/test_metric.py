@@ -174,6 +174,13 @@ def test_siamese_loss_is_finite_where_rows_coincide() -> None:
     assert all(bool(torch.isfinite(p.grad).all()) for p in learner.parameters())
 
 
+def related(module: Any, pair: Tensor) -> Tensor:
+    """Return what a relation module makes of one joined pair (1, 2C, ...)."""
+    maps = module.first(pair if pair.ndim == 4 else pair[..., None, None])
+    maps = module.second(F.max_pool2d(maps, 2) if min(maps.shape[-2:]) > 1 else maps)
+    return module.out(module.hidden(maps.amax((-2, -1))).relu())[0, 0]
+
+
 @pytest.mark.parametrize("maps", [True, False])
 def test_relation_by_loops(maps: bool) -> None:
     if maps:
@@ -191,7 +198,7 @@ def test_relation_by_loops(maps: bool) -> None:
         for k in range(2):
             mean = net(support.inputs[support.labels == k]).mean(0)
             pair = torch.cat([mean, net(query.inputs[q : q + 1])[0]])
-            r = learner.relation(pair[None])[0, 0]
+            r = related(learner.relation, pair[None])
             torch.testing.assert_close(scores[q, k], r)
             total = total + (torch.sigmoid(r) - float(query.labels[q] == k)) ** 2
     torch.testing.assert_close(learner.loss(state, query), total / 3)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples, masked_mean
 from quickstudy.errors import InputError
-from quickstudy.functional.calls import BatchNormPolicy, Statistics, call, given_by, uses_batch_statistics
+from quickstudy.functional.calls import BatchNormPolicy, Given, Statistics, call, given_by, uses_batch_statistics
 from quickstudy.functional.classes import class_means, mask_absent, one_hot, present
 from quickstudy.learners.embedding import EmbeddingLearner
 from quickstudy.nets.conv4 import Norm, norm_layer
@@ -28,7 +28,11 @@ from quickstudy.registry import register
 
 
 class RelationModule(nn.Module):
-    """Two convolution blocks with max-pooling and two linear layers on joined feature maps (figure 2 of the paper)."""
+    """Two convolution blocks with max-pooling and two linear layers on joined feature maps (figure 2 of the paper).
+
+    The first convolution of joined maps is the sum of one of each, so that is made once for each row and each class,
+    not once for each pair.
+    """
 
     def __init__(self, channels: int, width: int, hidden: int, norm: Norm) -> None:
         super().__init__()
@@ -36,10 +40,17 @@ class RelationModule(nn.Module):
         self.second = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), norm_layer(norm, width), nn.ReLU())
         self.hidden, self.out = nn.Linear(width, hidden), nn.Linear(hidden, 1)
 
-    def forward(self, pairs: Tensor) -> Tensor:
-        """Map joined features (P, 2 channels, h, w) or (P, 2 channels) to scores (P, 1)."""
-        maps = pairs if pairs.ndim == 4 else pairs[..., None, None]
-        maps = self.first(maps)
+    def forward(self, features: Tensor, means: Tensor) -> Tensor:
+        """Compare features (Q, C, h, w) or (Q, C) with those of classes (N, C, h, w) or (N, C): scores (Q x N, 1)."""
+        features, means = (each if each.ndim == 4 else each[..., None, None] for each in (features, means))
+        conv, *rest = self.first
+        assert isinstance(conv, nn.Conv2d)
+        of_means, of_features = conv.weight.chunk(2, 1)
+        left = F.conv2d(means, of_means, padding=1)
+        right = F.conv2d(features, of_features, conv.bias, padding=1)
+        maps = (right.unsqueeze(1) + left).flatten(0, 1)
+        for layer in rest:
+            maps = layer(maps)
         if min(maps.shape[-2:]) > 1:
             maps = F.max_pool2d(maps, 2)
         return self.out(F.relu(self.hidden(self.second(maps).amax((-2, -1)))))  # type: ignore[no-any-return]
@@ -98,14 +109,14 @@ class RelationNet(EmbeddingLearner):
         if self.policy == "support" and uses_batch_statistics(self.relation):
             rows = torch.ones_like(support.labels, dtype=torch.bool) if support.mask is None else support.mask
             pairs = (rows.unsqueeze(1) & is_present).flatten()
-            _, pair_statistics = call(self.relation, self._pairs(features, means), mask=pairs)
+            _, pair_statistics = self._related(features, means, mask=pairs)
         return Relations(means, is_present, statistics, pair_statistics)
 
     def predict(self, state: Relations, inputs: Any) -> Tensor:
         """Return (Q, N) scores before the sigmoid."""
         features = self.embed(inputs, state.statistics)
         given = given_by(self.batch_norm, state.pair_statistics)
-        scores, _ = call(self.relation, self._pairs(features, state.means), given=given)
+        scores, _ = self._related(features, state.means, given)
         return mask_absent(scores.reshape(len(features), len(state.means)), state.present)
 
     def loss(self, state: Relations, query: Examples) -> Tensor:
@@ -114,11 +125,15 @@ class RelationNet(EmbeddingLearner):
         wanted = one_hot(query, scores.dtype)
         return masked_mean((scores - wanted).square().sum(-1), query.mask)
 
-    @staticmethod
-    def _pairs(features: Tensor, means: Tensor) -> Tensor:
+    def _related(
+        self, features: Tensor, means: Tensor, given: Given = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, Statistics]:
+        """Return scores (Q x N, 1), and the batch statistics that were used."""
         if features.shape[1:] != means.shape[1:]:
             raise InputError(f"queries have features {tuple(features.shape[1:])}, the support {tuple(means.shape[1:])}")
+        if isinstance(self.relation, RelationModule):
+            return call(self.relation, (features, means), given=given, mask=mask)
         q, n = len(features), len(means)
         left = means.unsqueeze(0).expand(q, *means.shape)
         right = features.unsqueeze(1).expand(q, n, *features.shape[1:])
-        return torch.cat([left, right], 2).flatten(0, 1)
+        return call(self.relation, torch.cat([left, right], 2).flatten(0, 1), given=given, mask=mask)
