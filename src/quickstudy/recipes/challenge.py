@@ -52,11 +52,11 @@ class OmniglotChallenge(Recipe):
     """Characters a task in meta-training, at most; alphabets that have fewer give as many as they have."""
     queries: int = 3
     """Query drawings a character in meta-training."""
-    size: int = 28
-    """Height and width that drawings are reduced to."""
+    size: int = 32
+    """Height and width that drawings are reduced to: at the usual 28 small marks are lost."""
     rotations: bool = True
     """Whether alphabets turned by 90, 180 and 270 degrees are further ones."""
-    combinations: int = 0
+    combinations: int = 200
     """Further alphabets for meta-training, of characters put together from those of one (`with_combinations`)."""
     warp: float = 0.7
     """Strength of the random warps of training drawings; 0 leaves them."""
