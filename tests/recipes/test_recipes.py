@@ -27,6 +27,7 @@ TINY = {
     "presentations": 3,
     "features": 8,
     "filters": 8,
+    "combinations": 2,
     "fewest": 2,
     "most": 4,
 }

@@ -106,8 +106,10 @@ def _planned(rows: Tensor, group: list[int], chance: Random) -> list[tuple[Chara
     for one, other in characters:
         pair = torch.stack([rows[one.label], rows[other.label] if other else torch.full_like(rows[0], -1)], 1)
         drawn = pair[(pair[:, 0] >= 0) & ((pair[:, 1] >= 0) if other else True)]
-        if len(drawn) >= DRAWINGS and len(found) < CHARACTERS:
+        if len(drawn) >= DRAWINGS:
             found.append(((one, other), drawn))
+        if len(found) == CHARACTERS:
+            break
     return found
 
 
@@ -150,8 +152,9 @@ def _placed(images: Tensor, boxes: Tensor) -> Tensor:
     # Lines a pixel wide would vanish in boxes half the size, so these shrink bolder ones; all get a little brighter.
     small = (boxes[:, :2].amin(1) < 0.67).view(-1, 1, 1, 1)
     images = torch.where(small, F.max_pool2d(images, 3, 1, 1), images)
-    size, centre = boxes[:, :2], boxes[:, 2:]
-    theta = torch.cat([torch.diag_embed(1 / size), (-centre / size).unsqueeze(2)], 2).to(images.dtype)
-    n, channels, height, width = images.shape
-    places = F.affine_grid(theta, [n, channels, 2 * height, 2 * width], align_corners=False)
+    # Two readings a pixel along each side.
+    sides = [(torch.arange(2 * size) + 0.5) / size - 1 for size in (images.shape[3], images.shape[2])]
+    x, y = ((side - boxes[:, 2 + i, None]) / boxes[:, i, None] for i, side in enumerate(sides))
+    grid = (len(boxes), y.shape[1], x.shape[1])
+    places = torch.stack([x.unsqueeze(1).expand(grid), y.unsqueeze(2).expand(grid)], 3).to(images.dtype)
     return (1.3 * F.avg_pool2d(F.grid_sample(images, places, align_corners=False), 2)).clamp(0, 1)
