@@ -19,6 +19,8 @@ FEWER = "713 training classes (a tenth of the 792 here chose weights), of 1,028 
 CHOSEN = "a tenth of the training classes, on which the weights of the best validation were chosen"
 TRANSDUCTIVE = "published with transductive batch norm (Nichol et al. 2018, table 2)"
 
+TWENTY = "trained at 20 ways and one shot for all settings"
+
 
 @dataclass(frozen=True)
 class Method:
@@ -29,7 +31,8 @@ class Method:
         label: as tables show it.
         source: of the published figures.
         published: per cent by setting.
-        fixed: whether the net has an output for each class, so that each number of ways is trained for itself.
+        fixed: whether each number of ways is trained for itself: where the net has an output for each class, or its
+            batch statistics are of so many.
         shots_too: whether each number of shots is trained for itself.
         options: of all rows, as long as in the paper.
         many: of the 20-way rows where ways are fixed.
@@ -72,7 +75,7 @@ METHODS = (
         _four(97.3, 98.4, 88.2, 97.0),
         options={"steps": 20_000},
         minutes=1500,
-        departures="published of convolutional Siamese nets with another loss",
+        departures=f"{TWENTY}; published of convolutional Siamese nets with another loss",
     ),
     Method(
         "omniglot-matching",
@@ -81,6 +84,7 @@ METHODS = (
         _four(98.1, 98.9, 93.8, 98.5),
         options={"steps": 20_000},
         minutes=1500,
+        departures=TWENTY,
     ),
     Method(
         "omniglot-protonet",
@@ -88,15 +92,17 @@ METHODS = (
         "Snell et al. 2017, table 1",
         _four(98.8, 99.7, 96.0, 98.9),
         minutes=1500,
-        departures="trained at one shot for all settings; cosine schedule",
+        departures="trained at 60 ways and one shot for all settings; cosine schedule",
     ),
     Method(
         "omniglot-relation",
         "Relation",
         "Sung et al. 2018, table 1",
         _four(99.6, 99.8, 97.6, 99.1),
+        fixed=True,
         options={"steps": 100_000},
-        minutes=2000,
+        minutes=(2000, 2000, 600, 600),
+        departures="trained at one shot for both settings of as many ways",
     ),
     Method(
         "omniglot-maml",
