@@ -116,3 +116,11 @@ def test_fingerprint_depends_on_contents_and_names() -> None:
     assert d.fingerprint != d.map(lambda x: x + 1).fingerprint
     assert d.fingerprint != d.subset(list(d.classes)[::-1]).fingerprint
     assert d.to("cpu").fingerprint == d.fingerprint
+
+
+def test_rows_by_source_are_the_last_of_each() -> None:
+    labels, source = torch.tensor([0, 0, 0, 1, 1], dtype=torch.uint8), torch.tensor([5, 7, 5, 7, 7])
+    data = ClassData(torch.zeros(5, 1), labels, ("a", "b"), source=source)
+    assert data.rows_by_source.tolist() == [[2, 1], [-1, 4]]
+    with pytest.raises(InputError, match="do not know their sources"):
+        _ = ClassData(torch.zeros(5, 1), labels, ("a", "b")).rows_by_source

@@ -58,7 +58,6 @@ def test_old_classes_stay_and_new_ones_are_drawn_by_one_person_from_one_alphabet
     drawn = new(whole)
     channels: dict[str, set[int]] = {}
     for alphabet, drawings, source in drawn:
-        assert len(drawings) >= 4
         assert len(set(source.tolist())) == len(drawings)
         for drawing, who in zip(drawings, source.tolist(), strict=True):
             channels.setdefault(alphabet, set()).add(int(drawing.amax((1, 2)).argmax()))
@@ -108,6 +107,17 @@ def test_floats_stay_floats_and_lines_stay_visible(data: ClassData) -> None:
     assert brightest.min() > 0.6
 
 
+def test_combined_twice(data: ClassData) -> None:
+    twice = with_combinations(with_combinations(data, 2), 3)
+    names = {name for name in twice.groups("alphabet") if name.startswith("combined")}
+    assert names == {f"combined{i}" for i in range(5)}
+
+
+def test_no_new_class_has_fewer_people_than_any_had(data: ClassData) -> None:
+    whole = with_combinations(data, 12)
+    assert int(whole.counts.min()) == int(data.counts.min()) == 5
+
+
 def test_what_cannot_be_combined_is_refused(data: ClassData) -> None:
     with pytest.raises(InputError, match="needs images"):
         with_combinations(make_blobs(), 3, within="group")
@@ -117,5 +127,12 @@ def test_what_cannot_be_combined_is_refused(data: ClassData) -> None:
         with_combinations(data, -1)
     with pytest.raises(InputError, match="unknown attribute 'script'"):
         with_combinations(data, 1, within="script")
-    with pytest.raises(InputError, match="every 'alphabet' has one class alone"):
+    with pytest.raises(InputError, match="no 'alphabet' has two classes"):
         with_combinations(data.subset([0, 7]), 1)
+    with pytest.raises(InputError, match=r"numbers from 0 to 1, not torch\.float32, 0 to 180"):
+        with_combinations(dataclasses.replace(data, inputs=data.inputs.float()), 1)
+    with pytest.raises(InputError, match=r"not torch\.int64"):
+        with_combinations(dataclasses.replace(data, inputs=data.inputs.long()), 1)
+    strangers = dataclasses.replace(data, source=torch.arange(len(data)))
+    with pytest.raises(InputError, match="no two classes of one 'alphabet' were drawn by the same 5 sources"):
+        with_combinations(strangers, 1)

@@ -136,6 +136,51 @@ def test_third_derivatives_of_group_norm(float64: None) -> None:
     torch.testing.assert_close(*found)
 
 
+@pytest.mark.parametrize("mean", [0.0, 30.0, 1000.0])
+def test_group_norm_of_large_means_keeps_its_digits(mean: float) -> None:
+    torch.manual_seed(0)
+    x = mean + torch.randn(4, 6, 8, 8)
+    weight, g = torch.randn(6), torch.randn(4, 6, 8, 8)
+
+    def both(x: Tensor) -> tuple[Tensor, Tensor]:
+        x = x.clone().requires_grad_()
+        y = norm(x, 2, weight.to(x.dtype))
+        return y.detach(), torch.autograd.grad((y * g.to(x.dtype)).sum(), x)[0]
+
+    norm = F.group_norm
+    expected = both(x.double())
+    norm = grouping.group_norm  # type: ignore[assignment]
+    for found, wanted in zip(both(x), expected, strict=True):
+        torch.testing.assert_close(found, wanted.float(), rtol=1e-3, atol=2e-4)
+    of_task = vmap(grad(lambda x: (norm(x, 2, weight) * g[:2]).sum()))(torch.stack([x[:2], x[:2]]))
+    torch.testing.assert_close(of_task[1], expected[1][:2].float(), rtol=1e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("sides", [(), (7,), (2, 3, 2)])
+def test_group_norm_of_other_than_images(sides: tuple[int, ...], float64: None) -> None:
+    x, weight = torch.randn(3, 4, *sides, requires_grad=True), torch.randn(4)
+    found = []
+    for norm in (grouping.group_norm, F.group_norm):
+        value = norm(x, 2, weight).pow(3).sum()
+        for _ in range(2):
+            value = torch.autograd.grad(value, x, create_graph=True)[0].sin().sum()
+        found.append(torch.autograd.grad(value, x)[0])
+    torch.testing.assert_close(*found)
+
+
+def test_group_norm_is_torchs_at_the_edges() -> None:
+    x = torch.randn(2, 4, 3, 3)
+    for norm in (grouping.group_norm, F.group_norm):
+        assert norm(x[:0], 2).shape == (0, 4, 3, 3)
+        assert norm(x.bfloat16(), 2, torch.ones(4)).dtype == torch.bfloat16
+        with pytest.raises(RuntimeError, match="divisible"):
+            norm(x, 3)
+        with pytest.raises(RuntimeError, match="weight"):
+            norm(x, 2, torch.ones(1))
+    weights = torch.ones(2, 4)
+    assert vmap(lambda w: grouping.group_norm(x[:, :, :0], 2, w))(weights).shape == (2, 2, 4, 0, 3)
+
+
 def test_moments_equal_torch(float64: None) -> None:
     torch.manual_seed(0)
     x, scale = torch.randn(3, 2, 4, 7, 6), torch.randn(4, 1, 1)

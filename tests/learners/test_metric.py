@@ -166,6 +166,19 @@ def test_siamese_takes_the_class_of_the_nearest_row() -> None:
         assert -logits[row].max().item() == pytest.approx(gaps.min().item())
 
 
+def test_distances_are_scaled_by_what_is_learned() -> None:
+    net = embedding()
+    support, query = task()
+    plain, scaled = ProtoNet(net), ProtoNet(net, scale=0.25)
+    logits = [each.predict(each.adapt(support), query.inputs) for each in (plain, scaled)]
+    torch.testing.assert_close(logits[1], logits[0] / 4)
+    assert [name for name, _ in scaled.named_parameters() if "net" not in name] == ["log_scale"]
+    assert not [name for name, _ in plain.named_parameters() if "net" not in name]
+    assert float(ProtoNet(net, "cosine", scale=3.0).log_scale.detach().exp()) == pytest.approx(3.0)
+    with pytest.raises(InputError, match="scale must be positive, not 0"):
+        ProtoNet(net, scale=0)
+
+
 def test_siamese_loss_is_finite_where_rows_coincide() -> None:
     support, _ = task()
     learner = Siamese(embedding())
@@ -212,6 +225,13 @@ def test_relation_compares_the_support_only_for_batch_statistics(norm: Any, runs
     state = learner.adapt(Examples(torch.randn(4, 1, 16, 16), [0, 1, 0, 1]))
     assert len(calls) == runs
     assert learner.predict(state, torch.randn(3, 1, 16, 16)).shape == (3, 2)
+
+
+def test_relation_compares_joined_features_too() -> None:
+    module = RelationNet(nn.Identity(), channels=4, norm="group").relation
+    features, means = torch.randn(3, 4, 5, 5), torch.randn(2, 4, 5, 5)
+    pairs = torch.stack([torch.cat([mean, each]) for each in features for mean in means])
+    torch.testing.assert_close(module(pairs), module(features, means))
 
 
 def test_relation_takes_a_module_of_ones_own() -> None:

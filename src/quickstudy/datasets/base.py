@@ -102,9 +102,10 @@ class ClassData:
         if self.source is None:
             raise InputError(f"the data '{self.name}' do not know their sources; give ClassData.source")
         kinds, columns = torch.unique(self.source.cpu(), return_inverse=True)
-        rows = torch.full((len(self.classes), len(kinds)), -1)
-        rows[self.labels.cpu(), columns] = torch.arange(len(self))
-        return rows
+        rows = torch.full((len(self.classes) * len(kinds),), -1)
+        # The greatest: of repeated places, which one an assignment leaves is undefined.
+        rows.scatter_reduce_(0, self.labels.cpu().long() * len(kinds) + columns, torch.arange(len(self)), "amax")
+        return rows.view(len(self.classes), len(kinds))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -14,12 +14,10 @@ from quickstudy.errors import InputError
 
 CHARACTERS = 22
 """Of each new alphabet, at most: some more than the 20 that tasks of Omniglot have."""
-DRAWINGS = 4
-"""Drawings without which there is no new character."""
 PLACES = tuple((x, y) for y in (-0.65, 0.0, 0.65) for x in (-0.65, 0.0, 0.65))
 """Where small marks stand: centres, -1 to 1."""
 SHAKE = 0.08
-"""Furthest that a mark, or a pair, is moved in one drawing, of half a side."""
+"""Furthest that the second piece is moved in one drawing, along each side, of half a side."""
 
 
 class Piece(NamedTuple):
@@ -45,9 +43,9 @@ def with_combinations(data: ClassData, groups: int, within: str = "alphabet", se
     combine each part afterwards.
 
     Args:
-        data: drawings (M, channels, height, width), bright on dark, which know their sources.
-        groups: how many to make, of up to 22 classes each; those of which fewer than 4 sources drew both pieces are
-            left out.
+        data: drawings (M, channels, height, width), bright on dark, uint8 or from 0 to 1, which know their sources.
+        groups: how many to make, of up to 22 classes each. A new class has no fewer sources than that of `data` with
+            the fewest; pieces that fewer have drawn both are not put together. With 0, `data` itself is returned.
         within: attribute whose values are groups.
         seed: new groups are a pure function of the data and this number.
 
@@ -56,8 +54,8 @@ def with_combinations(data: ClassData, groups: int, within: str = "alphabet", se
             and no targets.
 
     Raises:
-        InputError: data are no images, do not know their sources, have no such attribute, or no group of two classes
-            or more.
+        InputError: data are no images, of other numbers, do not know their sources, have no such attribute, or nothing
+            that can be combined.
 
     Examples:
         >>> images, classes, people = torch.rand(12, 1, 8, 8), torch.arange(12) // 6, torch.arange(12) % 6
@@ -71,33 +69,46 @@ def with_combinations(data: ClassData, groups: int, within: str = "alphabet", se
         raise InputError("combining needs data that know who drew what (ClassData.source)")
     if groups < 0:
         raise InputError(f"groups must not be negative, not {groups}")
+    if data.inputs.dtype != torch.uint8:
+        low, high = (float(each) for each in data.inputs.aminmax()) if len(data) else (0.0, 1.0)
+        if not data.inputs.is_floating_point() or not 0 <= low <= high <= 1:
+            raise InputError(
+                f"combining needs uint8 or numbers from 0 to 1, not {data.inputs.dtype}, {low:g} to {high:g}"
+            )
+    if not groups:
+        return data
     members = [group for group in data.groups(within).values() if len(group) > 1]
-    if groups and not members:
-        raise InputError(f"every '{within}' has one class alone; combining needs two or more in one")
-    chance = Random(seed)
-    plans = [_planned(data.rows_by_source, chance.choice(members), chance) for _ in range(groups)]
-    homes = [f"combined{number}" for number, plan in enumerate(plans) for _ in plan]
+    if not members:
+        raise InputError(f"no '{within}' has two classes or more; combining needs two in one")
+    chance, fewest = Random(seed), int((data.rows_by_source >= 0).sum(1).min())
+    plans = [_planned(data.rows_by_source, chance.choice(members), fewest, chance) for _ in range(groups)]
+    before = sum(name.startswith("combined") for name in data.groups(within))
+    homes = [f"combined{before + number}" for number, plan in enumerate(plans) for _ in plan]
     plan = [each for plan in plans for each in plan]
     if not plan:
-        return data
+        raise InputError(
+            f"no two classes of one '{within}' were drawn by the same {fewest} sources; combine fuller data"
+        )
     rows = torch.cat([rows for _, rows in plan])
     counts = torch.tensor([len(rows) for _, rows in plan])
     boxes = torch.tensor([[each[1:] if each else (1.0, 1.0, 0.0, 0.0) for each in pieces] for pieces, _ in plan])
     boxes = boxes.repeat_interleave(counts, 0)
     shake = torch.rand(len(rows), 2, generator=torch.Generator().manual_seed(seed)) * 2 - 1
-    boxes[:, 1, 2:] += SHAKE * shake
+    room = 1 - boxes[:, 1, :2]
+    boxes[:, 1, 2:] = (boxes[:, 1, 2:] + SHAKE * shake).clamp(-room, room)
+    where = data.inputs.device
     labels = torch.arange(len(plan)).repeat_interleave(counts) + len(data.classes)
     return ClassData(
-        inputs=torch.cat([data.inputs, _drawn(data.inputs, rows, boxes)]),
-        labels=torch.cat([data.labels, labels.to(data.labels)]),
+        inputs=torch.cat([data.inputs, _drawn(data.inputs, rows.to(where), boxes.to(where))]),
+        labels=torch.cat([data.labels.long(), labels.to(data.labels.device)]),
         classes=(*data.classes, *(f"{home}/{number}" for number, home in enumerate(homes))),
         name=data.name,
         attributes={within: (*data.attributes[within], *homes)},
-        source=torch.cat([data.source, data.source[rows[:, 0]]]),
+        source=torch.cat([data.source, data.source[rows[:, 0].to(data.source.device)]]),
     )
 
 
-def _planned(rows: Tensor, group: list[int], chance: Random) -> list[tuple[Character, Tensor]]:
+def _planned(rows: Tensor, group: list[int], fewest: int, chance: Random) -> list[tuple[Character, Tensor]]:
     """Return the characters of a new alphabet and for each the rows (drawings, 2) of its pieces, -1 for none."""
     order = chance.sample(group, len(group))
     characters = (_marked if chance.random() < 0.5 else _paired)(order, chance)
@@ -106,7 +117,7 @@ def _planned(rows: Tensor, group: list[int], chance: Random) -> list[tuple[Chara
     for one, other in characters:
         pair = torch.stack([rows[one.label], rows[other.label] if other else torch.full_like(rows[0], -1)], 1)
         drawn = pair[(pair[:, 0] >= 0) & ((pair[:, 1] >= 0) if other else True)]
-        if len(drawn) >= DRAWINGS:
+        if len(drawn) >= fewest:
             found.append(((one, other), drawn))
         if len(found) == CHARACTERS:
             break
@@ -153,7 +164,9 @@ def _placed(images: Tensor, boxes: Tensor) -> Tensor:
     small = (boxes[:, :2].amin(1) < 0.67).view(-1, 1, 1, 1)
     images = torch.where(small, F.max_pool2d(images, 3, 1, 1), images)
     # Two readings a pixel along each side.
-    sides = [(torch.arange(2 * size) + 0.5) / size - 1 for size in (images.shape[3], images.shape[2])]
+    sides = [
+        (torch.arange(2 * size, device=boxes.device) + 0.5) / size - 1 for size in (images.shape[3], images.shape[2])
+    ]
     x, y = ((side - boxes[:, 2 + i, None]) / boxes[:, i, None] for i, side in enumerate(sides))
     grid = (len(boxes), y.shape[1], x.shape[1])
     places = torch.stack([x.unsqueeze(1).expand(grid), y.unsqueeze(2).expand(grid)], 3).to(images.dtype)

@@ -5,6 +5,7 @@ PyTorch's rule under vmap refuses such maps, and others copy them to the slow la
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -12,6 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from quickstudy.functional.maps import apply, laid, merged, split, stacked, suits, unflatten
+
+FAR = 10.0
+"""Standard deviations: the square of as many times a float32's rounding is a relative error of 1e-5."""
 
 
 class GroupNorm(torch.autograd.Function):
@@ -22,8 +26,13 @@ class GroupNorm(torch.autograd.Function):
         x: Tensor, weight: Tensor | None, bias: Tensor | None, groups: int, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         rows, channels, height, width = x.shape
-        args = (rows, channels, height * width, groups, eps)
-        return torch.ops.aten.native_group_norm(laid(x), weight, bias, *args)  # type: ignore[no-any-return]
+        args = (weight, bias, rows, channels, height * width, groups, eps)
+        y, mean, scale = torch.ops.aten.native_group_norm(laid(x), *args)
+        if not _far(mean, scale):
+            return y, mean, scale
+        # PyTorch's kernel for this layout loses the digits of what varies little about a large mean.
+        y, rest, scale = torch.ops.aten.native_group_norm(laid(_less(x, mean)), *args)
+        return y, mean + rest, scale
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -70,6 +79,8 @@ class Cotangents(torch.autograd.Function):
         # Without a weight PyTorch's kernel knows of no bias either.
         given = weight is not None
         args = (weight, rows, channels, height * width, groups, (True, given, given))
+        if _far(mean, scale):
+            x, mean = _less(x, mean), torch.zeros_like(mean)
         of_x, of_weight, of_bias = torch.ops.aten.native_group_norm_backward(
             laid(g), laid(x), mean.contiguous(), scale.contiguous(), *args
         )
@@ -83,7 +94,7 @@ class Cotangents(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, of_x: Tensor, of_weight: Tensor, of_bias: Tensor) -> tuple[Any, ...]:
         g, x, weight = ctx.saved_tensors
-        one = torch.ones_like(x[0, :, 0, 0]) if weight is None else weight
+        one = x.new_ones(x.shape[1]) if weight is None else weight
 
         def cotangents(g: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
             bias = torch.zeros_like(weight)
@@ -119,22 +130,39 @@ def _merged(x: Tensor, dim: int | None, tasks: int) -> Tensor:
     return x.flatten(1, 2)
 
 
+def _far(mean: Tensor, scale: Tensor) -> bool:
+    """Return whether some mean is so many standard deviations from 0 that sums of squares lose digits."""
+    if torch._C._functorch.is_functorch_wrapped_tensor(mean):
+        return True  # Inside another vmap, where numbers cannot be looked at.
+    return bool((mean.abs() * scale > FAR).any())
+
+
+def _less(x: Tensor, mean: Tensor) -> Tensor:
+    """Return a map (S, C, H, W) less a number of each group (S, groups)."""
+    return x - mean.repeat_interleave(x.shape[1] // mean.shape[1], 1)[..., None, None]
+
+
 def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
-    """As `torch.nn.functional.group_norm`."""
+    """As `torch.nn.functional.group_norm`; not on a CPU, it is right to second derivatives only."""
     given = [each for each in (weight, bias) if each is not None]
-    alike = all(each.dtype == input.dtype for each in given)
-    if input.ndim == 4 and suits(input) and alike and input.shape[1] % num_groups == 0:
-        return apply(GroupNorm, input, weight, bias, num_groups, eps)[0]  # type: ignore[no-any-return]
+    wrong = input.ndim < 2 or num_groups < 1 or input.shape[1] % num_groups
+    if wrong or any(each.shape != input.shape[1:2] for each in given):
+        return F.group_norm(input, num_groups, weight, bias, eps)  # which says what is wrong
+    rows, channels, *sides = input.shape
+    if suits(input) and all(each.dtype == input.dtype for each in given):
+        flat = input if len(sides) == 2 else input.reshape(rows, channels, math.prod(sides), 1)
+        return apply(GroupNorm, flat, weight, bias, num_groups, eps)[0].reshape(input.shape)  # type: ignore[no-any-return]
     # Layer norm over groups has rules of its own everywhere, and is fast on a GPU.
-    rows = input.reshape(len(input), num_groups, -1)
-    return _affine(F.layer_norm(rows, rows.shape[2:], eps=eps).reshape(input.shape), weight, bias)
+    shape = (rows, num_groups, channels // num_groups * math.prod(sides))
+    output = F.layer_norm(input.reshape(shape), shape[2:], eps=eps).reshape(input.shape)
+    return _affine(output, weight, bias).to(input.dtype)
 
 
 def _formula(x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     # Not layer norm: its third derivatives are wrong in PyTorch.
-    rows = x.reshape(len(x), groups, -1)
+    rows = x.reshape(len(x), groups, x.shape[1:].numel() // groups)
     var, mean = torch.var_mean(rows, 2, correction=0, keepdim=True)
     return _affine(((rows - mean) * torch.rsqrt(var + eps)).reshape(x.shape), weight, bias)
 

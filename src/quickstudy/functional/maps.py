@@ -47,7 +47,7 @@ def stacked(w: Tensor, dim: int | None, tasks: int) -> Tensor:
 
 def unflatten(x: Tensor, dim: int, tasks: int) -> Tensor:
     """Return x with dimension `dim` taken apart into T and the rest, a view."""
-    return x.reshape(*x.shape[:dim], tasks, -1, *x.shape[dim + 1 :])
+    return x.reshape(*x.shape[:dim], tasks, x.shape[dim] // tasks, *x.shape[dim + 1 :])
 
 
 def split(x: Tensor, tasks: int) -> Tensor:

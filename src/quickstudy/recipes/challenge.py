@@ -72,7 +72,7 @@ class OmniglotChallenge(Recipe):
     """Outer learning rate (Adam)."""
     schedule: Schedule = "cosine"
     """Of the outer learning rate."""
-    steps: int = 4000
+    steps: int = 2500
     meta_batch: int = 2
 
     def splits(self) -> tuple[ClassData, ClassData | None, ClassData]:
@@ -107,7 +107,9 @@ class OmniglotChallenge(Recipe):
         warp = Warp(*(self.warp * getattr(Warp, name) for name in ("rotation", "shear", "scale", "shift", "bend")))
         net = nets.ConvNet(1, (self.hidden // 2, *(self.hidden,) * 5), norm=self.norm, size=self.size)
         return Plan(
-            learner=learners.ProtoNet(nets.Drawings(net, self.size, framed=True), batch_norm=self.batch_norm),
+            learner=learners.ProtoNet(
+                nets.Drawings(net, self.size, framed=True), batch_norm=self.batch_norm, scale=net.features**-0.5
+            ),
             train=FewShot(
                 train,
                 ways=(fewest, self.train_ways),

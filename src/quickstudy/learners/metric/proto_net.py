@@ -6,18 +6,20 @@ Snell, Swersky & Zemel 2017, "Prototypical Networks for Few-shot Learning", equa
     p(y = k | x) = softmax_k(-d(f(x), c_k))
 
 Learned across tasks: the embedding f. d is the squared Euclidean distance; cosine is an option, with a learned
-scale, from 10, because cosines alone are too close together for a softmax.
+scale, from 10, because cosines alone are too close together for a softmax. Distances may be scaled, too (Oreshkin et
+al. 2018, "TADAM", section 3.1, metric scaling): those of many features are far apart for a softmax.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from quickstudy.core import Examples
-from quickstudy.errors import unknown_name
+from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional.calls import BatchNormPolicy, Statistics
 from quickstudy.functional.classes import class_means, mask_absent, present
 from quickstudy.functional.distances import cosine, squared_euclidean
@@ -42,6 +44,8 @@ class ProtoNet(EmbeddingLearner):
     Args:
         net: embedding module.
         distance: 'euclidean' (squared) or 'cosine'.
+        scale: what a learned factor of distances begins with; None leaves Euclidean ones as they are, as in the paper,
+            and begins with 10 for cosines. A root of D numbers, 1 / D ** 0.5, suits D features of about one.
         batch_norm: 'support' or 'transductive'.
     """
 
@@ -52,13 +56,17 @@ class ProtoNet(EmbeddingLearner):
         net: nn.Module,
         distance: Literal["euclidean", "cosine"] = "euclidean",
         batch_norm: BatchNormPolicy = "support",
+        scale: float | None = None,
     ) -> None:
         super().__init__(net, batch_norm)
+        if scale is not None and not 0 < scale < math.inf:
+            raise InputError(f"scale must be positive, not {scale}")
         if distance not in ("euclidean", "cosine"):
             raise unknown_name("distance", distance, ("euclidean", "cosine"))
         self.distance = distance
-        if distance == "cosine":
-            self.log_scale = nn.Parameter(torch.tensor(10.0).log())
+        if scale is None and distance == "cosine":
+            scale = 10.0
+        self.log_scale = None if scale is None else nn.Parameter(torch.tensor(float(scale)).log())
 
     def adapt(self, support: Examples) -> Prototypes:
         """Average the embeddings of each class."""
@@ -69,7 +77,9 @@ class ProtoNet(EmbeddingLearner):
         """Return (Q, N) logits."""
         features = self.embed(inputs, state.statistics)
         if self.distance == "cosine":
-            logits = self.log_scale.exp() * cosine(features, state.means)
+            logits = cosine(features, state.means)
         else:
             logits = -squared_euclidean(features, state.means)
+        if self.log_scale is not None:
+            logits = self.log_scale.exp() * logits
         return mask_absent(logits, state.present)

@@ -30,8 +30,8 @@ from quickstudy.registry import register
 class RelationModule(nn.Module):
     """Two convolution blocks with max-pooling and two linear layers on joined feature maps (figure 2 of the paper).
 
-    The first convolution of joined maps is the sum of one of each, so that is made once for each row and each class,
-    not once for each pair.
+    The first convolution of joined maps is the sum of one of each. Where features and means are given apart, that is
+    made once for each row and each class, not once for each pair.
     """
 
     def __init__(self, channels: int, width: int, hidden: int, norm: Norm) -> None:
@@ -40,9 +40,19 @@ class RelationModule(nn.Module):
         self.second = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), norm_layer(norm, width), nn.ReLU())
         self.hidden, self.out = nn.Linear(width, hidden), nn.Linear(hidden, 1)
 
-    def forward(self, features: Tensor, means: Tensor) -> Tensor:
-        """Compare features (Q, C, h, w) or (Q, C) with those of classes (N, C, h, w) or (N, C): scores (Q x N, 1)."""
-        features, means = (each if each.ndim == 4 else each[..., None, None] for each in (features, means))
+    def forward(self, features: Tensor, means: Tensor | None = None) -> Tensor:
+        """Compare features (Q, C, h, w) or (Q, C) with those of classes (N, C, h, w) or (N, C): scores (Q x N, 1).
+
+        Without means, features are joined ones (P, 2C, h, w) or (P, 2C), and scores are (P, 1).
+        """
+        features = _map(features)
+        maps = self.first(features) if means is None else self._joined(features, _map(means))
+        if min(maps.shape[-2:]) > 1:
+            maps = F.max_pool2d(maps, 2)
+        return self.out(F.relu(self.hidden(self.second(maps).amax((-2, -1)))))  # type: ignore[no-any-return]
+
+    def _joined(self, features: Tensor, means: Tensor) -> Tensor:
+        """Return what the first block makes of all pairs (Q x N, 2C, h, w)."""
         conv, *rest = self.first
         assert isinstance(conv, nn.Conv2d)
         of_means, of_features = conv.weight.chunk(2, 1)
@@ -51,9 +61,11 @@ class RelationModule(nn.Module):
         maps = (right.unsqueeze(1) + left).flatten(0, 1)
         for layer in rest:
             maps = layer(maps)
-        if min(maps.shape[-2:]) > 1:
-            maps = F.max_pool2d(maps, 2)
-        return self.out(F.relu(self.hidden(self.second(maps).amax((-2, -1)))))  # type: ignore[no-any-return]
+        return maps
+
+
+def _map(features: Tensor) -> Tensor:
+    return features if features.ndim == 4 else features[..., None, None]
 
 
 class Relations(NamedTuple):
