@@ -83,3 +83,9 @@ def test_no_more_alphabets_to_choose_on_than_there_are(name, validation):
 def test_few_ways_are_validated_with_as_few():
     plan = OmniglotChallenge(validation=3, ways=5, combinations=0).plan()
     assert plan.validation.batch(0, 1).support.labels.shape == (1, 5)
+
+
+def test_distances_are_scaled_where_asked_for():
+    scale = OmniglotChallenge(scaled=True, hidden=8, train_on="small1").plan().learner.log_scale
+    assert float(scale.detach().exp()) == pytest.approx((8 * 3 * 3) ** -0.5)
+    assert OmniglotChallenge(hidden=8, train_on="small1").plan().learner.log_scale is None

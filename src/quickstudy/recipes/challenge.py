@@ -52,16 +52,18 @@ class OmniglotChallenge(Recipe):
     """Characters a task in meta-training, at most; alphabets that have fewer give as many as they have."""
     queries: int = 3
     """Query drawings a character in meta-training."""
-    size: int = 32
-    """Height and width that drawings are reduced to: at the usual 28 small marks are lost."""
+    size: int = 28
+    """Height and width that drawings are reduced to."""
     rotations: bool = True
     """Whether alphabets turned by 90, 180 and 270 degrees are further ones."""
-    combinations: int = 200
+    combinations: int = 0
     """Further alphabets for meta-training, of characters put together from those of one (`with_combinations`)."""
     warp: float = 0.7
     """Strength of the random warps of training drawings; 0 leaves them."""
     hidden: int = 64
     """Filters of each block of the net but the first, which has half as many."""
+    scaled: bool = False
+    """Whether distances have a learned factor, from one by the root of the number of features (`ProtoNet(scale=)`)."""
     norm: Norm = "group"
     """Normalisation in the net: 'batch', 'group', 'layer' or 'none'."""
     batch_norm: BatchNormPolicy = "support"
@@ -72,7 +74,7 @@ class OmniglotChallenge(Recipe):
     """Outer learning rate (Adam)."""
     schedule: Schedule = "cosine"
     """Of the outer learning rate."""
-    steps: int = 2500
+    steps: int = 4000
     meta_batch: int = 2
 
     def splits(self) -> tuple[ClassData, ClassData | None, ClassData]:
@@ -108,7 +110,9 @@ class OmniglotChallenge(Recipe):
         net = nets.ConvNet(1, (self.hidden // 2, *(self.hidden,) * 5), norm=self.norm, size=self.size)
         return Plan(
             learner=learners.ProtoNet(
-                nets.Drawings(net, self.size, framed=True), batch_norm=self.batch_norm, scale=net.features**-0.5
+                nets.Drawings(net, self.size, framed=True),
+                batch_norm=self.batch_norm,
+                scale=net.features**-0.5 if self.scaled else None,
             ),
             train=FewShot(
                 train,
