@@ -89,8 +89,29 @@ def test_ground_around_a_drawing_does_not_matter() -> None:
         assert (framed(nn.functional.pad(drawing, (ground,) * 4)) - alone).abs().mean() < 0.04
 
 
-def test_a_frame_leaves_an_empty_drawing_empty_and_does_not_blow_up_a_dot() -> None:
-    framed = Drawings(nn.Identity(), 20, framed=True)
+@pytest.mark.parametrize(("aspect", "high"), [(1.0, 10), (0.5, 20), (0.0, 40)])
+def test_the_shorter_side_is_stretched_by_a_power_of_the_ratio(aspect: float, high: int) -> None:
+    framed = Drawings(nn.Identity(), 44, framed=True, aspect=aspect)
+    wide = torch.zeros(2, 1, 100, 100)
+    wide[0, 0, 30:50, 10:90] = 1.0  # a ratio of a quarter
+    wide[1] = wide[0].mT
+    one, other = (framed(wide)[:, 0] > 0.5).float()
+    assert torch.equal(one, other.mT)
+    drawn = one.nonzero()
+    sides = drawn.amax(0) - drawn.amin(0) + 1
+    assert abs(int(sides[1]) - 40) <= 1  # 44 pixels with a margin of 1.1
+    assert abs(int(sides[0]) - high) <= 1
+
+
+def test_an_aspect_out_of_range_is_refused() -> None:
+    for aspect in (-0.1, 1.5):
+        with pytest.raises(InputError, match=r"aspect must lie in 0\.\.1"):
+            Drawings(nn.Identity(), aspect=aspect)
+
+
+@pytest.mark.parametrize("aspect", [1.0, 0.5])
+def test_a_frame_leaves_an_empty_drawing_empty_and_does_not_blow_up_a_dot(aspect: float) -> None:
+    framed = Drawings(nn.Identity(), 20, framed=True, aspect=aspect)
     empty = torch.zeros(1, 1, 40, 40)
     assert not framed(empty).any()
     dot = empty.clone()

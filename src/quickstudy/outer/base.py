@@ -14,6 +14,7 @@ from quickstudy.batching import Objective
 from quickstudy.core import Learner, Task
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional.differentiation import Differentiation, FirstOrder
+from quickstudy.outer.muon import MuonAdamW
 from quickstudy.ranks import ALONE, Ranks
 from quickstudy.task_losses import TaskLosses
 
@@ -23,6 +24,7 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,
+    "muon": MuonAdamW,
 }
 
 
@@ -48,7 +50,7 @@ class Outer:
 
     Args:
         lr: outer learning rate.
-        optimizer: 'adam', 'adamw' or 'sgd'.
+        optimizer: 'adam', 'adamw', 'sgd' or 'muon' (for matrices and convolutions, with AdamW for the rest).
         clip: largest norm of the meta-gradient; None leaves it.
         weight_decay: as in torch.optim.
         momentum: for 'sgd'.

@@ -52,8 +52,12 @@ class OmniglotChallenge(Recipe):
     """Characters a task in meta-training, at most; alphabets that have fewer give as many as they have."""
     queries: int = 3
     """Query drawings a character in meta-training."""
-    size: int = 28
+    pixels: int = 32
     """Height and width that drawings are reduced to."""
+    size: int = 28
+    """Height and width of the frame around what is drawn, as the net sees it."""
+    aspect: float = 0.5
+    """Power of the ratio of a drawing's shorter side to its longer one in the frame (`nets.Drawings`)."""
     rotations: bool = True
     """Whether alphabets turned by 90, 180 and 270 degrees are further ones."""
     combinations: int = 0
@@ -62,7 +66,7 @@ class OmniglotChallenge(Recipe):
     """Strength of the random warps of training drawings; 0 leaves them."""
     hidden: int = 64
     """Filters of each block of the net but the first, which has half as many."""
-    scaled: bool = False
+    scaled: bool = True
     """Whether distances have a learned factor, from one by the root of the number of features (`ProtoNet(scale=)`)."""
     norm: Norm = "group"
     """Normalisation in the net: 'batch', 'group', 'layer' or 'none'."""
@@ -70,8 +74,10 @@ class OmniglotChallenge(Recipe):
     """Where batch statistics for queries come from: 'support' or 'transductive'."""
     objective: Literal["all_pairs", "query_loss"] = "all_pairs"
     """What is minimised: the loss of every pair of drawings of a character, or of queries alone."""
-    lr: float = 2e-3
-    """Outer learning rate (Adam)."""
+    optimizer: Literal["adam", "muon"] = "muon"
+    """Outer optimiser."""
+    lr: float = 0.01
+    """Outer learning rate."""
     schedule: Schedule = "cosine"
     """Of the outer learning rate."""
     steps: int = 4000
@@ -79,7 +85,7 @@ class OmniglotChallenge(Recipe):
 
     def splits(self) -> tuple[ClassData, ClassData | None, ClassData]:
         """Return drawings for meta-training, for choosing weights, and for the test, with disjoint alphabets."""
-        data = datasets.omniglot(size=self.size, subset="background")
+        data = datasets.omniglot(size=self.pixels, subset="background")
         alphabets = sorted(data.groups("alphabet"))
         if not 2 <= self.folds <= len(alphabets):
             raise InputError(f"folds must lie in 2..{len(alphabets)}, the number of alphabets, not {self.folds}")
@@ -110,7 +116,7 @@ class OmniglotChallenge(Recipe):
         net = nets.ConvNet(1, (self.hidden // 2, *(self.hidden,) * 5), norm=self.norm, size=self.size)
         return Plan(
             learner=learners.ProtoNet(
-                nets.Drawings(net, self.size, framed=True),
+                nets.Drawings(net, self.size, framed=True, aspect=self.aspect),
                 batch_norm=self.batch_norm,
                 scale=net.features**-0.5 if self.scaled else None,
             ),
@@ -126,7 +132,7 @@ class OmniglotChallenge(Recipe):
             ),
             validation=None if validation is None else SourcePairs(validation, (min(10, self.ways), self.ways), seed=1),
             test=SourcePairs(test, self.ways, seed=2),
-            outer=outer.Gradient(lr=self.lr, schedule=self.schedule),
+            outer=outer.Gradient(lr=self.lr, optimizer=self.optimizer, schedule=self.schedule),
             options={"objective": self.objective},
         )
 
