@@ -54,7 +54,7 @@ class OmniglotChallenge(Recipe):
     """Query drawings a character in meta-training."""
     pixels: int = 32
     """Height and width that drawings are reduced to."""
-    size: int = 28
+    size: int = 32
     """Height and width of the frame around what is drawn, as the net sees it."""
     aspect: float = 0.5
     """Power of the ratio of a drawing's shorter side to its longer one in the frame (`nets.Drawings`)."""
