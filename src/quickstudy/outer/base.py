@@ -19,6 +19,7 @@ from quickstudy.ranks import ALONE, Ranks
 from quickstudy.task_losses import TaskLosses
 
 Schedule = Literal["constant", "cosine", "linear", "halving"]
+OptimizerName = Literal["adam", "adamw", "sgd", "muon"]
 SCHEDULES = ("constant", "cosine", "linear", "halving")
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,

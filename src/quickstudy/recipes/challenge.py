@@ -21,7 +21,7 @@ from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.calls import BatchNormPolicy
 from quickstudy.nets.conv4 import Norm
-from quickstudy.outer.base import Schedule
+from quickstudy.outer.base import OptimizerName, Schedule
 from quickstudy.recipes.base import Plan, Recipe
 from quickstudy.registry import register
 from quickstudy.tasks.augmentations import Warp
@@ -74,7 +74,7 @@ class OmniglotChallenge(Recipe):
     """Where batch statistics for queries come from: 'support' or 'transductive'."""
     objective: Literal["all_pairs", "query_loss"] = "all_pairs"
     """What is minimised: the loss of every pair of drawings of a character, or of queries alone."""
-    optimizer: Literal["adam", "muon"] = "muon"
+    optimizer: OptimizerName = "muon"
     """Outer optimiser."""
     lr: float = 0.01
     """Outer learning rate."""

@@ -8,7 +8,7 @@ from typing import Literal
 from quickstudy import learners, outer
 from quickstudy.core import Learner
 from quickstudy.datasets.base import ClassData
-from quickstudy.outer.base import Outer, Schedule
+from quickstudy.outer.base import OptimizerName, Outer, Schedule
 from quickstudy.recipes.few_shot import FewShotRecipe
 from quickstudy.registry import register
 
@@ -161,6 +161,7 @@ class GlyphsReptile(GradientRecipe):
     """Rows an inner step."""
     train_shots: int = 10
     train_queries: int = 5
+    optimizer: OptimizerName = "sgd"
     lr: float = 1.0
     schedule: Schedule = "linear"
     meta_batch: int = 5
@@ -171,4 +172,4 @@ class GlyphsReptile(GradientRecipe):
 
     def make_outer(self) -> Outer:
         """Return Reptile's outer rule."""
-        return outer.Reptile(lr=self.lr, clip=self.clip or None, schedule=self.schedule)
+        return outer.Reptile(self.lr, optimizer=self.optimizer, clip=self.clip or None, schedule=self.schedule)
