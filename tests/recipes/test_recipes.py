@@ -92,3 +92,10 @@ def test_run_without_a_recipe_is_refused(tmp_path):
 def test_unknown_recipe_names_the_nearest():
     with pytest.raises(InputError, match="glyphs-protonet"):
         lookup("recipe", "glyph-protonet")
+
+
+@pytest.mark.parametrize("name", ["glyphs-protonet", "glyphs-maml", "glyphs-reptile", "glyphs-mann"])
+def test_image_recipes_follow_the_gradient_as_asked(name: str) -> None:
+    usual = lookup("recipe", name).build()
+    assert usual.plan().outer.name == usual.optimizer == ("sgd" if name == "glyphs-reptile" else "adam")
+    assert lookup("recipe", name).build(optimizer="muon").plan().outer.name == "muon"
