@@ -36,7 +36,6 @@ class Method:
         shots_too: whether each number of shots is trained for itself.
         options: of all rows, as long as in the paper.
         many: of the 20-way rows where ways are fixed.
-        quick: of their small setting, beside its steps.
         minutes: outer steps of the small setting, by setting or of all; what is long in the options is then as in the
             recipe, which is made for minutes on a CPU.
         tested: as in `Row`.
@@ -51,7 +50,6 @@ class Method:
     shots_too: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     many: Mapping[str, Any] = field(default_factory=dict)
-    quick: Mapping[str, Any] = field(default_factory=dict)
     minutes: int | tuple[int, int, int, int] = 1000
     tested: Mapping[str, Any] = field(default_factory=dict)
     departures: str = ""
@@ -226,8 +224,6 @@ def _rows(method: Method) -> list[Row]:
     for (setting, (ways, shots)), steps in zip(SETTINGS.items(), minutes, strict=True):
         options = {**method.options, **(method.many if method.fixed and ways == 20 else {})}
         small = {name: getattr(usual, name) for name in options} | {"steps": steps}
-        if method.fixed and ways == 20:
-            small |= method.quick
         if method.fixed:
             options |= {"ways": ways, "train_ways": ways}
         if method.shots_too and shots > 1:
