@@ -17,7 +17,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
+
+from quickstudy.errors import InputError
 
 
 class MuonAdamW(Optimizer):
@@ -28,11 +30,18 @@ class MuonAdamW(Optimizer):
         lr: learning rate.
         weight_decay: decoupled, as in both.
         fused: AdamW in one call for all parameters.
+
+    Raises:
+        InputError: this PyTorch has no Muon.
     """
 
     def __init__(
         self, groups: list[dict[str, Any]], lr: float = 1e-3, weight_decay: float = 0.0, fused: bool = True
     ) -> None:
+        if not hasattr(torch.optim, "Muon"):
+            raise InputError(
+                f"Muon needs PyTorch 2.9 or newer, but this is {torch.__version__}; use 'adam', or install it"
+            )
         super().__init__(groups, {"lr": lr, "weight_decay": weight_decay})
         # Muon moves matrices that share the parameters' memory.
         self._matrices = [
@@ -43,7 +52,7 @@ class MuonAdamW(Optimizer):
         others = [{"params": [p for p in group["params"] if p not in flat]} for group, flat in pairs]
         matrices = [{"params": list(flat.values())} for flat in self._matrices]
         self._rules: dict[str, Optimizer] = {
-            "matrices": Muon(matrices, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
+            "matrices": torch.optim.Muon(matrices, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
             "others": AdamW(others, weight_decay=weight_decay, fused=fused),
         }
 
