@@ -108,6 +108,13 @@ def test_an_interrupted_run_resumes(blobs: qs.datasets.ClassData, tmp_path: Path
     assert not any(map(torch.equal, whole.parameters(), qs.learners.ProtoNet(qs.nets.mlp(4, (5, 3))).parameters()))
 
 
+def test_another_optimisers_state_is_refused() -> None:
+    given = parameters()
+    saved = torch.optim.Adam(given).state_dict()
+    with pytest.raises(qs.errors.CheckpointError, match="another optimiser's"):
+        MuonAdamW([{"params": given}]).load_state_dict(saved)
+
+
 def test_a_pytorch_without_it_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.optim, "Muon")
     with pytest.raises(qs.errors.InputError, match=r"Muon needs PyTorch 2\.9 or newer"):

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
-from quickstudy.errors import InputError
+from quickstudy.errors import CheckpointError, InputError
 
 
 class MuonAdamW(Optimizer):
@@ -77,6 +77,14 @@ class MuonAdamW(Optimizer):
         return {name: rule.state_dict() for name, rule in self._rules.items()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Go on from what `state_dict` returned.
+
+        Raises:
+            CheckpointError: it is another optimiser's.
+        """
+        if set(state_dict) != set(self._rules):
+            raise CheckpointError(
+                "the saved state is another optimiser's than Muon's; go on with the one it was saved by"
+            )
         for name, rule in self._rules.items():
             rule.load_state_dict(state_dict[name])

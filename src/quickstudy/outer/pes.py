@@ -43,7 +43,7 @@ class PES(Persistent):
         length: inner steps of a segment (K).
         sigma: standard deviation of the perturbations.
         lr: outer learning rate.
-        optimizer: 'adam', 'adamw' or 'sgd'.
+        optimizer: 'adam', 'adamw', 'sgd' or 'muon'.
         clip: largest norm of the estimate; None leaves it.
         schedule: of the rate.
         details: other keywords of `outer.Outer`.

@@ -26,7 +26,7 @@ class Reptile(Outer):
 
     Args:
         lr: outer step (epsilon in the paper), 1 falling linearly to 0 there.
-        optimizer: 'sgd' as in the paper, 'adam' or 'adamw'.
+        optimizer: 'sgd' as in the paper, 'adam', 'adamw' or 'muon'.
         clip: largest norm of the mean difference; None leaves it.
         schedule: of the step.
         details: keywords of `outer.Outer`.

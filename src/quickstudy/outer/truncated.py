@@ -37,7 +37,7 @@ class Truncated(Persistent):
     Args:
         length: inner steps of a segment (K).
         lr: outer learning rate.
-        optimizer: 'adam', 'adamw' or 'sgd'.
+        optimizer: 'adam', 'adamw', 'sgd' or 'muon'.
         clip: largest norm of the meta-gradient; None leaves it.
         schedule: of the rate.
         details: other keywords of `outer.Outer`.
