@@ -89,3 +89,14 @@ def test_distances_are_scaled_where_asked_for():
     scale = OmniglotChallenge(scaled=True, hidden=8, size=28, train_on="small1").plan().learner.log_scale
     assert float(scale.detach().exp()) == pytest.approx((8 * 3 * 3) ** -0.5)
     assert OmniglotChallenge(scaled=False, hidden=8, train_on="small1").plan().learner.log_scale is None
+
+
+def test_known_alphabets_are_asked_for_in_other_hands():
+    train, validation, test = OmniglotChallenge(train_on="known").splits()
+    assert alphabets(train) == alphabets(test)
+    assert len(alphabets(test)) == 30
+    assert validation is None
+    assert set(train.source.tolist()).isdisjoint(test.source.tolist())
+    assert len(train) + len(test) == len(datasets.omniglot(subset="background"))
+    with pytest.raises(InputError, match="validation must be 0"):
+        OmniglotChallenge(train_on="known", validation=2).splits()

@@ -11,6 +11,7 @@ from quickstudy.reproductions.balancing import balancing
 from quickstudy.reproductions.beliefs import beliefs
 from quickstudy.reproductions.challenge_alphabets import challenge_alphabets
 from quickstudy.reproductions.hyper_parameters import hyper_parameters
+from quickstudy.reproductions.known_alphabets import challenge_known
 from quickstudy.reproductions.learned_data import augmentation, class_imbalance, distillation
 from quickstudy.reproductions.learned_loss import learned_loss
 from quickstudy.reproductions.learned_optimizer import learned_optimizer
@@ -36,6 +37,7 @@ __all__ = [
     "balancing",
     "beliefs",
     "challenge_alphabets",
+    "challenge_known",
     "class_imbalance",
     "distillation",
     "hyper_parameters",

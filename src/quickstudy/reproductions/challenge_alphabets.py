@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from quickstudy.assessment import OpenedRun
 from quickstudy.console import Tick
+from quickstudy.core import Learner
+from quickstudy.datasets.base import ClassData
 from quickstudy.evaluation import evaluate, interval95
 from quickstudy.plots import COLOURS, GREY, styled
-from quickstudy.recipes.challenge import CHOSEN_ON, FOLDS
+from quickstudy.recipes.challenge import CHOSEN_ON, FOLDS, OmniglotChallenge
 from quickstudy.registry import register
 from quickstudy.reproductions.cores import side_by_side
 from quickstudy.reproductions.grid import QUICK
@@ -46,23 +47,13 @@ def challenge_alphabets(folder: Path, tick: Tick, quick: bool = False, seeds: in
         Lines that say what came out.
     """
     from quickstudy.assessment import open_run
-    from quickstudy.reproductions.other_rows import OTHERS
     from quickstudy.reproductions.saving import save
-    from quickstudy.reproductions.trained import place, train
 
-    row = next(row for row in OTHERS if row.name == ROW)
-    row = dataclasses.replace(row, options={**row.options, **({**QUICK, "combinations": 4} if quick else {})})
-    recipes = [row.make(fold, quick=False) for fold in range(min(seeds, FOLDS))]
-    runs = [place(recipe, row.varies, folder) for recipe in recipes]
-    pieces = {str(run): functools.partial(train, recipe, run) for recipe, run in zip(recipes, runs, strict=True)}
-    tick(0, len(runs))
-    for done, _ in enumerate(side_by_side(pieces, quick or torch.cuda.is_available())):
-        tick(done + 1, len(runs))
-    errors = {
-        (name, fold): values
-        for fold, run in enumerate(runs)
-        for name, values in by_alphabet(open_run(run), 2 if quick else TASKS).items()
-    }
+    errors: dict[tuple[str, int], np.ndarray[Any, Any]] = {}
+    for fold, run in enumerate(train_all(recipes(seeds, quick), folder, tick, quick)):
+        opened: Any = open_run(run)
+        of = by_alphabet(opened.learner, opened.test.data, 2 if quick else TASKS)
+        errors |= {(name, fold): values for name, values in of.items()}
     result = {
         name: {
             "ways": int(name.split()[-1]),
@@ -76,14 +67,34 @@ def challenge_alphabets(folder: Path, tick: Tick, quick: bool = False, seeds: in
     return ["error by alphabet, %", *markdown(result).splitlines()]
 
 
-def by_alphabet(run: OpenedRun, tasks: int) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the error (T,) of each task of each alphabet of a run's test, by the alphabet's name and the ways."""
-    data: Any = run.test
+def recipes(folds: int, quick: bool, **options: Any) -> list[OmniglotChallenge]:
+    """Return the recipe of each fold, with the options of the row of the results."""
+    from quickstudy.reproductions.other_rows import OTHERS
+
+    row = next(row for row in OTHERS if row.name == ROW)
+    options |= {**QUICK, "combinations": 4} if quick else {}
+    row = dataclasses.replace(row, options={**row.options, **options})
+    return [row.make(fold, quick=False) for fold in range(min(folds, FOLDS))]  # type: ignore[misc]
+
+
+def train_all(recipes: Sequence[OmniglotChallenge], folder: Path, tick: Tick, here: bool) -> list[Path]:
+    """Train what is not trained yet, where the row of the results finds it too; return the run folders."""
+    from quickstudy.reproductions.trained import place, train
+
+    runs = [place(recipe, "fold", folder) for recipe in recipes]
+    pieces = {str(run): functools.partial(train, recipe, run) for recipe, run in zip(recipes, runs, strict=True)}
+    tick(0, len(runs))
+    for done, _ in enumerate(side_by_side(pieces, here or torch.cuda.is_available())):
+        tick(done + 1, len(runs))
+    return runs
+
+
+def by_alphabet(learner: Learner, data: ClassData, tasks: int) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the error (T,) of each task of each alphabet, by the alphabet's name and the ways."""
     found = {}
-    for name, classes in data.data.groups("alphabet").items():
-        own = data.data.subset([data.data.classes[i] for i in classes])
-        asked, ways = _most_ways(own)
-        found[f"{name} {ways}"] = 1 - evaluate(run.learner, asked, tasks, curve_steps=0).values
+    for name, classes in data.groups("alphabet").items():
+        asked, ways = _most_ways(data.subset([data.classes[i] for i in classes]))
+        found[f"{name} {ways}"] = 1 - evaluate(learner, asked, tasks, curve_steps=0).values
     return found
 
 

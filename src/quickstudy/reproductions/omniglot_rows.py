@@ -38,6 +38,7 @@ class Method:
         many: of the 20-way rows where ways are fixed.
         minutes: outer steps of the small setting, by setting or of all; what is long in the options is then as in the
             recipe, which is made for minutes on a CPU.
+        brief: of the small setting of 20-way rows where ways are fixed, where the recipe's will not do for so many.
         tested: as in `Row`.
         departures: as in `Row`, after those that all share.
     """
@@ -51,6 +52,7 @@ class Method:
     options: Mapping[str, Any] = field(default_factory=dict)
     many: Mapping[str, Any] = field(default_factory=dict)
     minutes: int | tuple[int, int, int, int] = 1000
+    brief: Mapping[str, Any] = field(default_factory=dict)
     tested: Mapping[str, Any] = field(default_factory=dict)
     departures: str = ""
     suffix: str = ""
@@ -224,6 +226,8 @@ def _rows(method: Method) -> list[Row]:
     for (setting, (ways, shots)), steps in zip(SETTINGS.items(), minutes, strict=True):
         options = {**method.options, **(method.many if method.fixed and ways == 20 else {})}
         small = {name: getattr(usual, name) for name in options} | {"steps": steps}
+        if method.fixed and ways == 20:
+            small |= method.brief
         if method.fixed:
             options |= {"ways": ways, "train_ways": ways}
         if method.shots_too and shots > 1:
