@@ -15,8 +15,10 @@ from quickstudy.recipes import baselines, memory, metric, model, optimization, s
 from quickstudy.recipes.few_shot import Data
 from quickstudy.registry import TABLES, register
 
+# Nets that embed learn several times as fast with it; those that adapt by gradients gain little.
+MUON = {"optimizer": "muon", "lr": 0.01}
 # 60-way training as in the paper.
-PROTONET = {"train_ways": 60, "lr": 1e-3, "steps": 6000, "meta_batch": 1}
+PROTONET = {**MUON, "train_ways": 60, "steps": 3000, "meta_batch": 1}
 READING = {"steps": 10_000}
 STREAM = {"steps": 5000}
 
@@ -48,7 +50,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "stream-incontext": STREAM,
     "finetune": {},
     "baselineplusplus": {},
-    "logistic": {},
+    "logistic": MUON,
 }
 """Options that differ from the recipe on glyphs, by name."""
 PAIRS_OF_DIGITS = ("protonet", "maml", "logistic")

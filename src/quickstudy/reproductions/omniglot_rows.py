@@ -94,7 +94,7 @@ METHODS = (
         "Snell et al. 2017, table 1",
         _four(98.8, 99.7, 96.0, 98.9),
         minutes=1500,
-        departures="trained at 60 ways and one shot for all settings; cosine schedule",
+        departures="trained at 60 ways and one shot for all settings; Muon in place of Adam, cosine schedule",
     ),
     Method(
         "omniglot-relation",
@@ -127,7 +127,8 @@ METHODS = (
         shots_too=True,
         options=GRADIENT,
         many=GRADIENT_20,
-        minutes=(4600, 3000, 3000, 1500),
+        minutes=(4600, 3000, 2000, 700),
+        brief={"inner_steps": 5, "test_steps": 5},
         departures=TRANSDUCTIVE,
     ),
     *(
@@ -212,7 +213,7 @@ METHODS = (
         minutes=(2000, 1000, 600, 200),
     ),
     Method(
-        "omniglot-logistic", "Logistic regression on features (no meta-learning)", options={"steps": 5000}, minutes=3000
+        "omniglot-logistic", "Logistic regression on features (no meta-learning)", options={"steps": 3000}, minutes=1000
     ),
     Method("omniglot-finetune", "Fine-tuning of the head (no meta-learning)", options={"steps": 5000}, minutes=3000),
     Method("omniglot-baselineplusplus", "Baseline++ (no meta-learning)", options={"steps": 5000}, minutes=2000),

@@ -19,7 +19,7 @@ from quickstudy.reproductions.grid import QUICK, Values, bars, figures, grid, lo
 from quickstudy.tasks.few_shot import FewShot
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
-    "protonet": ("ProtoNet (metric)", {"steps": 400}),
+    "protonet": ("ProtoNet (metric)", {"steps": 400, "optimizer": "adam", "lr": 1e-3}),
     "maml": ("MAML (optimisation)", {"steps": 1500}),
     "metanet": ("MetaNet (model)", {"steps": 800}),
 }
