@@ -100,6 +100,13 @@ def test_a_recipe_explains_its_options(capsys):
         assert text in out
 
 
+def test_every_recipe_can_be_asked_for_its_options(capsys):
+    for name, recipe in entries("recipe").items():
+        assert main(["train", name, "--help"]) == 0
+        out = " ".join(capsys.readouterr().out.split())
+        assert f"(default: {recipe.build().steps})" in out, name
+
+
 def test_help_and_version_need_no_torch():
     code = (
         "import sys; from quickstudy.cli import main; a = main(['--help']); b = main(['--version']);"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from typing import Any
+from typing import Any, get_type_hints
 
 from quickstudy.recipes import baselines, memory, metric, model, optimization, streams
 from quickstudy.recipes.few_shot import Data
@@ -70,7 +70,7 @@ def on(data: str, label: str, name: str, **defaults: Any) -> type:
     """
     entry = TABLES["recipe"][f"glyphs-{name}"]
     glyphs: Any = entry.build
-    types = {field.name: field.type for field in dataclasses.fields(glyphs)}
+    types = get_type_hints(glyphs)  # names would be looked up in this module
     fields: list[Any] = [("data", Data, data)]
     fields += [(key, types[key], value) for key, value in defaults.items()]
     made = dataclasses.make_dataclass(

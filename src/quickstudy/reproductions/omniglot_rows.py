@@ -200,7 +200,8 @@ METHODS = (
         fixed=True,
         shots_too=True,
         options={"steps": 60_000, "meta_batch": 32, "filters": 128},
-        minutes=(2600, 1200, 600, 120),
+        minutes=(2600, 1200, 2000, 600),
+        brief={"optimizer": "muon", "lr": 5e-3, "train_queries": 1},
     ),
     Method(
         "omniglot-metanet",
