@@ -14,6 +14,7 @@ from torch import nn
 
 from quickstudy import nets
 from quickstudy.datasets import ClassData, join
+from quickstudy.outer.base import OptimizerName
 from quickstudy.recipes.base import Plan
 from quickstudy.recipes.few_shot import FewShotRecipe, ImageRecipe
 from quickstudy.recipes.metric import GlyphsProtoNet
@@ -70,8 +71,9 @@ class DrawingsProtoNet(DrawingsRecipe, GlyphsProtoNet):
     """Prototypical network on glyphs and Omniglot at once, for drawings of any kind."""
 
     train_ways: int = 60
-    lr: float = 1e-3
-    steps: int = 6000
+    optimizer: OptimizerName = "muon"
+    lr: float = 0.01
+    steps: int = 3000
     meta_batch: int = 1
 
 
