@@ -24,8 +24,8 @@ STREAM = {"steps": 5000}
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "protonet": PROTONET,
-    "siamese": MUON,
-    "matching": MUON,
+    "siamese": {},
+    "matching": {},
     "relation": {},
     "maml": {},
     "fomaml": {},
