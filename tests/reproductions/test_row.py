@@ -231,6 +231,19 @@ def test_every_row_is_of_a_recipe(row):
     assert type(changed) is type(full)
 
 
+def test_small_settings_say_where_they_differ_at_twenty_ways():
+    rows = {row.name: row for row in ROWS}
+    few, many = (rows[f"omniglot-snail-{ways}w1s"] for ways in (5, 20))
+    assert few.make(0, quick=True).optimizer == many.make(0, quick=False).optimizer == "adam"
+    assert many.make(0, quick=True).optimizer == "muon"
+    assert "with --quick optimizer muon" in many.departures
+    assert "--quick" not in few.departures
+    # Where the small setting keeps what the paper has, nothing departs.
+    fomaml = rows["omniglot-fomaml-20w1s"]
+    assert fomaml.make(0, quick=True).inner_steps == fomaml.make(0, quick=False).inner_steps == 5
+    assert "--quick" not in fomaml.departures
+
+
 @pytest.fixture
 def of_images(found):
     facts = {"row": "omniglot-maml-5w1s", "recipe": "omniglot-maml", "metric": "accuracy", "mean": 0.5, "interval": 0.1}

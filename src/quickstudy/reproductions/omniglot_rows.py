@@ -228,8 +228,9 @@ def _rows(method: Method) -> list[Row]:
     for (setting, (ways, shots)), steps in zip(SETTINGS.items(), minutes, strict=True):
         options = {**method.options, **(method.many if method.fixed and ways == 20 else {})}
         small = {name: getattr(usual, name) for name in options} | {"steps": steps}
-        if method.fixed and ways == 20:
-            small |= method.brief
+        brief = method.brief if method.fixed and ways == 20 else {}
+        small |= brief
+        departs = ", ".join(f"{name} {value}" for name, value in brief.items() if options.get(name) != value)
         if method.fixed:
             options |= {"ways": ways, "train_ways": ways}
         if method.shots_too and shots > 1:
@@ -246,7 +247,7 @@ def _rows(method: Method) -> list[Row]:
                 tested=method.tested,
                 published=None if published is None else published / 100,
                 source=method.source,
-                departures="; ".join(filter(None, (FEWER, method.departures))),
+                departures="; ".join(filter(None, (FEWER, method.departures, departs and f"with --quick {departs}"))),
                 chosen_on=CHOSEN,
             )
         )
