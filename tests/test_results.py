@@ -34,7 +34,7 @@ def test_sinusoid_cavia_below_maml_on_ten_shots(tmp_path):
 
 
 def test_omniglot_protonet(tmp_path):
-    """At least 97 % on classes never seen (Vinyals' validation classes), with half an hour on two cores."""
+    """At least 97 % on classes never seen (Vinyals' validation classes), after ten minutes on one core."""
     require("omniglot")
     assert result("omniglot-protonet", tmp_path, tasks=1000).accuracy >= 0.97
 

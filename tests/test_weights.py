@@ -10,7 +10,7 @@ import torch
 import quickstudy as qs
 from quickstudy import shipped
 from quickstudy.registry import lookup
-from quickstudy.reproductions.shipped_learners import markdown
+from quickstudy.reproductions.shipped_learners import digest, markdown
 
 ROOT = Path(__file__).parents[1]
 FLOORS = {"drawings": 0.92, "drawings-maml": 0.8, "omniglot-maml": 0.6, "omniglot-protonet": 0.83}
@@ -57,9 +57,11 @@ def test_new_classes_are_told_apart(name: str, glyph_cache: None) -> None:
 
 
 def test_pages_show_what_the_command_found() -> None:
-    table = markdown(json.loads((ROOT / "docs" / "results" / "pretrained.json").read_text()))
+    found = json.loads((ROOT / "docs" / "results" / "pretrained.json").read_text())
+    table = markdown(found)
     assert table in (ROOT / "docs" / "pretrained.md").read_text()
     for name in FLOORS:
+        assert found[name]["sha256"] == digest(name), f"measure {name} again: its file is not what was measured"
         own = "\n".join(line for line in table.splitlines() if line.startswith(("| learner", "|---", f"| {name} |")))
         assert own in (shipped.WEIGHTS / f"{name}.md").read_text()
 

@@ -99,3 +99,10 @@ def test_image_recipes_follow_the_gradient_as_asked(name: str) -> None:
     usual = lookup("recipe", name).build()
     assert usual.plan().outer.name == usual.optimizer == ("sgd" if name == "glyphs-reptile" else "adam")
     assert lookup("recipe", name).build(optimizer="muon").plan().outer.name == "muon"
+
+
+def test_nets_that_embed_omniglot_learn_with_muon() -> None:
+    chosen = {name: recipe.build() for name, recipe in table("recipe").items()}
+    muon = {name: recipe.lr for name, recipe in chosen.items() if getattr(recipe, "optimizer", "") == "muon"}
+    names = ("omniglot-protonet", "omniglot-logistic", "omniglot-challenge", "drawings-protonet")
+    assert muon == dict.fromkeys(names, 0.01)

@@ -40,7 +40,8 @@ class MuonAdamW(Optimizer):
     ) -> None:
         if not hasattr(torch.optim, "Muon"):
             raise InputError(
-                f"Muon needs PyTorch 2.9 or newer, but this is {torch.__version__}; use 'adam', or install it"
+                f"Muon needs PyTorch 2.9 or newer, but this is {torch.__version__}; install that, or use 'adam' at a "
+                "tenth of the rate"
             )
         super().__init__(groups, {"lr": lr, "weight_decay": weight_decay})
         # Muon moves matrices that share the parameters' memory.

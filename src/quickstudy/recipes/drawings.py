@@ -1,7 +1,8 @@
 """Recipes of the learners of drawings that come with the library (`quickstudy.pretrained`): on glyphs and Omniglot.
 
 Departures from the papers: both data sets at once, each task from one of them, the writing of either's test left out of
-the other; the net takes drawings as they come (`nets.Drawings`); few and small outer steps.
+the other; the net takes drawings as they come (`nets.Drawings`); few and small outer steps; Muon for the Prototypical
+network.
 """
 
 from __future__ import annotations

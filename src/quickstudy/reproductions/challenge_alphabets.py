@@ -50,7 +50,7 @@ def challenge_alphabets(folder: Path, tick: Tick, quick: bool = False, seeds: in
     from quickstudy.reproductions.saving import save
 
     errors: dict[tuple[str, int], np.ndarray[Any, Any]] = {}
-    for fold, run in enumerate(train_all(recipes(seeds, quick), folder, tick, quick)):
+    for fold, run in enumerate(train_all(recipes_of_folds(seeds, quick), folder, tick, quick)):
         opened: Any = open_run(run)
         of = by_alphabet(opened.learner, opened.test.data, 2 if quick else TASKS)
         errors |= {(name, fold): values for name, values in of.items()}
@@ -67,7 +67,7 @@ def challenge_alphabets(folder: Path, tick: Tick, quick: bool = False, seeds: in
     return ["error by alphabet, %", *markdown(result).splitlines()]
 
 
-def recipes(folds: int, quick: bool, **options: Any) -> list[OmniglotChallenge]:
+def recipes_of_folds(folds: int, quick: bool, **options: Any) -> list[OmniglotChallenge]:
     """Return the recipe of each fold, with the options of the row of the results."""
     from quickstudy.reproductions.other_rows import OTHERS
 

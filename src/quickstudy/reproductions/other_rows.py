@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from quickstudy.recipes.challenge import CHOSEN_ON, FOLDS
-from quickstudy.reproductions.omniglot_rows import CHOSEN, FEWER, ROWS
+from quickstudy.reproductions.omniglot_rows import CHOSEN, FEWER, MUON, ROWS
 from quickstudy.reproductions.regression_rows import REGRESSION
 from quickstudy.reproductions.row import Row, enter
 
@@ -47,12 +47,15 @@ def _sequences() -> list[Row]:
             test={},
             published=None,
             source="",
-            departures=f"{FEWER}; meta-trained on {ways}-way 1-shot tasks, not on sequences; fewer test sequences",
+            departures=f"{FEWER}; meta-trained on {ways}-way 1-shot tasks, not on sequences; fewer test sequences{how}",
             presentation=number,
             tasks=tasks,  # a sequence is 50 adaptations
             seeds=1,
         )
-        for name, label, ways, tasks in (("protonet", "Prototypical network", 60, 100), ("maml", "MAML", 5, 50))
+        for name, label, ways, tasks, how in (
+            ("protonet", "Prototypical network", 60, 100, f"; {MUON}"),
+            ("maml", "MAML", 5, 50, ""),
+        )
         for number in (2, 5)
     ]
     return reading + adapting
@@ -115,7 +118,7 @@ def _elsewhere() -> list[Row]:
                 tested_on=f"glyphs-{name}",
                 published=None,
                 source="",
-                departures=FEWER,
+                departures=FEWER if name == "maml" else f"{FEWER}; {MUON}",
             )
         )
     return rows

@@ -25,11 +25,11 @@ from quickstudy.tasks.base import Bank
 from quickstudy.tasks.few_shot import FewShot
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
-    "protonet": ("ProtoNet", {"steps": 600, "optimizer": "adam", "lr": 1e-3}),
+    "protonet": ("ProtoNet", {"steps": 600, "optimizer": "adam", "lr": 1e-3}),  # as when the page was measured
     "maml": ("MAML", {"steps": 2000}),
     "adml": ("ADML", {"steps": 2000}),
 }
-"""Labels, and outer steps for about two minutes on a free core."""
+"""Labels, and options: outer steps for about two minutes on a free core."""
 SIZES: dict[str, tuple[float, ...]] = {
     "ways": (2, 3, 5, 10, 20),
     "shots": (1, 2, 5, 10),

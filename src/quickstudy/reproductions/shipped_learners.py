@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,15 @@ def pretrained_learners(folder: Path, tick: Tick, quick: bool = False, seeds: in
             report = evaluate(known[name], tasks, 10 if quick else TASKS * seeds, curve_steps=0)
             found[name][f"{data} {ways}w{shots}s"] = {"mean": report.mean, "interval": report.interval}
     tick(len(asked), len(asked))
+    for name in shipped.names("learner"):
+        found[name]["sha256"] = digest(name)
     save(folder, found, table := markdown(found))
     return table.splitlines()
+
+
+def digest(name: str) -> str:
+    """Return what tells a learner's file from all others, so that figures are known to be of it."""
+    return hashlib.sha256((shipped.WEIGHTS / f"{name}.safetensors").read_bytes()).hexdigest()
 
 
 def learners() -> dict[str, Learner]:
@@ -63,7 +71,7 @@ def can(name: str, ways: int) -> bool:
     return card["recipe"] is None or not card["recipe"].endswith("maml") or ways <= card["options"]["ways"]
 
 
-def markdown(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+def markdown(found: Mapping[str, Mapping[str, Any]]) -> str:
     """Return accuracies in per cent."""
     columns = [
         (data, f"{data} {ways}w{shots}s", f"{ways}-way {shots}-shot") for data in DATA for ways, shots in SETTINGS
