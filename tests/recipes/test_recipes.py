@@ -104,5 +104,6 @@ def test_image_recipes_follow_the_gradient_as_asked(name: str) -> None:
 def test_nets_that_embed_omniglot_learn_with_muon() -> None:
     chosen = {name: recipe.build() for name, recipe in table("recipe").items()}
     muon = {name: recipe.lr for name, recipe in chosen.items() if getattr(recipe, "optimizer", "") == "muon"}
-    names = ("omniglot-protonet", "omniglot-logistic", "omniglot-challenge", "drawings-protonet")
-    assert muon == dict.fromkeys(names, 0.01)
+    methods = ("protonet", "siamese", "matching", "relation", "metanet", "logistic", "challenge")
+    names = ("drawings-protonet", *(f"omniglot-{method}" for method in methods))
+    assert muon == {**dict.fromkeys(names, 0.01), "omniglot-snail": 5e-3}

@@ -15,8 +15,7 @@ from quickstudy.recipes import baselines, memory, metric, model, optimization, s
 from quickstudy.recipes.few_shot import Data
 from quickstudy.registry import TABLES, register
 
-# Nets that embed learn in fewer steps with it (docs/outer.md). Those of the other recipes keep Adam, with which their
-# papers train and their rows of the results were measured.
+# Nets that embed learn in fewer steps with it than with their papers' Adam (docs/outer.md).
 MUON = {"optimizer": "muon", "lr": 0.01}
 # 60-way training as in the paper.
 PROTONET = {**MUON, "train_ways": 60, "steps": 3000, "meta_batch": 1}
@@ -25,9 +24,9 @@ STREAM = {"steps": 5000}
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "protonet": PROTONET,
-    "siamese": {},
-    "matching": {},
-    "relation": {},
+    "siamese": {**MUON, "steps": 3000},
+    "matching": {**MUON, "steps": 3000},
+    "relation": {**MUON, "steps": 2000},
     "maml": {},
     "fomaml": {},
     "reptile": {},
@@ -39,8 +38,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "protomaml": {},
     "incontext": READING,
     "hypernetwork": READING,
-    "snail": READING,
-    "metanet": READING,
+    "snail": {"optimizer": "muon", "lr": 5e-3, "steps": 3000},
+    "metanet": {**MUON, "steps": 3000},
     "plastic": READING,
     "mann": STREAM,
     "dnc": STREAM,
