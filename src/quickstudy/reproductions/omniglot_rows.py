@@ -178,6 +178,7 @@ METHODS = (
         options=GRADIENT,
         many=GRADIENT_20,
         minutes=(5000, 3000, 1100, 500),
+        brief={"inner_steps": 5, "test_steps": 5},
     ),
     Method(
         "omniglot-imaml",
