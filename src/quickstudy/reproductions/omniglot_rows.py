@@ -139,7 +139,8 @@ METHODS = (
             fixed=True,
             options=REPTILE,
             many=REPTILE_20,
-            minutes=1200,
+            minutes=(1200, 1200, 600, 600),
+            brief={"inner_lr": 3e-3, "inner_steps": 10, "batch": 20, "train_queries": 1},
             tested={"batch_norm": "transductive"} if transductive else {},
             suffix="-transductive" * transductive,
         )
@@ -212,7 +213,7 @@ METHODS = (
         fixed=True,
         shots_too=True,
         options={"steps": 60_000},
-        minutes=(1500, 1000, 600, 200),
+        minutes=(1500, 600, 400, 150),
         departures=MUON,
     ),
     Method(
