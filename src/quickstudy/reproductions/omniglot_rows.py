@@ -140,7 +140,7 @@ METHODS = (
             options=REPTILE,
             many=REPTILE_20,
             minutes=(1200, 1200, 600, 600),
-            brief={"inner_lr": 3e-3, "inner_steps": 10, "batch": 20, "train_queries": 1},
+            brief={"inner_lr": 3e-3, "inner_steps": 10, "batch": 20, "train_queries": 1, "validation_tasks": 20},
             tested={"batch_norm": "transductive"} if transductive else {},
             suffix="-transductive" * transductive,
         )
