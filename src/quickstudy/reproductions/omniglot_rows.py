@@ -39,7 +39,7 @@ class Method:
         many: of the 20-way rows where ways are fixed.
         minutes: outer steps of the small setting, by setting or of all; what is long in the options is then as in the
             recipe, which is made for minutes on a CPU.
-        brief: of the small setting of 20-way rows where ways are fixed, where the recipe's will not do for so many.
+        brief: of the small setting, by setting, where the recipe's own options will not do.
         tested: as in `Row`.
         departures: as in `Row`, after those that all share.
     """
@@ -53,7 +53,7 @@ class Method:
     options: Mapping[str, Any] = field(default_factory=dict)
     many: Mapping[str, Any] = field(default_factory=dict)
     minutes: int | tuple[int, int, int, int] = 1000
-    brief: Mapping[str, Any] = field(default_factory=dict)
+    brief: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tested: Mapping[str, Any] = field(default_factory=dict)
     departures: str = ""
     suffix: str = ""
@@ -63,12 +63,24 @@ def _four(*figures: float) -> dict[str, float]:
     return dict(zip(SETTINGS, figures, strict=False))
 
 
+def _five(**options: Any) -> dict[str, dict[str, Any]]:
+    return dict.fromkeys(("5w1s", "5w5s"), options)
+
+
+def _twenty(**options: Any) -> dict[str, dict[str, Any]]:
+    return dict.fromkeys(("20w1s", "20w5s"), options)
+
+
 # Of Finn et al. 2017, appendix A.1; five queries a class here.
 GRADIENT: dict[str, Any] = {"steps": 60_000, "meta_batch": 32, "lr": 1e-3}
 GRADIENT_20: dict[str, Any] = {"meta_batch": 16, "inner_lr": 0.1, "inner_steps": 5, "test_steps": 5}
 # Of Nichol et al. 2018, appendix A.
 REPTILE: dict[str, Any] = {"steps": 100_000}
 REPTILE_20: dict[str, Any] = {"steps": 200_000, "inner_lr": 5e-4, "inner_steps": 10, "batch": 20}
+# Few outer steps want large inner ones. Queries do not train, and validations take 50 steps a task.
+_MINUTES = {"inner_lr": 3e-3, "train_queries": 1, "validation_tasks": 20}
+REPTILE_BRIEF = {**_five(**_MINUTES), **_twenty(**_MINUTES, inner_steps=10, batch=20)}
+FIVE_STEPS = {"inner_steps": 5, "test_steps": 5}
 
 METHODS = (
     Method(
@@ -127,7 +139,7 @@ METHODS = (
         options=GRADIENT,
         many=GRADIENT_20,
         minutes=(4600, 3000, 2000, 700),
-        brief={"inner_steps": 5, "test_steps": 5},
+        brief=_twenty(**FIVE_STEPS),
         departures=TRANSDUCTIVE,
     ),
     *(
@@ -140,7 +152,7 @@ METHODS = (
             options=REPTILE,
             many=REPTILE_20,
             minutes=(1200, 1200, 600, 600),
-            brief={"inner_lr": 3e-3, "inner_steps": 10, "batch": 20, "train_queries": 1, "validation_tasks": 20},
+            brief=REPTILE_BRIEF,
             tested={"batch_norm": "transductive"} if transductive else {},
             suffix="-transductive" * transductive,
         )
@@ -179,7 +191,7 @@ METHODS = (
         options=GRADIENT,
         many=GRADIENT_20,
         minutes=(5000, 3000, 1100, 500),
-        brief={"inner_steps": 5, "test_steps": 5},
+        brief={"20w5s": FIVE_STEPS},
     ),
     Method(
         "omniglot-imaml",
@@ -202,7 +214,7 @@ METHODS = (
         shots_too=True,
         options={"steps": 60_000, "meta_batch": 32, "filters": 128},
         minutes=(2600, 1200, 2000, 600),
-        brief={"train_queries": 1},
+        brief=_twenty(train_queries=1),
         departures=MUON,
     ),
     Method(
@@ -235,7 +247,7 @@ def _rows(method: Method) -> list[Row]:
     for (setting, (ways, shots)), steps in zip(SETTINGS.items(), minutes, strict=True):
         options = {**method.options, **(method.many if method.fixed and ways == 20 else {})}
         small = {name: getattr(usual, name) for name in options} | {"steps": steps}
-        brief = method.brief if method.fixed and ways == 20 else {}
+        brief = method.brief.get(setting, {})
         small |= brief
         departs = ", ".join(f"{name} {value}" for name, value in brief.items() if options.get(name) != value)
         if method.fixed:
