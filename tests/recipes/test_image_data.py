@@ -1,6 +1,7 @@
 """Where the classes of image recipes come from."""
 
 import pytest
+import torch
 
 from quickstudy import datasets
 from quickstudy.errors import InputError
@@ -46,6 +47,16 @@ def test_tasks_may_come_from_elsewhere(omniglot, glyph_cache):
     assert len(test.classes) == 4 * len(names(test))
     back = GlyphsProtoNet(data="omniglot", test_data="glyphs").splits()[2]
     assert names(back) == names(GlyphsProtoNet().splits()[2])
+
+
+@pytest.mark.parametrize("name", ["glyphs-protonet", "glyphs-finetune", "drawings-protonet"])
+def test_training_drawings_alone_are_warped(name, omniglot, glyph_cache):
+    plain, warped = (lookup("recipe", name).build(train_ways=3, warp=strength).plan() for strength in (0.0, 0.7))
+    for part in ("train", "validation", "test"):
+        given, found = (getattr(plan, part).batch(0, 1).query for plan in (plain, warped))
+        assert torch.equal(given.labels, found.labels)
+        same = [torch.allclose(a, b) for a, b in zip(given.inputs[0], found.inputs[0], strict=True)]
+        assert not any(same) if part == "train" else all(same), part
 
 
 def test_pairs_of_digits_are_of_one_part():

@@ -65,11 +65,19 @@ def test_every_image_is_warped_by_itself_and_its_key() -> None:
     assert 0.01 < (bent - given).abs().mean() < 0.3
 
 
+def test_strength_is_of_all_sizes_but_the_grid() -> None:
+    half = Warp(rotation=8.0, bend=0.02, grid=5).times(0.5)
+    assert half == Warp(rotation=4.0, shear=5.0, scale=0.075, shift=0.04, bend=0.01, grid=5)
+    torch.testing.assert_close(Warp().times(0)(images(), KEYS), images(), rtol=1e-5, atol=1e-5)
+
+
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(InputError, match="rotation must not be negative"):
         Warp(rotation=-1)
     with pytest.raises(InputError, match="grid"):
         Warp(grid=1)
+    with pytest.raises(InputError, match="must not be negative"):
+        Warp().times(-0.5)
     with pytest.raises(InputError, match="needs images"):
         Warp()(torch.zeros(2, 3, 4), KEYS[:2])
 

@@ -24,7 +24,7 @@ class PretrainedRecipe(FewShotRecipe):
 
     def make_train(self, train: ClassData) -> TaskDistribution:
         """Return supervised mini-batches."""
-        return Supervised(train, self.rows, self.seed)
+        return Supervised(train, self.rows, self.seed, self.augmentation())
 
 
 @register("recipe", "glyphs-finetune", paper="Chen et al. 2019")

@@ -121,7 +121,6 @@ class OmniglotChallenge(Recipe):
         fewest = min(self.train_ways, *map(len, train.groups("alphabet").values()))
         train = _turned(train) if self.rotations else train
         train = with_combinations(train, self.combinations, seed=self.seed)
-        warp = Warp(*(self.warp * getattr(Warp, name) for name in ("rotation", "shear", "scale", "shift", "bend")))
         net = nets.ConvNet(1, (self.hidden // 2, *(self.hidden,) * 5), norm=self.norm, size=self.size)
         return Plan(
             learner=learners.ProtoNet(
@@ -137,7 +136,7 @@ class OmniglotChallenge(Recipe):
                 seed=self.seed,
                 within="alphabet",
                 disjoint_sources=True,
-                augment=warp if self.warp else None,
+                augment=Warp().times(self.warp) if self.warp else None,
             ),
             validation=None if validation is None else SourcePairs(validation, (min(10, self.ways), self.ways), seed=1),
             test=SourcePairs(test, self.ways, seed=2),

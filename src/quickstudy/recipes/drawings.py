@@ -96,4 +96,4 @@ def _apart(tasks: FewShot) -> FewShot:
     """Return the same tasks with the classes of each from one data set: in one task, print and handwriting are too
     easily told apart."""
     within = "data" if "data" in tasks.data.attributes else None
-    return FewShot(tasks.data, tasks.ways, tasks.shots, tasks.queries, tasks.seed, within=within)
+    return FewShot(tasks.data, tasks.ways, tasks.shots, tasks.queries, tasks.seed, within=within, augment=tasks.augment)

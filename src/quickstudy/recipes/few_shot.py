@@ -21,6 +21,7 @@ from quickstudy.functional.calls import BatchNormPolicy
 from quickstudy.nets.conv4 import Norm
 from quickstudy.outer.base import OptimizerName, Outer, Schedule
 from quickstudy.recipes.base import Plan, Recipe
+from quickstudy.tasks.augmentations import Warp
 from quickstudy.tasks.base import TaskDistribution
 from quickstudy.tasks.few_shot import FewShot
 from quickstudy.tasks.rows import as_floats
@@ -117,10 +118,18 @@ class FewShotRecipe(ImageRecipe):
     """Support rows a class in meta-training."""
     train_queries: int = 5
     """Query rows a class in meta-training."""
+    warp: float = 0.0
+    """Strength of the random warps of meta-training drawings (`tasks.augmentations.Warp`); 0 leaves them."""
 
     def make_train(self, train: ClassData) -> TaskDistribution:
         """Return the meta-training tasks."""
-        return FewShot(train, self.train_ways, self.train_shots, self.train_queries, seed=self.seed)
+        return FewShot(
+            train, self.train_ways, self.train_shots, self.train_queries, self.seed, augment=self.augmentation()
+        )
+
+    def augmentation(self) -> Warp | None:
+        """Return what changes meta-training drawings."""
+        return Warp().times(self.warp) if self.warp else None
 
     def plan(self) -> Plan:
         """Return the objects that these options describe."""

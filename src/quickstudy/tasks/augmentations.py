@@ -46,6 +46,10 @@ class Warp:
         if self.grid < 2:
             raise InputError(f"grid must be at least 2, not {self.grid}")
 
+    def times(self, strength: float) -> Warp:
+        """Return a stronger or weaker one, all its sizes times `strength`."""
+        return Warp(**{name: value if name == "grid" else strength * value for name, value in vars(self).items()})
+
     def __call__(self, inputs: Tensor, keys: Tensor) -> Tensor:
         """Return warped images.
 

@@ -12,7 +12,7 @@ from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.registry import register
 from quickstudy.tasks.base import Plan
-from quickstudy.tasks.rows import DataTasks, examples
+from quickstudy.tasks.rows import Augment, DataTasks, examples
 
 
 @register("tasks")
@@ -26,13 +26,14 @@ class Supervised(DataTasks):
         data: examples grouped by class.
         batch: rows a mini-batch.
         seed: the stream's seed.
+        augment: changes inputs, given (T, B, ...) and keys (T,).
     """
 
-    def __init__(self, data: ClassData, batch: int = 64, seed: int = 0) -> None:
+    def __init__(self, data: ClassData, batch: int = 64, seed: int = 0, augment: Augment | None = None) -> None:
         super().__init__(data, seed)
         if batch < 1:
             raise InputError(f"batch must be at least 1, not {batch}")
-        self.rows = batch
+        self.rows, self.augment = batch, augment
 
     def plan(self, indices: Tensor) -> Plan:
         """Return row numbers (T, batch)."""
@@ -41,7 +42,7 @@ class Supervised(DataTasks):
     def gather(self, plan: Plan) -> Task:
         """Return the batches."""
         labels = self.data.labels[plan["rows"]]
-        rows = examples(self.data, plan["rows"], labels, len(self.data.classes), padded=False)
+        rows = examples(self.data, plan["rows"], labels, len(self.data.classes), padded=False, augment=self.augment)
         return Task(rows, rows)
 
     def describe(self) -> dict[str, Any]:
