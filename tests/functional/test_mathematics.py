@@ -69,6 +69,45 @@ def test_distances_have_derivatives_at_zero() -> None:
     assert torch.autograd.gradgradcheck(distances.squared_euclidean, (inside, torch.randn(2, 4, requires_grad=True)))
 
 
+def bent(a: torch.Tensor, b: torch.Tensor, reach: int, cost: float) -> float:
+    """The distance of map a from map b (C, H, W), place by place."""
+    height, width = a.shape[1:]
+    total = 0.0
+    for i in range(height):
+        for j in range(width):
+            near = [
+                float((a[:, i, j] - b[:, k, m]).square().sum()) + cost * ((i - k) ** 2 + (j - m) ** 2)
+                for k in range(max(0, i - reach), min(height, i + reach + 1))
+                for m in range(max(0, j - reach), min(width, j + reach + 1))
+            ]
+            total += min(near)
+    return total
+
+
+@pytest.mark.parametrize("reach", [0, 1, 2, 5])
+def test_distortion_is_the_plain_loop(reach: int) -> None:
+    a, b = 7 + torch.randn(3, 2, 4, 3), 7 + torch.randn(5, 2, 4, 3)
+    found = distances.distorted(a, b, reach, 0.3)
+    expected = torch.tensor([[bent(one, other, reach, 0.3) for other in b] for one in a])
+    torch.testing.assert_close(found, expected)
+    if not reach:
+        torch.testing.assert_close(found, distances.squared_euclidean(a.flatten(1), b.flatten(1)))
+    batched = torch.vmap(lambda x: distances.distorted(x, b, reach, 0.3))(a.unsqueeze(1))
+    torch.testing.assert_close(batched.squeeze(1), expected)
+
+
+def test_what_has_moved_costs_the_move() -> None:
+    drawn = torch.randn(1, 3, 6, 6)
+    drawn[..., 0] = drawn[..., -1] = 0
+    moved = drawn.roll(1, -1)
+    cost = torch.tensor(0.01, requires_grad=True)
+    found = distances.distorted(moved, drawn, 1, cost)
+    assert 0 < float(found.detach()) <= 36 * 0.01 + 1e-9
+    assert float(distances.distorted(moved, drawn, 0, 0.01)) > 10
+    assert torch.autograd.gradcheck(lambda x, c: distances.distorted(x, drawn, 1, c), (moved.requires_grad_(), cost))
+    assert torch.autograd.gradgradcheck(lambda x: distances.distorted(x, drawn, 1, 0.01), (moved,))
+
+
 def test_fgsm() -> None:
     x = torch.tensor([[1.0, -2.0], [0.5, 0.0]], requires_grad=True)
     moved = adversarial.fgsm(lambda inputs: (inputs**2).sum(), x, 0.1)

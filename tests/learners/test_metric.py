@@ -12,6 +12,9 @@ import quickstudy as qs
 from quickstudy import Examples
 from quickstudy.errors import InputError
 from quickstudy.learners import MatchingNet, ProtoNet, RelationNet, Siamese
+from quickstudy.registry import build as rebuild
+from quickstudy.registry import describe
+from quickstudy.testing import check_learner
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -258,3 +261,38 @@ def test_wrong_arguments() -> None:
     ):
         with pytest.raises(InputError, match=message):
             build()
+
+
+def test_a_distance_may_be_a_module_that_learns() -> None:
+    """Maps of one row, moved by a place: bent back, they are nearer than what is as bright on average."""
+    learner = ProtoNet(nn.Flatten(), qs.nets.Distortion(1, 4, cost=0.1))
+    support = Examples(torch.tensor([[[[0.0, 3.0, 0.0, 0.0]]], [[[1.0, 1.0, 1.0, 1.0]]]]), torch.tensor([0, 1]))
+    query = torch.tensor([[[[0.0, 0.0, 3.0, 0.0]]]])
+    # Class 0: both threes meet, and both zeros beside them, at the cost of a place for each.
+    logits = learner.predict(learner.adapt(support), query)
+    torch.testing.assert_close(logits, torch.tensor([[-0.2, -(1 + 1 + 4 + 1.0)]]))
+    assert ProtoNet(nn.Flatten()).predict(learner.adapt(support), query).argmax() == 1
+    logits[0, 0].backward()
+    assert float(learner.distance.log_cost.grad) == pytest.approx(-0.2)  # the cost's share, by its logarithm
+
+
+def test_distances_of_other_maps_are_refused() -> None:
+    for wrong in ({"height": 0}, {"reach": -1}, {"cost": 0.0}):
+        with pytest.raises(InputError, match="must be positive, and reach"):
+            qs.nets.Distortion(**{"height": 2, "width": 2, **wrong})
+    with pytest.raises(InputError, match="no flattened maps of 2x2"):
+        qs.nets.Distortion(2, 2)(torch.zeros(3, 5), torch.zeros(2, 5))
+    with pytest.raises(InputError, match="unknown distance"):
+        ProtoNet(nn.Identity(), "manhattan")  # type: ignore[arg-type]
+
+
+def test_a_learner_with_its_own_distance_keeps_what_is_promised() -> None:
+    net = qs.nets.ConvNet(1, (4, 4), (0,), norm="group", size=8)
+    support = Examples(torch.rand(6, 1, 8, 8), torch.tensor([0, 1, 2, 0, 1, 2]))
+    query = Examples(torch.rand(6, 1, 8, 8), torch.tensor([2, 1, 0, 0, 1, 2]))
+    learner = ProtoNet(net, qs.nets.Distortion(4, 4, reach=2), scale=0.1)
+    check_learner(learner, qs.Task(support, query))
+    again = rebuild(describe(learner))
+    again.load_state_dict(learner.state_dict())
+    expected = learner.predict(learner.adapt(support), query.inputs)
+    torch.testing.assert_close(again.predict(again.adapt(support), query.inputs), expected)

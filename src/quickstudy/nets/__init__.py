@@ -4,6 +4,7 @@ from quickstudy.nets.augmentations import Affine, Augmentations, Jitter, affine
 from quickstudy.nets.conv4 import conv4
 from quickstudy.nets.conv_cells import conv_cells
 from quickstudy.nets.convs import ConvNet
+from quickstudy.nets.distortion import Distortion
 from quickstudy.nets.dnc import DNCCell
 from quickstudy.nets.drawings import Drawings
 from quickstudy.nets.example_weights import LossWeights, RowWeights
@@ -27,6 +28,7 @@ __all__ = [
     "CellNet",
     "ConvNet",
     "DNCCell",
+    "Distortion",
     "Drawings",
     "GRUCell",
     "Hebbian",

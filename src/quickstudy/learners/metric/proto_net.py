@@ -8,6 +8,7 @@ Snell, Swersky & Zemel 2017, "Prototypical Networks for Few-shot Learning", equa
 Learned across tasks: the embedding f. d is the squared Euclidean distance; cosine is an option, with a learned
 scale, from 10, because cosines alone are too close together for a softmax. Distances may be scaled, too (Oreshkin et
 al. 2018, "TADAM", section 3.1, metric scaling): those of many features are far apart for a softmax.
+Or d is a module of its own, which may learn too, such as `nets.Distortion`.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class ProtoNet(EmbeddingLearner):
 
     Args:
         net: embedding module.
-        distance: 'euclidean' (squared) or 'cosine'.
+        distance: 'euclidean' (squared), 'cosine', or a module that returns the distances (Q, N) of rows (Q, D) from
+            rows (N, D).
         scale: what a learned factor of distances begins with; None leaves Euclidean ones as they are, as in the paper,
             and begins with 10 for cosines. A root of D numbers, 1 / D ** 0.5, suits D features of about one.
         batch_norm: 'support' or 'transductive'.
@@ -54,14 +56,14 @@ class ProtoNet(EmbeddingLearner):
     def __init__(
         self,
         net: nn.Module,
-        distance: Literal["euclidean", "cosine"] = "euclidean",
+        distance: Literal["euclidean", "cosine"] | nn.Module = "euclidean",
         batch_norm: BatchNormPolicy = "support",
         scale: float | None = None,
     ) -> None:
         super().__init__(net, batch_norm)
         if scale is not None and not 0 < scale < math.inf:
             raise InputError(f"scale must be positive, not {scale}")
-        if distance not in ("euclidean", "cosine"):
+        if not isinstance(distance, nn.Module) and distance not in ("euclidean", "cosine"):
             raise unknown_name("distance", distance, ("euclidean", "cosine"))
         self.distance = distance
         if scale is None and distance == "cosine":
@@ -78,6 +80,8 @@ class ProtoNet(EmbeddingLearner):
         features = self.embed(inputs, state.statistics)
         if self.distance == "cosine":
             logits = cosine(features, state.means)
+        elif isinstance(self.distance, nn.Module):
+            logits = -self.distance(features, state.means)
         else:
             logits = -squared_euclidean(features, state.means)
         if self.log_scale is not None:
