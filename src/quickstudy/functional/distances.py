@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -26,34 +28,38 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
     return unit(a) @ unit(b).mT
 
 
-def distorted(a: Tensor, b: Tensor, reach: int, cost: Tensor | float) -> Tensor:
+def distorted(a: Tensor, b: Tensor, reach: float, cost: Tensor | float) -> Tensor:
     """Return (Q, N) squared distances of maps a (Q, C, H, W) from maps b (N, C, H, W) that may be bent to look like a.
 
     The image distortion model of Keysers et al. 2000, "Experiments with an Extended Tangent Distance", section 4: each
     place p of a is compared with whichever place of b around p looks most like it,
 
-        d(a, b) = sum over p of min over u of |a(p) - b(p + u)|^2 + cost |u|^2,  u from -reach to reach each way
+        d(a, b) = sum over p of min over u of |a(p) - b(p + u)|^2 + cost |u|^2,  |u| <= reach
+
+    Departure: the region is a disc, not a square, which has more places at the same distance.
 
     Args:
         a: maps that are asked for.
         b: maps that are bent; those bent to a are not a bent to them, so d is not symmetric.
-        reach: places that b may be off, each way; 0 gives squared Euclidean distances.
+        reach: places that b may be off; 0 gives squared Euclidean distances.
         cost: of being off by one place.
     """
-    count, channels, height, width = a.shape
-    side = 2 * reach + 1
+    height, width = a.shape[2:]
     centre = b.detach().mean((0, 2, 3)).reshape(-1, 1, 1)  # as above
-    a, b = a - centre, b - centre
-    own = a.flatten(2).permute(2, 0, 1)  # (H W, Q, C)
-    around = F.unfold(b, side, padding=reach).reshape(len(b), channels, side * side, height * width)
-    around = around.permute(3, 0, 2, 1)  # (H W, N, side side, C)
-    off = torch.arange(-reach, reach + 1, device=a.device, dtype=a.dtype).square()
-    inside = F.unfold(a.new_ones(1, 1, height, width), side, padding=reach)[0].mT
-    extra = torch.where(inside > 0, cost * (off.unsqueeze(1) + off).flatten(), torch.inf)  # (H W, side side)
-    squares = around.square().sum(-1) + extra.unsqueeze(1)
+    own = (a - centre).flatten(2).permute(2, 0, 1)  # (H W, Q, C)
+    margin = int(reach)
+    moves = [(i, j) for i, j in product(range(-margin, margin + 1), repeat=2) if i * i + j * j <= reach * reach]
+    framed = F.pad(b - centre, (margin,) * 4).permute(2, 3, 0, 1)
+    inside = F.pad(a.new_ones(height, width), (margin,) * 4)
+
+    def moved(x: Tensor) -> Tensor:
+        windows = (x[margin + i :, margin + j :][:height, :width] for i, j in moves)
+        return torch.stack([window.flatten(0, 1) for window in windows], 1)
+
+    around = moved(framed)  # (H W, M, N, C), of M moves
+    extra = cost * torch.tensor([float(i * i + j * j) for i, j in moves], dtype=a.dtype, device=a.device)
+    squares = around.square().sum(-1) + torch.where(moved(inside) > 0, extra, torch.inf).unsqueeze(-1)
     # Of each place one product of matrices, of all of a by all that is around it in all of b.
-    gaps = torch.baddbmm(
-        squares.reshape(height * width, 1, -1), own, around.reshape(height * width, -1, channels).mT, alpha=-2
-    )
-    least = gaps.reshape(height * width, count, len(b), side * side).min(-1).values
+    gaps = torch.baddbmm(squares.flatten(1).unsqueeze(1), own, around.flatten(1, 2).mT, alpha=-2)
+    least: Tensor = gaps.reshape(*gaps.shape[:2], *squares.shape[1:]).min(2).values  # (H W, Q, N)
     return (least + own.square().sum(-1, keepdim=True)).clamp_min(0).sum(0)

@@ -22,14 +22,14 @@ class Distortion(nn.Module):
     Args:
         height: of the maps.
         width: of the maps.
-        reach: places, each way, that a part may be off.
+        reach: places that a part may be off.
         cost: what the cost of being off by one place begins with.
 
     Raises:
         InputError: a number out of range; at call time, rows that are no maps of that height and width.
     """
 
-    def __init__(self, height: int, width: int, reach: int = 1, cost: float = 1.0) -> None:
+    def __init__(self, height: int, width: int, reach: float = 1, cost: float = 1.0) -> None:
         super().__init__()
         if min(height, width) < 1 or reach < 0 or not 0 < cost < math.inf:
             raise InputError(
