@@ -100,3 +100,11 @@ def test_known_alphabets_are_asked_for_in_other_hands():
     assert len(train) + len(test) == len(datasets.omniglot(subset="background"))
     with pytest.raises(InputError, match="validation must be 0"):
         OmniglotChallenge(train_on="known", validation=2).splits()
+
+
+def test_maps_may_be_bent_or_not():
+    bent, rigid = (OmniglotChallenge(halvings=2, reach=reach).plan().learner for reach in (2.0, 0.0))
+    assert (bent.distance.height, bent.distance.width, bent.distance.reach) == (8, 8, 2.0)
+    assert rigid.distance == "euclidean"
+    deeper = OmniglotChallenge(halvings=3, size=48, reach=1.0).plan().learner
+    assert deeper.net.features == 64 * deeper.distance.height * deeper.distance.width == 64 * 6 * 6

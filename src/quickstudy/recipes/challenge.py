@@ -68,6 +68,10 @@ class OmniglotChallenge(Recipe):
     """Strength of the random warps of training drawings; 0 leaves them."""
     hidden: int = 64
     """Filters of each block of the net but the first, which has half as many."""
+    halvings: int = 3
+    """How often the net halves its maps, which are compared place by place: once every second block, from the first."""
+    reach: float = 0.0
+    """Places by which a part may be off in those maps (`nets.Distortion`); 0 compares the same places."""
     scaled: bool = True
     """Whether distances have a learned factor, from one by the root of the number of features (`ProtoNet(scale=)`)."""
     norm: Norm = "group"
@@ -121,10 +125,13 @@ class OmniglotChallenge(Recipe):
         fewest = min(self.train_ways, *map(len, train.groups("alphabet").values()))
         train = _turned(train) if self.rotations else train
         train = with_combinations(train, self.combinations, seed=self.seed)
-        net = nets.ConvNet(1, (self.hidden // 2, *(self.hidden,) * 5), norm=self.norm, size=self.size)
+        widths = (self.hidden // 2, *(self.hidden,) * 5)
+        net = nets.ConvNet(1, widths, tuple(range(0, 2 * self.halvings, 2)), norm=self.norm, size=self.size)
+        edge = self.size >> self.halvings
         return Plan(
             learner=learners.ProtoNet(
                 nets.Drawings(net, self.size, framed=True, aspect=self.aspect),
+                nets.Distortion(edge, edge, self.reach) if self.reach else "euclidean",
                 batch_norm=self.batch_norm,
                 scale=net.features**-0.5 if self.scaled else None,
             ),
