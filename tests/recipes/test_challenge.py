@@ -87,7 +87,7 @@ def test_few_ways_are_validated_with_as_few():
 
 def test_distances_are_scaled_where_asked_for():
     scale = OmniglotChallenge(scaled=True, hidden=8, size=28, train_on="small1").plan().learner.log_scale
-    assert float(scale.detach().exp()) == pytest.approx((8 * 3 * 3) ** -0.5)
+    assert float(scale.detach().exp()) == pytest.approx((8 * 7 * 7) ** -0.5)
     assert OmniglotChallenge(scaled=False, hidden=8, train_on="small1").plan().learner.log_scale is None
 
 

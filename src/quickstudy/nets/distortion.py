@@ -31,9 +31,9 @@ class Distortion(nn.Module):
 
     def __init__(self, height: int, width: int, reach: float = 1, cost: float = 1.0) -> None:
         super().__init__()
-        if min(height, width) < 1 or reach < 0 or not 0 < cost < math.inf:
+        if min(height, width) < 1 or not 0 <= reach < math.inf or not 0 < cost < math.inf:
             raise InputError(
-                f"height={height}, width={width} and cost={cost} must be positive, and reach={reach} not negative"
+                f"height={height}, width={width}, cost={cost} must be positive, reach={reach} not negative, all finite"
             )
         self.height, self.width, self.reach = height, width, reach
         self.log_cost = nn.Parameter(torch.tensor(float(cost)).log())

@@ -68,9 +68,9 @@ class OmniglotChallenge(Recipe):
     """Strength of the random warps of training drawings; 0 leaves them."""
     hidden: int = 64
     """Filters of each block of the net but the first, which has half as many."""
-    halvings: int = 3
+    halvings: int = 2
     """How often the net halves its maps, which are compared place by place: once every second block, from the first."""
-    reach: float = 0.0
+    reach: float = 2.0
     """Places by which a part may be off in those maps (`nets.Distortion`); 0 compares the same places."""
     scaled: bool = True
     """Whether distances have a learned factor, from one by the root of the number of features (`ProtoNet(scale=)`)."""
@@ -86,7 +86,7 @@ class OmniglotChallenge(Recipe):
     """Outer learning rate."""
     schedule: Schedule = "cosine"
     """Of the outer learning rate."""
-    steps: int = 4000
+    steps: int = 3000
     meta_batch: int = 2
 
     def splits(self) -> tuple[ClassData, ClassData | None, ClassData]:

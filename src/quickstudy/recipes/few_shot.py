@@ -119,7 +119,7 @@ class FewShotRecipe(ImageRecipe):
     train_queries: int = 5
     """Query rows a class in meta-training."""
     warp: float = 0.0
-    """Strength of the random warps of meta-training drawings (`tasks.augmentations.Warp`); 0 leaves them."""
+    """Strength of the random warps of meta-training drawings (`tasks.Warp`); 0 leaves them."""
 
     def make_train(self, train: ClassData) -> TaskDistribution:
         """Return the meta-training tasks."""

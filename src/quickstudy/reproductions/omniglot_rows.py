@@ -20,6 +20,7 @@ CHOSEN = "a tenth of the training classes, on which the weights of the best vali
 TRANSDUCTIVE = "published with transductive batch norm (Nichol et al. 2018, table 2)"
 
 MUON = "Muon in place of Adam"
+WARPED = "drawings that are warped (`--warp`)"
 TWENTY = "trained at 20 ways and one shot for all settings"
 
 
@@ -105,7 +106,7 @@ METHODS = (
         "Snell et al. 2017, table 1",
         _four(98.8, 99.7, 96.0, 98.9),
         minutes=1500,
-        departures=f"trained at 60 ways and one shot for all settings; {MUON}, cosine schedule",
+        departures=f"trained at 60 ways and one shot for all settings, on {WARPED}; {MUON}, cosine schedule",
     ),
     Method(
         "omniglot-relation",

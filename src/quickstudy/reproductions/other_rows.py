@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from quickstudy.recipes.challenge import CHOSEN_ON, FOLDS
-from quickstudy.reproductions.omniglot_rows import CHOSEN, FEWER, MUON, ROWS
+from quickstudy.reproductions.omniglot_rows import CHOSEN, FEWER, MUON, ROWS, WARPED
 from quickstudy.reproductions.regression_rows import REGRESSION
 from quickstudy.reproductions.row import Row, enter
 
@@ -53,7 +53,7 @@ def _sequences() -> list[Row]:
             seeds=1,
         )
         for name, label, ways, tasks, how in (
-            ("protonet", "Prototypical network", 60, 100, f"; {MUON}"),
+            ("protonet", "Prototypical network", 60, 100, f"; on {WARPED}; {MUON}"),
             ("maml", "MAML", 5, 50, ""),
         )
         for number in (2, 5)
@@ -99,6 +99,7 @@ def _challenge() -> list[Row]:
 def _elsewhere() -> list[Row]:
     """Trained on one kind of drawings, tested on another, 5-way 1-shot; runs are those of rows on the former."""
     methods = {"protonet": "Prototypical network", "maml": "MAML", "logistic": "Logistic regression on features"}
+    own = {"protonet": f"; trained on {WARPED}; {MUON}", "maml": "", "logistic": f"; {MUON}"}
     rows = []
     for name, label in methods.items():
         rows.append(
@@ -118,7 +119,7 @@ def _elsewhere() -> list[Row]:
                 tested_on=f"glyphs-{name}",
                 published=None,
                 source="",
-                departures=FEWER if name == "maml" else f"{FEWER}; {MUON}",
+                departures=f"{FEWER}{own[name]}",
             )
         )
     return rows

@@ -25,7 +25,8 @@ from quickstudy.tasks.base import Bank
 from quickstudy.tasks.few_shot import FewShot
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
-    "protonet": ("ProtoNet", {"steps": 600, "optimizer": "adam", "lr": 1e-3}),  # as when the page was measured
+    # As when the page was measured.
+    "protonet": ("ProtoNet", {"steps": 600, "optimizer": "adam", "lr": 1e-3, "warp": 0.0}),
     "maml": ("MAML", {"steps": 2000}),
     "adml": ("ADML", {"steps": 2000}),
 }

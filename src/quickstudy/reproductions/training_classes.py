@@ -19,11 +19,12 @@ from quickstudy.reproductions.grid import QUICK, Values, bars, figures, grid, lo
 from quickstudy.tasks.few_shot import FewShot
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
-    "protonet": ("ProtoNet (metric)", {"steps": 400, "optimizer": "adam", "lr": 1e-3}),
+    "protonet": ("ProtoNet (metric)", {"steps": 400, "optimizer": "adam", "lr": 1e-3, "warp": 0.0}),
     "maml": ("MAML (optimisation)", {"steps": 1500}),
     "metanet": ("MetaNet (model)", {"steps": 800, "optimizer": "adam", "lr": 1e-3}),
 }
-"""Labels, and options: outer steps for about a minute on a free core, and Adam, as when the page was measured."""
+"""Labels, and options: outer steps for about a minute on a free core, and Adam without warps, as when the page was
+measured."""
 COUNTS = (10, 30, 100, 300, 713)
 """Of classes, before rotations; 713 is all but those on which weights are chosen."""
 KINDS = {"turned": "with rotations", "upright": "without"}
