@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from quickstudy.plots import COLOURS, styled
+from quickstudy.plots import COLOURS, MARKERS, styled
 from quickstudy.reproductions.saving import save
 
 NAMES = {
@@ -62,9 +62,10 @@ def figure(found: Found) -> Figure:
         for i, (name, label) in enumerate(NAMES.items()):
             means, halves = np.array([each["accuracy"][name] for each in rows]).T
             places = np.arange(len(rows)) + 0.2 * (i - 1.5)
-            panel.bar(places, means, 0.18, yerr=halves, capsize=2, color=COLOURS[i], label=label)
+            style = {"color": COLOURS[i], "marker": MARKERS[i], "linestyle": "none"}
+            panel.errorbar(places, means, yerr=halves, capsize=2, label=label, **style)
         panel.set_xticks(range(len(rows)), [each["table"] for each in rows])
-        panel.set(title=f"{shots} row{'s' if shots > 1 else ''} a class", ylim=(0.4, 1.0))
+        panel.set(title=f"{shots} row{'s' if shots > 1 else ''} a class")
     panel.figure.axes[0].set_ylabel("accuracy")
     handles, labels = panel.get_legend_handles_labels()
     drawn.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9)
