@@ -114,9 +114,10 @@ METHODS = (
         "Sung et al. 2018, table 1",
         _four(99.6, 99.8, 97.6, 99.1),
         fixed=True,
+        shots_too=True,
         options={"steps": 100_000},
         minutes=(2000, 2000, 600, 600),
-        departures=f"trained at one shot for both settings of as many ways; {MUON}",
+        departures=MUON,
     ),
     Method(
         "omniglot-maml",
