@@ -14,6 +14,7 @@ from scipy import stats
 from quickstudy.errors import InputError
 from quickstudy.registry import lookup
 from quickstudy.reproductions import OTHERS, ROWS, locking, mean_row, results_page, trained
+from quickstudy.reproductions.omniglot_rows import SHOWN
 from quickstudy.reproductions.results_tables import folds
 from quickstudy.reproductions.row import Row, measure
 from quickstudy.reproductions.row_words import interval, older, summary
@@ -231,18 +232,24 @@ def test_every_row_is_of_a_recipe(row):
     assert type(changed) is type(full)
 
 
-def test_small_settings_say_where_they_differ_at_twenty_ways():
+def test_small_settings_say_where_they_differ():
     rows = {row.name: row for row in ROWS}
     few, many = (rows[f"omniglot-snail-{ways}w1s"] for ways in (5, 20))
     usual = few.make(0, quick=True).train_queries
     assert many.make(0, quick=False).train_queries == usual != 1
     assert many.make(0, quick=True).train_queries == 1
-    assert "with --quick train_queries 1" in many.departures
-    assert "--quick" not in few.departures
+    assert many.departures.endswith("with --quick filters 64, train_queries 1")
+    assert few.departures.endswith("with --quick filters 64")
     # Where the small setting keeps what the paper has, nothing departs.
     fomaml = rows["omniglot-fomaml-20w1s"]
     assert fomaml.make(0, quick=True).inner_steps == fomaml.make(0, quick=False).inner_steps == 5
-    assert "--quick" not in fomaml.departures
+    assert fomaml.departures.endswith("with --quick lr 0.003")
+    assert "--quick" not in rows["omniglot-matching-20w1s"].departures
+    for row in ROWS:  # how long it trains is in the tables
+        full, small = (dataclasses.asdict(row.make(0, quick)) for quick in (False, True))
+        told = row.departures.partition("with --quick ")[2]
+        other = {f"{key} {small[key]}" for key in full if full[key] != small[key]}
+        assert {each for each in other if each.split()[0] not in SHOWN} == set(filter(None, told.split(", ")))
 
 
 @pytest.fixture
@@ -273,6 +280,9 @@ def test_page_says_how_far_from_published_and_how_much_shorter(found, of_images)
     assert "- `omniglot-maml-5w1s`: worse by 3.7 points (within ±)" in results_page.page([{**of_images, "mean": 0.95}])
     assert "| as published |" in results_page.page([{**of_images, "mean": 0.9871}])
     assert "48.7" not in results_page.page([{**of_images, "comparable": False}])
+    assert "Below nearest neighbour" not in near
+    worse = results_page.page([{**of_images, "mean": 0.3, "quick": True}])
+    assert "Below nearest neighbour on pixels, so hardly trained: `omniglot-maml-5w1s` `--quick`." in worse
     errors = {**found[1], "published": 0.5, "interval": 0.01}
     assert "better by 0.200" in results_page.page([{**errors, "mean": 0.3}])
     assert "- `sine`: worse by 0.200." in results_page.page([{**errors, "mean": 0.7}])

@@ -1,7 +1,7 @@
 """Recipes on Omniglot and on Double MNIST: those on glyphs, with other data and, where it needs more, other numbers.
 
 They are made for minutes on a CPU. On Omniglot, departures that the gradient-based ones share: five queries a class in
-meta-training, a cosine schedule, and fewer and smaller outer steps than the papers' 60,000 of 16 or 32 tasks, which
+meta-training, a cosine schedule, and fewer outer steps of fewer tasks than the papers' 60,000 of 16 or 32, which
 `quickstudy reproduce omniglot-maml-5w1s` and its like take (`--quick`: as here). Of others: Muon, where said below.
 """
 

@@ -21,6 +21,8 @@ TRANSDUCTIVE = "published with transductive batch norm (Nichol et al. 2018, tabl
 
 MUON = "Muon in place of Adam"
 WARPED = "drawings that are warped (`--warp`)"
+SHOWN = ("steps", "meta_batch", "validation_tasks")
+"""Options of the small setting that are no departures: tables show how long a row trains."""
 TWENTY = "trained at 20 ways and one shot for all settings"
 
 
@@ -33,6 +35,7 @@ class Method:
         label: as tables show it.
         source: of the published figures.
         published: per cent by setting.
+        comparable: as in `Row`.
         fixed: whether each number of ways is trained for itself: where the net has an output for each class, or its
             batch statistics are of so many.
         shots_too: whether each number of shots is trained for itself.
@@ -49,6 +52,7 @@ class Method:
     label: str
     source: str = ""
     published: Mapping[str, float] = field(default_factory=dict)
+    comparable: bool = True
     fixed: bool = False
     shots_too: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -89,6 +93,7 @@ METHODS = (
         "Siamese (triplets)",
         "Finn et al. 2017, table 1",
         _four(97.3, 98.4, 88.2, 97.0),
+        comparable=False,
         minutes=1000,
         departures=f"{TWENTY}; {MUON}; published of convolutional Siamese nets with another loss",
     ),
@@ -106,7 +111,7 @@ METHODS = (
         "Snell et al. 2017, table 1",
         _four(98.8, 99.7, 96.0, 98.9),
         minutes=1500,
-        departures=f"trained at 60 ways and one shot for all settings, on {WARPED}; {MUON}, cosine schedule",
+        departures=f"trained at 60 ways and one shot for all settings, on {WARPED}; {MUON}",
     ),
     Method(
         "omniglot-relation",
@@ -249,9 +254,12 @@ def _rows(method: Method) -> list[Row]:
     for (setting, (ways, shots)), steps in zip(SETTINGS.items(), minutes, strict=True):
         options = {**method.options, **(method.many if method.fixed and ways == 20 else {})}
         small = {name: getattr(usual, name) for name in options} | {"steps": steps}
-        brief = method.brief.get(setting, {})
-        small |= brief
-        departs = ", ".join(f"{name} {value}" for name, value in brief.items() if options.get(name) != value)
+        small |= method.brief.get(setting, {})
+        departs = ", ".join(
+            f"{name} {value}"
+            for name, value in small.items()
+            if name not in SHOWN and value != options.get(name, getattr(usual, name))
+        )
         if method.fixed:
             options |= {"ways": ways, "train_ways": ways}
         if method.shots_too and shots > 1:
@@ -268,6 +276,7 @@ def _rows(method: Method) -> list[Row]:
                 tested=method.tested,
                 published=None if published is None else published / 100,
                 source=method.source,
+                comparable=method.comparable,
                 departures="; ".join(filter(None, (FEWER, method.departures, departs and f"with --quick {departs}"))),
                 chosen_on=CHOSEN,
             )

@@ -16,7 +16,9 @@ LENGTHS: dict[tuple[str, str, int], tuple[int, int]] = {
     ("Sung et al. 2018, table 1", "omniglot-relation", 20): (1_000_000, 1),
     ("Rajeswaran et al. 2019, table 2", "omniglot-imaml", 5): (20_000, 32),
     ("Santoro et al. 2016, table 1", "omniglot-mann", 5): (6_250, 16),
-    ("Finn et al. 2017, figure 2 and its text", "sinusoid-maml", 0): (70_000, 25),
+    ("Finn et al. 2017, appendix C.1, table 2", "sinusoid-maml", 0): (70_000, 25),
+    ("Zintgraf et al. 2019, table 1", "sinusoid-maml", 0): (50_000, 25),
+    ("Zintgraf et al. 2019, table 1", "sinusoid-cavia", 0): (50_000, 25),
     ("Vuorio et al. 2019, table 2", "two-modes-maml", 0): (70_000, 50),
     ("Vuorio et al. 2019, table 2", "two-modes-mmaml", 0): (70_000, 50),
 }

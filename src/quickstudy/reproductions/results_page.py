@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from quickstudy.reproductions.omniglot_rows import METHODS, SETTINGS
 from quickstudy.reproductions.results_tables import (
     Found,
+    failures,
     figures,
     folds,
     grid,
@@ -27,11 +28,14 @@ Notes in letters say for each row what its settings and weights were chosen on, 
 where it departs from its paper. Rows with `--quick` train for minutes on a CPU. Outer steps x tasks stand beside those
 of the paper where it or its authors' code says so; how many minutes theirs took is not known. Minutes are of one core,
 the median of the runs, on machines that may have done other work meanwhile. The gap is the accuracy on tasks of
-training classes less that on new ones; policies of batch norm are explained in [choosing](choosing.md).
+training classes less that on new ones, in either case of the very drawings of those classes that the data hold;
+policies of batch norm are explained in [choosing](choosing.md).
 
 Omniglot here is a copy with 16,833 of the 19,280 background drawings, 12 to 20 a class, reduced to 32x32 and then
 28x28. With all drawings other tasks are drawn, and figures differ a little. Few-shot tests are of Vinyals' 172
-validation classes and their turned copies ('Vinyals-val'), where papers report on other classes, mostly 423."""
+validation classes and their turned copies ('Vinyals-val'), where papers report on other classes, mostly 423: "better"
+and "worse" say where a figure lies, and half a point may be the classes. Unless a note says otherwise, few-shot rows
+meta-train with five queries a class and an outer rate that falls along a cosine, Reptile's along a line."""
 
 FEW_SHOT = {f"{method.recipe}{method.suffix}-{setting}": None for method in METHODS for setting in SETTINGS}
 SUBJECTS: dict[str, tuple[str, str, Callable[[Sequence[Found]], str] | None]] = {
@@ -86,8 +90,8 @@ def page(rows: Iterable[Found]) -> str:
         few_shot = [known.pop((name, quick)) for name in FEW_SHOT if (name, quick) in known]
         if few_shot:
             command = "quickstudy reproduce NAME-SETTING" + " --quick" * quick
-            told = f"In brackets: published. `{command}`, with names and settings as below."
-            text += [title, grid(few_shot), told, shortfalls(few_shot), making(few_shot)]
+            told = f"In brackets: published. `{command} --seeds RUNS`, with names, settings and runs as below."
+            text += [title, grid(few_shot), told, shortfalls(few_shot), failures(few_shot), making(few_shot)]
     for title, (pattern, about, beside) in SUBJECTS.items():
         names = sorted(key for key in known if re.fullmatch(pattern, key[0]))
         text += _section(title, about, [known.pop(key) for key in names], beside)
@@ -102,4 +106,5 @@ def _section(
 ) -> list[str]:
     if not rows:
         return []
-    return [f"## {title}", about, beside(rows) if beside else "", figures(rows), shortfalls(rows), making(rows)]
+    tables = (figures(rows), shortfalls(rows), failures(rows), making(rows))
+    return [f"## {title}", about, beside(rows) if beside else "", *tables]

@@ -131,6 +131,12 @@ def shortfalls(rows: Sequence[Found]) -> str:
     return "\n".join([title, "", *told]) if told else ""
 
 
+def failures(rows: Sequence[Found]) -> str:
+    """Return what hardly learned: rows that are below nearest neighbour on pixels."""
+    below = [name(row) for row in rows if row["mean"] < (row["nearest_neighbour"] or 0)]
+    return f"Below nearest neighbour on pixels, so hardly trained: {', '.join(below)}." if below else ""
+
+
 def behind(row: Found) -> float:
     """Return by how much a figure is worse than the published one; negative where it is better."""
     difference = float(row["mean"] - row["published"])
