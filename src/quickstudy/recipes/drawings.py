@@ -1,8 +1,8 @@
 """Recipes of the learners of drawings that come with the library (`quickstudy.pretrained`): on glyphs and Omniglot.
 
 Departures from the papers: both data sets at once, each task from one of them, the writing of either's test left out of
-the other; the net takes drawings as they come (`nets.Drawings`); few and small outer steps; Muon for the Prototypical
-network.
+the other; the net takes drawings as they come (`nets.Drawings`); few and small outer steps; Muon and warped
+drawings for the Prototypical network.
 """
 
 from __future__ import annotations
@@ -74,8 +74,9 @@ class DrawingsProtoNet(DrawingsRecipe, GlyphsProtoNet):
     train_ways: int = 60
     optimizer: OptimizerName = "muon"
     lr: float = 0.01
-    steps: int = 3000
+    steps: int = 5000
     meta_batch: int = 1
+    warp: float = 0.7
 
 
 @register("recipe", "drawings-maml", paper="Finn et al. 2017")

@@ -20,7 +20,7 @@ CHOSEN = "a tenth of the training classes, on which the weights of the best vali
 TRANSDUCTIVE = "published with transductive batch norm (Nichol et al. 2018, table 2)"
 
 MUON = "Muon in place of Adam"
-WARPED = "drawings that are warped (`--warp`)"
+WARPED = "drawings that are warped (`--warp`), as no other few-shot row's are"
 SHOWN = ("steps", "meta_batch", "validation_tasks")
 """Options of the small setting that are no departures: tables show how long a row trains."""
 TWENTY = "trained at 20 ways and one shot for all settings"
