@@ -69,7 +69,7 @@ class OmniglotChallenge(Recipe):
     hidden: int = 64
     """Filters of each block of the net but the first, which has half as many."""
     halvings: int = 2
-    """How often the net halves its maps, which are compared place by place: once every second block, from the first."""
+    """How often the net halves its maps, whose places are compared: once every second block, from the first."""
     reach: float = 2.0
     """Places by which a part may be off in those maps (`nets.Distortion`); 0 compares the same places."""
     scaled: bool = True

@@ -27,9 +27,9 @@ where there is one. Of accuracy more is better, of a squared error (mse) less.
 Notes in letters say for each row what its settings and weights were chosen on, which is never what is reported, and
 where it departs from its paper. Rows with `--quick` train for minutes on a CPU. Outer steps x tasks stand beside those
 of the paper where it or its authors' code says so; how many minutes theirs took is not known. Minutes are of one core,
-the median of the runs, on machines that may have done other work meanwhile. The gap is the accuracy on tasks of
-training classes less that on new ones, in either case of the very drawings of those classes that the data hold;
-policies of batch norm are explained in [choosing](choosing.md).
+the median of the runs, on machines that may have done other work meanwhile. The gap is the accuracy on new tasks of
+training classes, of the drawings that were trained on, less that on new classes; policies of batch norm are explained
+in [choosing](choosing.md).
 
 Omniglot here is a copy with 16,833 of the 19,280 background drawings, 12 to 20 a class, reduced to 32x32 and then
 28x28. With all drawings other tasks are drawn, and figures differ a little. Few-shot tests are of Vinyals' 172

@@ -7,8 +7,8 @@ Snell, Swersky & Zemel 2017, "Prototypical Networks for Few-shot Learning", equa
 
 Learned across tasks: the embedding f. d is the squared Euclidean distance; cosine is an option, with a learned
 scale, from 10, because cosines alone are too close together for a softmax. Distances may be scaled, too (Oreshkin et
-al. 2018, "TADAM", section 3.1, metric scaling): those of many features are far apart for a softmax. Or
-d is a module of its own, which may learn too, such as `nets.Distortion`.
+al. 2018, "TADAM", section 3.1, metric scaling): those of many features are far apart for a softmax. Or d is a
+module of its own, which may learn too, such as `nets.Distortion`.
 """
 
 from __future__ import annotations
