@@ -20,13 +20,13 @@ from benchmarks.case import Context, Pump, Step, TorchStep, gradients
 from benchmarks.peers.problems import MAML, Episodes, Proto
 from quickstudy.batching import Compile, to_dtype
 from quickstudy.core import Examples, Learner, Task
+from quickstudy.engine.hardware import SOME_STEPS, keep_pages, worth_compiling
+from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.functional import random
-from quickstudy.functional.calls import products_in
-from quickstudy.functional.differentiation import Unrolled
-from quickstudy.hardware import SOME_STEPS, keep_pages, worth_compiling
+from quickstudy.inner.differentiation import Unrolled
 from quickstudy.objectives.query_loss import query_loss
-from quickstudy.ranks import ALONE, Ranks
-from quickstudy.task_losses import TaskLosses
+from quickstudy.operators.calls import products_in
 from quickstudy.tasks.base import Plan, TaskDistribution
 
 Precision = Literal["32-true", "64-true", "bf16-mixed"]

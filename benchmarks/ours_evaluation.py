@@ -10,8 +10,8 @@ from torch import Tensor
 import quickstudy as qs
 from benchmarks.case import AbsentError, Context, Step
 from benchmarks.peers.images import Evaluation, bank_rows
-from quickstudy.functional.calls import BatchNormPolicy
-from quickstudy.hardware import keep_pages
+from quickstudy.engine.hardware import keep_pages
+from quickstudy.operators.calls import BatchNormPolicy
 
 
 class Evaluate(Step):

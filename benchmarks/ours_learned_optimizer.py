@@ -10,10 +10,10 @@ from benchmarks.case import Context, Step, TorchStep
 from benchmarks.peers.learned_optimizer import Unroll
 from quickstudy.batching import Compile
 from quickstudy.core import Examples, Task
-from quickstudy.hardware import SOME_STEPS, keep_pages, worth_compiling
+from quickstudy.engine.hardware import SOME_STEPS, keep_pages, worth_compiling
+from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.objectives import InnerSteps
 from quickstudy.problem import Optimizee, Problem
-from quickstudy.task_losses import TaskLosses
 
 
 class Parts(TorchStep):

@@ -8,7 +8,7 @@ from torch import Tensor
 import quickstudy as qs
 from benchmarks.case import Context, Step
 from benchmarks.peers.images import Images, facts
-from quickstudy.hardware import keep_pages
+from quickstudy.engine.hardware import keep_pages
 
 
 class Sampling(Step):

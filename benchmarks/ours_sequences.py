@@ -9,10 +9,10 @@ import quickstudy as qs
 from benchmarks.case import Context, Step, TorchStep
 from benchmarks.peers.sequences import Sequences
 from quickstudy.core import Examples, Task
+from quickstudy.engine.hardware import SOME_STEPS, keep_pages, worth_compiling
+from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.functional import random
-from quickstudy.hardware import SOME_STEPS, keep_pages, worth_compiling
 from quickstudy.objectives.sequence import sequence
-from quickstudy.task_losses import TaskLosses
 
 
 class Parts(TorchStep):

@@ -21,12 +21,12 @@ from torch import Tensor
 
 import quickstudy as qs
 from quickstudy import batching
-from quickstudy import checkpoint as ckpt
 from quickstudy.core import Learner, Task
+from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.functional import random
-from quickstudy.ranks import ALONE, Ranks
-from quickstudy.task_losses import TaskLosses
-from quickstudy.trainer import Trainer
+from quickstudy.storage import checkpoint as ckpt
+from quickstudy.training.loop import Trainer
 
 WAYS, SHOTS, QUERIES, HIDDEN = 5, 1, 5, 64
 """Tasks like those of the recipe glyphs-maml: drawings of 28x28 and a Conv4 of 64 filters."""

@@ -95,7 +95,7 @@ def outputs() -> dict[Path, str]:
     kept = ROOT / "docs" / "results" / "learned-optimizer.json"
     if kept.exists():
         # results.json of `quickstudy reproduce learned-optimizer`, kept with its curves.png as an image of the docs.
-        from quickstudy.reproductions.comparison_page import markdown
+        from quickstudy_studies.learned_optimizer.page import markdown
 
         path = ROOT / "docs" / "learned-optimizers.md"
         measured = markdown(json.loads(kept.read_text())) + "\n\n![curves](images/learned-optimizer.png)"
@@ -105,7 +105,7 @@ def outputs() -> dict[Path, str]:
         )
     rows = [json.loads(path.read_text()) for path in sorted((ROOT / "docs" / "results" / "rows").glob("*.json"))]
     path = ROOT / "docs" / "results.md"
-    from quickstudy.reproductions import results_page
+    from quickstudy_studies.results import results_page
 
     found[path] = re.sub(
         r"(<!-- rows -->\n).*?(\n<!-- /rows -->)",

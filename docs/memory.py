@@ -21,8 +21,8 @@ from torch import Tensor
 import quickstudy as qs
 from quickstudy.batching import select
 from quickstudy.core import Examples
-from quickstudy.learners.model.reading import ReadingLearner
-from quickstudy.plots import COLOURS
+from quickstudy.learners.bases.reading import ReadingLearner
+from quickstudy.reports.plots import COLOURS
 
 SHOWN = 24
 """Steps drawn."""

@@ -20,7 +20,7 @@ from quickstudy.core import Learner
 from quickstudy.evaluation import interval95
 from quickstudy.functional import random
 from quickstudy.learners import ExactGP
-from quickstudy.plots import COLOURS, GREY
+from quickstudy.reports.plots import COLOURS, GREY
 from quickstudy.tasks import GaussianProcess
 
 SHOTS = (3, 5, 7, 10, 15, 20)

@@ -12,10 +12,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from quickstudy.checkpoint import write_atomically
-from quickstudy.plots import COLOURS, GREY, MARKERS, styled
-from quickstudy.reproductions.results_tables import curves
-from quickstudy.reproductions.saving import picture
+from quickstudy.reports.plots import COLOURS, GREY, MARKERS, styled
+from quickstudy.storage.checkpoint import write_atomically
+from quickstudy_studies.results.results_tables import curves
+from quickstudy_studies.shared.saving import picture
 
 ROOT = Path(__file__).parent
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 import quickstudy as qs
-from quickstudy.functional.calls import Statistics
 from quickstudy.functional.classes import mask_absent, one_hot, present
-from quickstudy.learners.embedding import EmbeddingLearner
+from quickstudy.learners.bases.embedding import EmbeddingLearner
+from quickstudy.operators.calls import Statistics
 from quickstudy.registry import register
 
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples, Task
 from quickstudy.functional import random
-from quickstudy.functional.differentiation import Unrolled
-from quickstudy.learners.optimization.adapted import Adapted, Theta
-from quickstudy.learners.optimization.inner_loop import GradientLearner
+from quickstudy.inner.adapted import Adapted, Theta
+from quickstudy.inner.differentiation import Unrolled
+from quickstudy.inner.loop import GradientLearner
 from quickstudy.rules import Rule
 from quickstudy.tasks.base import Plan, TaskDistribution
 

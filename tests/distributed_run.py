@@ -15,10 +15,10 @@ from torch import nn
 import quickstudy as qs
 from conftest import make_blobs
 from quickstudy.cli import main as command
+from quickstudy.engine.launch import launch
+from quickstudy.engine.ranks import Ranks
 from quickstudy.errors import InputError, NonFiniteError, RanksError
-from quickstudy.launch import launch
 from quickstudy.objectives import query_loss
-from quickstudy.ranks import Ranks
 from quickstudy.training import join
 
 TRAIN, HELD = make_blobs().split(fractions=(0.7, 0.3))
@@ -171,7 +171,7 @@ def first(folder: Path) -> None:
 def second(folder: Path) -> None:
     """Go on with a run, then train until stopped by a signal."""
     train(folder / "legs", 2)
-    done, step = [0], qs.trainer.Trainer._step
+    done, step = [0], qs.training.loop.Trainer._step
 
     def tell(trainer: Any) -> float:
         loss = step(trainer)
@@ -180,7 +180,7 @@ def second(folder: Path) -> None:
             (folder / f"started{launch().rank}").touch()
         return loss
 
-    qs.trainer.Trainer._step = tell
+    qs.training.loop.Trainer._step = tell
     try:
         train(folder / "stopped", 2, steps=10**6, validate_every=10**6)
     finally:

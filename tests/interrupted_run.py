@@ -21,17 +21,17 @@ class Net(nn.Sequential):
 
 
 def main(folder: Path) -> None:
-    qs.trainer.CHECKPOINT_SECONDS = 0.03
+    qs.training.loop.CHECKPOINT_SECONDS = 0.03
     train, held = make_blobs().split(fractions=(0.7, 0.3))
     torch.manual_seed(1)
     learner = qs.learners.Reptile(Net(), lr=0.05, steps=4, batch=4, test_steps=2)
-    step = qs.trainer.Trainer._step
+    step = qs.training.loop.Trainer._step
 
     def tell(trainer: Any) -> float:
         (folder.parent / "started").touch()
         return step(trainer)
 
-    qs.trainer.Trainer._step = tell
+    qs.training.loop.Trainer._step = tell
     qs.meta_train(
         learner,
         qs.tasks.FewShot(train, ways=3, shots=(2, 3), queries=2),

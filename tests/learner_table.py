@@ -1,9 +1,9 @@
-"""What tests build learners and tasks from: those of `quickstudy.specimens`, and some only tests need."""
+"""What tests build learners and tasks from: those of `quickstudy.testing.specimens`, and some only tests need."""
 
 import torch
 
 from quickstudy import Examples, Task
-from quickstudy.specimens import (
+from quickstudy.testing.specimens import (
     CLASSIFICATION,
     FEATURES,
     PROBLEMS,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from quickstudy.datasets.files import data_folders
+from quickstudy.datasets.reading.files import data_folders
 
 
 def require(name: str) -> None:

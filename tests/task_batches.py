@@ -6,9 +6,9 @@ from torch import Tensor
 import quickstudy as qs
 from learner_table import classification_task
 from quickstudy import Task, batching
+from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.functional import random
-from quickstudy.task_losses import TaskLosses
-from quickstudy.testing import _variants
+from quickstudy.testing.contract import _variants
 
 KEYS = random.fold_in(random.key(0), torch.arange(7))
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 import quickstudy as qs
-from quickstudy import axes
-from quickstudy.axes import refusal
+from quickstudy.cli import axes
+from quickstudy.cli.axes import refusal
 from quickstudy.errors import InputError
-from quickstudy.specimens import FEATURES
+from quickstudy.testing.specimens import FEATURES
 
 OUTERS, OBJECTIVES, LEARNERS = list(axes.outers()), list(axes.objectives()), list(axes.learners())
 PRETRAINING_CLASSES = 7

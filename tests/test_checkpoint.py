@@ -15,9 +15,9 @@ from safetensors.torch import save, save_file
 import quickstudy as qs
 from conftest import make_blobs
 from learner_table import CLASSIFICATION, WAYS, mlp
-from quickstudy import checkpoint as ckpt
 from quickstudy.errors import CheckpointError
 from quickstudy.learners import ProtoNet
+from quickstudy.storage import checkpoint as ckpt
 
 
 @pytest.fixture

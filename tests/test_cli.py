@@ -16,9 +16,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from quickstudy import cli, commands_list, recipes
+from quickstudy import cli, recipes
+from quickstudy.cli import listing as commands_list
 from quickstudy.cli import main
-from quickstudy.console import show, table
+from quickstudy.cli.console import show, table
 from quickstudy.registry import table as entries
 
 COMMANDS = ["train", "evaluate", "compare", "adapt", "report", "list", "demo", "reproduce", "completion"]
@@ -505,7 +506,7 @@ def test_a_closed_pipe_is_no_error():
 
 
 def test_demo_is_handed_its_options(monkeypatch, tmp_path):
-    from quickstudy import demo
+    from quickstudy.cli import demo
 
     given = []
     monkeypatch.setattr(demo, "main", lambda folder, quick: given.append((folder, quick)) or 0)

@@ -2,7 +2,7 @@
 
 import json
 
-from quickstudy.demo import META_LEARNED, main
+from quickstudy.cli.demo import META_LEARNED, main
 
 
 def test_demo_trains_compares_and_reports(tmp_path, glyph_cache, capsys):

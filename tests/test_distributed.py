@@ -17,12 +17,12 @@ import torch
 import distributed_run
 import quickstudy as qs
 from distributed_run import evaluations, save_reports, train
-from quickstudy import checkpoint as ckpt
 from quickstudy.cli import main
+from quickstudy.engine.launch import Launch, launch
+from quickstudy.engine.ranks import ALONE
 from quickstudy.errors import CheckpointError, InputError
-from quickstudy.launch import Launch, launch
-from quickstudy.ranks import ALONE
-from quickstudy.run_folder import RunFolder
+from quickstudy.storage import checkpoint as ckpt
+from quickstudy.storage.run_folder import RunFolder
 
 SCRIPT = Path(__file__).with_name("distributed_run.py")
 pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs gloo")
@@ -222,8 +222,8 @@ def test_a_share_that_is_not_whole_is_refused(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "run.json").write_text(json.dumps({**described, "meta_batch": 3, "ranks": 2}))
     with pytest.raises(CheckpointError, match="another meta_batch"):
         train(tmp_path, 4, steps=3)
-    alone = RunFolder(tmp_path, qs.ranks.ALONE)
-    alone.ranks = qs.ranks.Ranks(0, 4)
+    alone = RunFolder(tmp_path, qs.engine.ranks.ALONE)
+    alone.ranks = qs.engine.ranks.Ranks(0, 4)
     with pytest.raises(
         CheckpointError, match="6 tasks a step, which 4 processes cannot share evenly; go on with 1, 2, 3, 6"
     ):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import quickstudy as qs
-from quickstudy.features import embedded_once
+from quickstudy.evaluation.embedded_once import embedded_once
 
 
 class Counting(nn.Module):

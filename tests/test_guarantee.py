@@ -6,8 +6,8 @@ import pytest
 
 import quickstudy as qs
 from quickstudy.cli import main
-from quickstudy.guarantee import guarantee
 from quickstudy.recipes.base import of_run
+from quickstudy.reports.guarantee import guarantee
 
 
 def test_a_bound_is_shown_beside_the_error(tmp_path, capsys):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import quickstudy as qs
-from quickstudy.hardware import worth_compiling
+from quickstudy.engine.hardware import worth_compiling
 
 
 def test_long_runs_on_a_cpu_are_recorded_and_those_of_small_nets_compiled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from quickstudy import checkpoint as ckpt
+from quickstudy.storage import checkpoint as ckpt
 
 SCRIPT = Path(__file__).with_name("interrupted_run.py")
 STEPS = 150

@@ -6,7 +6,7 @@ from torch import nn
 
 import quickstudy as qs
 from quickstudy.errors import InputError
-from quickstudy.functional.calls import call, uses_batch_statistics
+from quickstudy.operators.calls import call, uses_batch_statistics
 from quickstudy.registry import build as rebuild
 from quickstudy.registry import describe
 

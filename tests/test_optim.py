@@ -9,12 +9,12 @@ from torch import nn
 
 import quickstudy as qs
 from quickstudy import registry
-from quickstudy.checkpoint import load_checkpoint, save_checkpoint, write_json
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.learners import L2O
 from quickstudy.optim import LearnedOptimizer, load_rule, save_rule, shipped
 from quickstudy.problem import Optimizee, Problem
 from quickstudy.rules import LearnedRule
+from quickstudy.storage.checkpoint import load_checkpoint, save_checkpoint, write_json
 
 
 class Known(LearnedRule):

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from quickstudy import progress
-from quickstudy.progress import open_progress
+from quickstudy.training import progress
+from quickstudy.training.progress import open_progress
 
 
 def steps(bar: progress.Progress) -> None:

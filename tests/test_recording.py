@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 import quickstudy as qs
 from learner_table import CLASSIFICATION, WAYS, classification_task, mlp
-from quickstudy import Task, batching, recording
+from quickstudy import Task, batching
+from quickstudy.engine import recording
+from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.learners import MAML, ProtoNet
 from quickstudy.objectives import query_loss
-from quickstudy.task_losses import TaskLosses
-from quickstudy.testing import _variants
+from quickstudy.testing.contract import _variants
 from task_batches import KEYS, gradients, tasks
 
 

@@ -6,10 +6,10 @@ import torch
 
 import quickstudy as qs
 from quickstudy.errors import InputError
+from quickstudy.evaluation.uncertainty import LEVELS, refuses, reliability
 from quickstudy.functional.coverage import of_classes, of_targets, quantile
 from quickstudy.functional.predictive import Gaussian, GaussianMixture
 from quickstudy.learners import MAML, ExactGP
-from quickstudy.reliability import LEVELS, refuses, reliability
 
 
 def test_quantiles_are_those_of_the_distribution() -> None:

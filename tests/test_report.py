@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from quickstudy import episodes, learners, nets, report
-from quickstudy.assessment import assess, compare_runs, open_run, open_runs
+from quickstudy import learners, nets
 from quickstudy.cli import main
 from quickstudy.evaluation import evaluate
-from quickstudy.reliability import reliability
+from quickstudy.evaluation.uncertainty import reliability
+from quickstudy.reports import episodes, report
+from quickstudy.reports.assessment import assess, compare_runs, open_run, open_runs
 
 ABSTENTION = "Intervals, prediction sets and abstention"
 VOID = {"meta", "img", "br", "use", "path", "line"}

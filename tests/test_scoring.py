@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from quickstudy.scoring import calibration_error
+from quickstudy.evaluation.scoring import calibration_error
 
 
 def test_calibration_by_numpy() -> None:

@@ -9,9 +9,9 @@ import torch
 
 import quickstudy as qs
 from quickstudy import shipped
-from quickstudy.checkpoint import save_checkpoint
 from quickstudy.errors import CheckpointError, InputError
-from quickstudy.reproductions import shipped_learners
+from quickstudy.storage.checkpoint import save_checkpoint
+from quickstudy_studies import pretrained as shipped_learners
 
 IMAGES = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2] * 2)

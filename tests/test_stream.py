@@ -10,7 +10,7 @@ from quickstudy.core import Streaming
 from quickstudy.functional import random
 from quickstudy.functional.classes import answerable, presentation
 from quickstudy.objectives import sequence
-from quickstudy.testing import _close, _doubles
+from quickstudy.testing.contract import _close, _doubles
 
 LENGTH = 7
 LABELS = torch.tensor([1, 0, 1, 2, 2, 0, 1])

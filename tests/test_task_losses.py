@@ -6,10 +6,11 @@ from torch import Tensor
 
 import quickstudy as qs
 from learner_table import CLASSIFICATION, WAYS, mlp
-from quickstudy import Task, batching, task_losses
+from quickstudy import Task, batching
+from quickstudy.engine import meta_loss as task_losses
+from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.learners import ProtoNet
 from quickstudy.objectives import query_loss
-from quickstudy.task_losses import TaskLosses
 from task_batches import KEYS, gradients, tasks
 
 

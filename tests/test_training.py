@@ -13,13 +13,13 @@ from torch import Tensor
 import quickstudy as qs
 from conftest import make_blobs
 from learner_table import CLASSIFICATION, WAYS, mlp
-from quickstudy import checkpoint as ckpt
 from quickstudy.datasets import ClassData
 from quickstudy.errors import CheckpointError, InputError, NonFiniteError
 from quickstudy.evaluation import BANK_SEED
 from quickstudy.learners import MAML, ProtoNet
+from quickstudy.storage import checkpoint as ckpt
 from quickstudy.tasks.base import Bank
-from quickstudy.trainer import VALIDATION_SEED
+from quickstudy.training.loop import VALIDATION_SEED
 
 DATA = make_blobs()
 TRAIN, HELD = DATA.split(fractions=(0.7, 0.3))
@@ -262,7 +262,7 @@ class ExplodesInBackward(ProtoNet):
 def test_non_finite_loss_saves_the_tasks_and_keeps_the_checkpoint(
     kind: type[ProtoNet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(qs.trainer, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(qs.training.loop, "CHECKPOINT_SECONDS", 0.0)
     distribution = tasks(TRAIN, ways=2, queries=1)
     bad = [float(distribution.batch(i, 1).query.inputs.max()) for i in range(200)]
     kind_limit = sorted(bad)[-8]
@@ -312,7 +312,7 @@ def test_early_stopping_and_best_weights(tmp_path: Path) -> None:
 def test_full_disk_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import errno
 
-    monkeypatch.setattr(qs.trainer, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(qs.training.loop, "CHECKPOINT_SECONDS", 0.0)
     train(run_dir=tmp_path, steps=3)
     replace, calls = os.replace, []
 

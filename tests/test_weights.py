@@ -10,7 +10,7 @@ import torch
 import quickstudy as qs
 from quickstudy import shipped
 from quickstudy.registry import lookup
-from quickstudy.reproductions.shipped_learners import digest, markdown
+from quickstudy_studies.pretrained import digest, markdown
 
 ROOT = Path(__file__).parents[1]
 FLOORS = {"drawings": 0.92, "drawings-maml": 0.8, "omniglot-maml": 0.6, "omniglot-protonet": 0.83}

@@ -2,7 +2,7 @@
 
 import sys
 
-from quickstudy.cli import main
+from quickstudy.cli.entry import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from quickstudy import shipped as files
-from quickstudy.checkpoint import load
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.rules import LearnedRule
+from quickstudy.storage.checkpoint import load
 
 DEFAULT = "learned-optimizer"
 

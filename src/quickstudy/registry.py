@@ -1,16 +1,18 @@
 """Tables of everything that has a name: learners, nets, data sets, recipes, outer optimisers, objectives.
 
-`register` does two things. It enters a class or function into its table, from which the command line, the docs and
-the conformance tests are built. And it records the arguments that an object was built with, so that a run folder can
-describe its learner in plain JSON and `quickstudy.load` can build it again: only registered names are ever called,
-so a hostile file can ask for nothing else.
+A table is filled when it is first asked for, from the home of its kind alone. `register` does two things. It enters a
+class or function into its table, from which the command line, the docs and the conformance tests are built. And it
+records the arguments that an object was built with, so that a run folder can describe its learner in plain JSON and
+`quickstudy.load` can build it again: only registered names are ever called, so a hostile file can ask for nothing else.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
+import importlib.metadata
 import inspect
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -117,22 +119,58 @@ def _record_call(function: Callable[..., Any], kind: str, label: str) -> Callabl
     return wrapped
 
 
-def fill() -> None:
-    """Import everything that registers itself; the package alone imports only what is used."""
-    for part in ("datasets", "learners", "nets", "objectives", "outer", "recipes", "reproductions", "rules", "tasks"):
-        importlib.import_module(f"quickstudy.{part}")
+HOMES = {
+    "differentiation": "quickstudy.inner",
+    "learner": "quickstudy.learners",
+    "net": "quickstudy.nets",
+    "objective": "quickstudy.objectives",
+    "outer": "quickstudy.outer",
+    "recipe": "quickstudy.recipes",
+    "rule": "quickstudy.rules",
+    "tasks": "quickstudy.tasks",
+}
+"""The package whose modules register things of each kind."""
+STUDIES = "quickstudy.studies"
+"""The group of entry points under which packages say that they hold studies (kind 'reproduction')."""
+
+
+@functools.cache
+def fill(kind: str) -> None:
+    """Import every module of a kind's home; where a library that a module needs is absent, the module is passed over.
+
+    Names that a caller registered are in the tables already, so a kind without a home is no error.
+    """
+    if kind == "reproduction":
+        for point in importlib.metadata.entry_points(group=STUDIES):
+            point.load()
+    if kind not in HOMES:
+        return
+    home = importlib.import_module(HOMES[kind])
+    for module in pkgutil.walk_packages(home.__path__, f"{home.__name__}."):
+        try:
+            importlib.import_module(module.name)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] == "quickstudy":
+                raise
+            ABSENT[module.name] = error.name
+
+
+ABSENT: dict[str, str] = {}
+"""Modules that could not be imported, and the library that each lacks."""
 
 
 def table(kind: str) -> dict[str, Entry]:
     """Return the table of a kind, in order of names."""
-    fill()
+    fill(kind)
     return dict(sorted(TABLES.get(kind, {}).items()))
 
 
 def lookup(kind: str, name: str) -> Entry:
     """Return the entry of a name, or raise InputError with the nearest known name."""
-    fill()
     entries = TABLES.get(kind, {})
+    if name not in entries:
+        fill(kind)
+        entries = TABLES.get(kind, {})
     if name not in entries:
         raise unknown_name(kind, name, entries)
     return entries[name]

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from quickstudy.checkpoint import RUN, load_checkpoint, read_json, save_checkpoint
-from quickstudy.checkpoint import load as load_run
 from quickstudy.core import Learner
 from quickstudy.errors import CheckpointError, unknown_name
 from quickstudy.registry import build, describe
+from quickstudy.storage.checkpoint import RUN, load_checkpoint, read_json, save_checkpoint
+from quickstudy.storage.checkpoint import load as load_run
 
 WEIGHTS = Path(__file__).parent / "weights"
 """What comes with the library, each with a model card beside it."""

@@ -29,7 +29,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from quickstudy import batching
-from quickstudy.checkpoint import load
 from quickstudy.core import Examples, Learner
 from quickstudy.errors import InputError, NonFiniteError, QuickstudyError, unknown_name
 from quickstudy.functional import random
@@ -37,6 +36,7 @@ from quickstudy.functional.checks import as_device, check_finite
 from quickstudy.learners import ProtoNet
 from quickstudy.nets import Drawings
 from quickstudy.shipped import pretrained
+from quickstudy.storage.checkpoint import load
 
 Array = NDArray[Any]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from quickstudy.datasets.archives import Limits, extract, open_archive, read_gzip
+from quickstudy.datasets.reading.archives import Limits, extract, open_archive, read_gzip
 from quickstudy.errors import DataError, DataNotFoundError
 
 from .conftest import zipped

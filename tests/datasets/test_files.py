@@ -10,7 +10,15 @@ import pytest
 import torch
 
 from quickstudy.datasets import ClassData
-from quickstudy.datasets.files import PublishedFile, cache_folder, cached, data_folders, find, sha256, write_atomic
+from quickstudy.datasets.reading.files import (
+    PublishedFile,
+    cache_folder,
+    cached,
+    data_folders,
+    find,
+    sha256,
+    write_atomic,
+)
 from quickstudy.errors import DataNotFoundError
 
 FILE = PublishedFile("some/thing.zip", "https://example.org/thing.zip", "ab" * 32)

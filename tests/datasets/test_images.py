@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import quickstudy.datasets as datasets
-from quickstudy.datasets.decoding import decode
+from quickstudy.datasets.reading.decoding import decode
 from quickstudy.errors import DataError, DataNotFoundError, InputError
 
 from .conftest import picture, zipped

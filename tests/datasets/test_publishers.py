@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 import quickstudy.datasets as datasets
-from quickstudy.datasets.archives import extract
 from quickstudy.datasets.pascal5i import CLASSES
-from quickstudy.datasets.pickles import load_pickle
+from quickstudy.datasets.reading.archives import extract
+from quickstudy.datasets.reading.pickles import load_pickle
 from quickstudy.errors import DataError, DataNotFoundError, InputError
 
 from .conftest import picture, zipped

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from quickstudy.errors import InputError, UnsupportedLayerError
-from quickstudy.functional.calls import batch_statistics, call, uses_batch_statistics
+from quickstudy.operators.calls import batch_statistics, call, uses_batch_statistics
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -9,13 +9,13 @@ from torch import Tensor
 import quickstudy as qs
 from learner_table import CLASSIFICATION, WAYS, classification_task, mlp
 from quickstudy import batching
+from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.checkpointing import interval
-from quickstudy.functional.differentiation import Unrolled
+from quickstudy.inner.differentiation import Unrolled
 from quickstudy.objectives.query_loss import query_loss
-from quickstudy.task_losses import TaskLosses
-from quickstudy.testing import _variants
+from quickstudy.operators.checkpointing import interval
+from quickstudy.testing.contract import _variants
 
 
 def gradients(learner: qs.Learner, tasks: qs.Task) -> list[Tensor]:

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 import bilevel
 from learner_table import CLASSIFICATION, WAYS, classification_task, conv4, masked_task, mlp
 from quickstudy import Examples, Task, batching
+from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.differentiation import SAMA, Differentiation, FirstOrder, Implicit, Unrolled
+from quickstudy.inner.adapted import AllParameters, HeadParameters
+from quickstudy.inner.differentiation import SAMA, Differentiation, FirstOrder, Implicit, Unrolled
 from quickstudy.learners import IMAML, MAML, GradientLearner, MetaSGD
-from quickstudy.learners.optimization.adapted import AllParameters, HeadParameters
 from quickstudy.objectives import query_loss
 from quickstudy.rules import SGD, Adam, LearnedRates, ProximalSGD, Rule
-from quickstudy.task_losses import TaskLosses
-from quickstudy.testing import _variants
+from quickstudy.testing.contract import _variants
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -16,7 +16,7 @@ import torch.utils._pytree as pytree
 from torch import Tensor, nn
 from torch.func import grad, vmap
 
-from quickstudy.functional.calls import call
+from quickstudy.operators.calls import call
 
 ROWS, TASKS = 4, 3
 Theta = dict[str, Tensor]

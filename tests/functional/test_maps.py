@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.func import grad, vmap
 
 from quickstudy.errors import InputError
-from quickstudy.functional import convolution, grouping, pooling
-from quickstudy.functional.calls import call, conv_norm_pool, products_in
+from quickstudy.operators import convolution, grouping, pooling
+from quickstudy.operators.calls import call, conv_norm_pool, products_in
 
 Maps = Callable[..., Tensor]
 

@@ -11,7 +11,8 @@ from torch import nn
 
 from quickstudy import Examples
 from quickstudy.errors import InputError, UnsupportedLayerError
-from quickstudy.functional import adversarial, checks, classes, distances, recurrent
+from quickstudy.functional import adversarial, checks, classes, distances
+from quickstudy.operators import recurrent
 
 pytestmark = pytest.mark.usefixtures("float64")
 

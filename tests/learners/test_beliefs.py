@@ -9,10 +9,10 @@ import quickstudy as qs
 from quickstudy import Examples, nets
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.beliefs import average_logits, mixture
+from quickstudy.functional.averaging import average_logits, mixture
 from quickstudy.learners import MAML, PLATIPUS, VERSA, EnsembleMAML, LaplaceHead
 from quickstudy.objectives.elbo import elbo
-from quickstudy.specimens import classification_task, regression_task
+from quickstudy.testing.specimens import classification_task, regression_task
 
 KEY = random.key(3)
 

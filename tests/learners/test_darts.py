@@ -10,7 +10,7 @@ from quickstudy import Examples
 from quickstudy.core import prediction_loss
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.differentiation import FirstOrder, Unrolled
+from quickstudy.inner.differentiation import FirstOrder, Unrolled
 from quickstudy.learners import DARTS, L2O
 from quickstudy.nets import CellNet, conv_cells, dense_cells
 from quickstudy.nets.mixed_cells import Zero

@@ -7,11 +7,11 @@ from torch import nn
 import quickstudy as qs
 from quickstudy import Examples, batching
 from quickstudy.errors import InputError
-from quickstudy.functional.differentiation import FirstOrder
+from quickstudy.inner.differentiation import FirstOrder
 from quickstudy.learners import DatasetDistillation
 from quickstudy.problem import Optimizee, Problem
 from quickstudy.rules import StepRates
-from quickstudy.specimens import problem_task
+from quickstudy.testing.specimens import problem_task
 
 
 def test_the_gradient_of_synthetic_inputs_is_the_slope():

@@ -12,7 +12,7 @@ import quickstudy as qs
 from learner_table import classification_task, mlp, regression_task
 from quickstudy import Examples, Task
 from quickstudy.errors import InputError
-from quickstudy.functional.differentiation import Differentiation, Implicit, Unrolled
+from quickstudy.inner.differentiation import Differentiation, Implicit, Unrolled
 from quickstudy.learners import AuxiliaryLosses, HyperParameters
 from quickstudy.learners.optimization.hyper_parameters import Strengths
 

@@ -12,7 +12,7 @@ from quickstudy import Examples, batching
 from quickstudy.core import Learner, Task
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.differentiation import FirstOrder, Unrolled
+from quickstudy.inner.differentiation import FirstOrder, Unrolled
 from quickstudy.learners import L2O
 from quickstudy.objectives.inner_steps import InnerSteps
 from quickstudy.problem import Optimizee, Problem

@@ -11,7 +11,7 @@ import quickstudy as qs
 from quickstudy import Examples, batching
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.differentiation import FirstOrder
+from quickstudy.inner.differentiation import FirstOrder
 from quickstudy.learners import LearnedAugmentation
 from quickstudy.nets import Affine, Augmentations, Jitter, affine
 from quickstudy.problem import Optimizee, Problem

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from learner_table import WAYS, classification_task, mlp
 from quickstudy import Examples, Learner, Task, batching
+from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.learners import LearnedLoss
 from quickstudy.objectives import query_loss
-from quickstudy.task_losses import TaskLosses
 
 
 def lines(count: int, shift: float, seed: int = 0) -> Task:

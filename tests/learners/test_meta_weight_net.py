@@ -8,11 +8,11 @@ import quickstudy as qs
 from quickstudy import Examples, batching
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.differentiation import FirstOrder, Implicit
+from quickstudy.inner.differentiation import FirstOrder, Implicit
 from quickstudy.learners import L2O, MetaWeightNet
 from quickstudy.nets import LossWeights, RowWeights
 from quickstudy.problem import Optimizee, Problem
-from quickstudy.specimens import problem_task
+from quickstudy.testing.specimens import problem_task
 
 
 def line(targets: list[float], start: float = 0.3) -> Problem:

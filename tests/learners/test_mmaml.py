@@ -7,7 +7,7 @@ import quickstudy as qs
 from quickstudy import nets
 from quickstudy.errors import InputError
 from quickstudy.learners import MMAML
-from quickstudy.specimens import regression_task
+from quickstudy.testing.specimens import regression_task
 
 
 def learner(**options):

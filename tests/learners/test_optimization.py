@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 import quickstudy as qs
 from quickstudy import Examples, Task, batching
+from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.differentiation import Unrolled, conjugate_gradient
+from quickstudy.inner.adapted import AllParameters
+from quickstudy.inner.differentiation import Unrolled, conjugate_gradient
 from quickstudy.learners import (
     ADML,
     ANIL,
@@ -26,9 +28,7 @@ from quickstudy.learners import (
     ProtoMAML,
     Reptile,
 )
-from quickstudy.learners.optimization.adapted import AllParameters
 from quickstudy.rules import SGD, Adam, LearnedRates, ProximalSGD
-from quickstudy.task_losses import TaskLosses
 
 pytestmark = pytest.mark.usefixtures("float64")
 

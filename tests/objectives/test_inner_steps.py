@@ -9,11 +9,11 @@ from torch import Tensor
 from learner_table import CLASSIFICATION, WAYS, classification_task, masked_task, mlp, problem_task, regression_task
 from quickstudy import batching, learners, objectives, rules
 from quickstudy.core import Learner, Task
+from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.differentiation import FirstOrder, Unrolled
+from quickstudy.inner.differentiation import FirstOrder, Unrolled
 from quickstudy.objectives import AnnealedSteps, DiscountedSteps, InnerSteps, query_loss
-from quickstudy.task_losses import TaskLosses
 
 pytestmark = pytest.mark.usefixtures("float64")
 KEY = random.key(0)

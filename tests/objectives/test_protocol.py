@@ -11,9 +11,9 @@ import torch
 from learner_table import CLASSIFICATION, WAYS, mlp
 from quickstudy import batching, objectives
 from quickstudy.batching import Objective
+from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.objectives import AdversarialQuery, AnnealedSteps, DiscountedSteps, InnerSteps, Reward, WorstCase, named
 from quickstudy.registry import build, describe, table
-from quickstudy.task_losses import TaskLosses
 from task_batches import KEYS, gradients, tasks
 
 OBJECTIVES: dict[str, Callable[[], Objective]] = {

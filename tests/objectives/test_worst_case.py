@@ -5,9 +5,9 @@ import torch
 
 from learner_table import CLASSIFICATION, WAYS, mlp
 from quickstudy import batching
+from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.errors import InputError
 from quickstudy.objectives import AnnealedSteps, Reward, WorstCase, query_loss
-from quickstudy.task_losses import TaskLosses
 from task_batches import KEYS, tasks
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -10,12 +10,12 @@ from torch import Tensor
 import quickstudy as qs
 from outer.populations import DIMENSIONS, TASKS, Point, Steep, batch, gradient, linear, point, quadratic
 from quickstudy import batching
+from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.errors import InputError, NonFiniteError
 from quickstudy.functional import random
 from quickstudy.objectives import query_loss
 from quickstudy.outer import EvolutionStrategies
 from quickstudy.outer.evolution import _NOISE, centred_ranks, standardised
-from quickstudy.task_losses import TaskLosses
 
 BATCH, KEYS = batch()
 

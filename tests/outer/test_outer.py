@@ -8,12 +8,12 @@ import torch
 import quickstudy as qs
 from learner_table import CLASSIFICATION, WAYS, classification_task, mlp
 from quickstudy import batching
+from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.objectives import query_loss
 from quickstudy.outer import Gradient, Outer, Reptile
-from quickstudy.task_losses import TaskLosses
-from quickstudy.testing import _variants
+from quickstudy.testing.contract import _variants
 
 TASKS = batching.stack(_variants(classification_task(), 3))
 KEYS = random.fold_in(random.key(0), torch.arange(3))
@@ -139,7 +139,7 @@ def test_passing_otherwise_leaves_the_learner_as_it_is() -> None:
     qs.meta_train(
         learner,
         qs.tasks.OneTask(classification_task()),
-        Gradient(through=qs.functional.differentiation.FirstOrder()),
+        Gradient(through=qs.inner.differentiation.FirstOrder()),
         steps=1,
         progress=False,
     )

@@ -10,11 +10,11 @@ import bilevel
 import quickstudy as qs
 from learner_table import CLASSIFICATION, WAYS, mlp
 from quickstudy import batching
+from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.functional import random
 from quickstudy.objectives import AnnealedSteps, DiscountedSteps, InnerSteps, WorstCase, query_loss
 from quickstudy.outer import PES, Gradient, Outer, Truncated
-from quickstudy.task_losses import TaskLosses
 
 STEPS, LENGTH, LR = 12, 3, 0.1
 
@@ -58,7 +58,7 @@ def test_segments_are_differentiated_as_in_closed_form(compile: batching.Compile
 def test_one_segment_is_the_gradient(name: str) -> None:
     learner = CLASSIFICATION[name.partition("-")[0]](mlp, WAYS).double()
     if name == "IMAML-unrolled":
-        learner.differentiation = qs.functional.differentiation.Unrolled()
+        learner.differentiation = qs.inner.differentiation.Unrolled()
     tasks = batching.to_dtype(_few_shot(), torch.float64)
     steps = learner.inner_steps
 
@@ -74,7 +74,7 @@ def test_one_segment_is_the_gradient(name: str) -> None:
 
 def _few_shot() -> qs.Task:
     from learner_table import classification_task
-    from quickstudy.testing import _variants
+    from quickstudy.testing.contract import _variants
 
     return batching.stack(_variants(classification_task(), 4))  # type: ignore[no-any-return]
 

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 import quickstudy as qs
 from outer.test_evolution import train
 from quickstudy.core import Examples, Learner, Task
+from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.predictive import Gaussian, GaussianMixture
 from quickstudy.outer import PolicyGradient
 from quickstudy.outer.policy_gradient import draw
-from quickstudy.task_losses import TaskLosses
 
 ROWS = 4
 DRAWS = 20_000

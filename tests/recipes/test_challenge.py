@@ -5,7 +5,7 @@ import pytest
 from quickstudy import datasets
 from quickstudy.errors import InputError
 from quickstudy.recipes.challenge import CHOSEN_ON, OmniglotChallenge
-from quickstudy.reproductions.other_rows import OTHERS
+from quickstudy_studies.results.other_rows import OTHERS
 from real_data import require
 
 

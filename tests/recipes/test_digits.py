@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from quickstudy.assessment import assess, open_run
-from quickstudy.functional.differentiation import FirstOrder, Unrolled
+from quickstudy.inner.differentiation import FirstOrder, Unrolled
 from quickstudy.registry import lookup
+from quickstudy.reports.assessment import assess, open_run
 
 RECIPES = {
     "digits-darts": {"hidden": 2, "steps": 2, "inner_steps": 2},

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from quickstudy.cli import main
-from quickstudy.reproductions import cell_ranks, cell_space, cores
-from quickstudy.reproductions.cell_ranks import Table, evolution, random_search, ranked
+from quickstudy_studies.architectures import ranks as cell_ranks
+from quickstudy_studies.architectures import space as cell_space
+from quickstudy_studies.architectures.ranks import Table, evolution, random_search, ranked
+from quickstudy_studies.shared import cores
 
 
 def test_the_command_writes_everything_and_goes_on_where_it_was(tmp_path, capsys, monkeypatch):

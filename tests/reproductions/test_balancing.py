@@ -7,8 +7,9 @@ from scipy.linalg import solve_discrete_are
 
 import quickstudy as qs
 from quickstudy.cli import main
-from quickstudy.reproductions import balancing_page, regulator
-from quickstudy.reproductions.regulator import CASE, FORCE, WEIGHTS
+from quickstudy_studies.balancing import page as balancing_page
+from quickstudy_studies.balancing import run as regulator
+from quickstudy_studies.balancing.run import CASE, FORCE, WEIGHTS
 
 
 def test_the_regulator_is_scipys():

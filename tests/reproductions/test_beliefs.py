@@ -8,9 +8,9 @@ import pytest
 
 import quickstudy as qs
 from quickstudy.cli import main
-from quickstudy.reliability import reliability
-from quickstudy.reproductions import beliefs_page
-from quickstudy.reproductions.exact_beliefs import HalfPlanePosterior, SinusoidPosterior
+from quickstudy.evaluation.uncertainty import reliability
+from quickstudy_studies.beliefs import page as beliefs_page
+from quickstudy_studies.beliefs.exact import HalfPlanePosterior, SinusoidPosterior
 
 
 def test_the_command_writes_everything(tmp_path, capsys):

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from quickstudy import datasets
-from quickstudy.checkpoint import read_json
 from quickstudy.recipes.challenge import OmniglotChallenge
-from quickstudy.reproductions.challenge_alphabets import _most_ways, challenge_alphabets, figure, markdown
+from quickstudy.storage.checkpoint import read_json
+from quickstudy_studies.challenge.challenge_alphabets import _most_ways, challenge_alphabets, figure, markdown
 from real_data import require
 
 FOUND = {

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from quickstudy.reproductions import cores
+from quickstudy_studies.shared import cores
 
 
 def _fail() -> None:

@@ -12,11 +12,11 @@ import quickstudy as qs
 from conftest import make_blobs
 from quickstudy.datasets.base import with_rotations
 from quickstudy.registry import lookup
-from quickstudy.reproductions.grid import grid, recipe
-from quickstudy.reproductions.robustness import under_attack
-from quickstudy.reproductions.sensitivity import METHODS, chosen, figure, judged, look, markdown
-from quickstudy.reproductions.training_classes import TESTS, _upright
-from quickstudy.reproductions.training_classes import markdown as tables_of_classes
+from quickstudy_studies.robustness import under_attack
+from quickstudy_studies.sensitivity import METHODS, chosen, figure, judged, look, markdown
+from quickstudy_studies.shared.grid import grid, recipe
+from quickstudy_studies.training_classes import TESTS, _upright
+from quickstudy_studies.training_classes import markdown as tables_of_classes
 from real_data import require
 
 

@@ -9,7 +9,8 @@ from quickstudy import batching
 from quickstudy.cli import main
 from quickstudy.outer import Gradient
 from quickstudy.outer.base import taught
-from quickstudy.reproductions import tuning, tuning_page
+from quickstudy_studies.hyper_parameters import page as tuning_page
+from quickstudy_studies.hyper_parameters import run as tuning
 
 TINY = tuning.Settings(steps=10, runs=3, trials=3)
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from quickstudy.checkpoint import load, read_json
 from quickstudy.recipes.challenge import OmniglotChallenge
-from quickstudy.reproductions import known_alphabets
-from quickstudy.reproductions.known_alphabets import challenge_known, markdown
+from quickstudy.storage.checkpoint import load, read_json
+from quickstudy_studies.challenge import known_alphabets
+from quickstudy_studies.challenge.known_alphabets import challenge_known, markdown
 from real_data import require
 
 

@@ -10,8 +10,8 @@ from quickstudy.functional import random
 from quickstudy.learners import L2O, MetaWeightNet
 from quickstudy.nets import mlp
 from quickstudy.recipes import learned_data
-from quickstudy.reproductions import augmenting, distilling, imbalance, learned_rows
 from quickstudy.rules import SGD
+from quickstudy_studies.learned_data import augmenting, distilling, imbalance, learned_rows
 
 STUDIES = {
     "class-imbalance": (imbalance, "imbalance"),

@@ -7,7 +7,8 @@ from quickstudy import batching
 from quickstudy.cli import main
 from quickstudy.functional import random
 from quickstudy.recipes.losses import SinusoidML3, WrongTargets
-from quickstudy.reproductions import teaching, teaching_page
+from quickstudy_studies.learned_loss import page as teaching_page
+from quickstudy_studies.learned_loss import run as teaching
 
 
 def test_the_command_writes_everything(tmp_path, capsys):

@@ -5,7 +5,8 @@ import math
 import pytest
 
 from quickstudy.cli import main
-from quickstudy.reproductions import comparison, comparison_page
+from quickstudy_studies.learned_optimizer import comparison
+from quickstudy_studies.learned_optimizer import page as comparison_page
 
 
 def test_the_command_writes_everything_and_goes_on(momentum, tmp_path, capsys, monkeypatch):

@@ -5,7 +5,8 @@ import torch
 
 from quickstudy.cli import main
 from quickstudy.recipes.learned_data import DigitsNoisyLabels
-from quickstudy.reproductions import weighing, weighing_page
+from quickstudy_studies.noisy_labels import page as weighing_page
+from quickstudy_studies.noisy_labels import run as weighing
 
 
 def test_the_command_writes_everything(tmp_path, capsys):

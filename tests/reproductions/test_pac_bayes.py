@@ -3,7 +3,7 @@ import json
 import pytest
 
 from quickstudy.cli import main
-from quickstudy.reproductions import bounds_page
+from quickstudy_studies.pac_bayes import page as bounds_page
 
 TERMS = ("empirical", "task", "environment")
 

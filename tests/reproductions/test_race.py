@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from quickstudy.reproductions.held_out import PROBLEMS
-from quickstudy.reproductions.race import Contender, Track, race
+from quickstudy_studies.learned_optimizer.held_out import PROBLEMS
+from quickstudy_studies.learned_optimizer.race import Contender, Track, race
 
 BY_NAME = {each.name: each for each in PROBLEMS}
 
@@ -57,7 +57,7 @@ def test_lanes_go_the_way_of_torch_optim(name):
 
 
 def test_the_learned_optimiser_is_the_class_that_users_have(momentum):
-    from quickstudy.reproductions.comparison import SHIPPED
+    from quickstudy_studies.learned_optimizer.comparison import SHIPPED
 
     peer = Contender("peer", lambda p, lr, steps: torch.optim.SGD(p, 0.01 * lr, momentum=0.9), (0.01,))
     _, (learned, told, other) = race(BY_NAME["cancer-deep"], [*SHIPPED, peer], seeds=1, steps=4, points=4)

@@ -7,10 +7,10 @@ import torch
 from quickstudy import batching
 from quickstudy.cli import main
 from quickstudy.core import Examples
-from quickstudy.reproductions import two_modes_page
-from quickstudy.reproductions.two_modes import recipes, same_points, steps_of
-from quickstudy.reproductions.two_modes_best import BestOfTwoModes
 from quickstudy.tasks import MultiModal
+from quickstudy_studies.two_modes import page as two_modes_page
+from quickstudy_studies.two_modes.best import BestOfTwoModes
+from quickstudy_studies.two_modes.study import recipes, same_points, steps_of
 
 
 def test_the_command_writes_everything_and_takes_finished_runs_as_they_are(tmp_path, capsys):

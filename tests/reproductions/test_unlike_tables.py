@@ -6,7 +6,7 @@ import torch
 from quickstudy.cli import main
 from quickstudy.datasets import table
 from quickstudy.recipes.tables import TablesAttributeSets, table_tasks
-from quickstudy.reproductions.unlike_tables_page import NAMES
+from quickstudy_studies.unlike_tables.page import NAMES
 
 
 def test_the_command_writes_everything(tmp_path, capsys):

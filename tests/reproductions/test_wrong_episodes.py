@@ -6,11 +6,11 @@ import pytest
 import torch
 
 import quickstudy as qs
-from quickstudy.episodes import Episodes
 from quickstudy.registry import lookup
+from quickstudy.reports.episodes import Episodes
 from real_data import require
 
-page = importlib.import_module("quickstudy.reproductions.wrong_episodes")  # the package has the function of that name
+page = importlib.import_module("quickstudy_studies.wrong_episodes")  # the package has the function of that name
 NAMES = ("a/1", "a/1@90", "a/2", "b/1")
 # One row a task: which class each of its four queries, of classes 0 to 3, is taken for.
 ANSWERS = torch.tensor([[0, 1, 2, 3], [1, 1, 0, 3], [0, 3, 2, 2]])

@@ -12,7 +12,7 @@ import quickstudy as qs
 from learner_table import problem_task
 from quickstudy import registry
 from quickstudy.errors import InputError
-from quickstudy.functional.differentiation import Unrolled
+from quickstudy.inner.differentiation import Unrolled
 from quickstudy.learners import L2O
 from quickstudy.rules import LearnedRule, LSTMRule, MLPRule, VeLO
 from quickstudy.rules.base import Theta

@@ -7,8 +7,8 @@ import quickstudy as qs
 from conftest import make_blobs
 from quickstudy import batching
 from quickstudy.errors import InputError
-from quickstudy.reproductions.unlike_tables import Raw
 from quickstudy.tasks import Attributes, FewShot, Linear, LinearRegression, Mixture, Sinusoid
+from quickstudy_studies.unlike_tables.study import Raw
 
 DATA = make_blobs()
 

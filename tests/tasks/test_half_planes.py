@@ -8,7 +8,7 @@ import torch
 import quickstudy as qs
 from quickstudy.errors import InputError
 from quickstudy.tasks import HalfPlanes
-from quickstudy.tasks.half_planes import exact, open_arc
+from quickstudy.tasks.synthetic.half_planes import exact, open_arc
 
 
 def test_labels_are_sides_of_one_line() -> None:

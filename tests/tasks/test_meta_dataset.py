@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quickstudy.errors import InputError
-from quickstudy.tasks import meta_dataset as md
+from quickstudy.tasks.data import meta_dataset as md
 
 
 @settings(max_examples=200, deadline=None)

@@ -12,9 +12,9 @@ from torch.func import functional_call
 import quickstudy as qs
 from quickstudy import batching
 from quickstudy.errors import CheckpointError, InputError
+from quickstudy.evaluation.scoring import LOWER_IS_BETTER
 from quickstudy.nets.optimizees import ACTIVATIONS, CharacterGRU, character_mlp, perceptron, small_conv
 from quickstudy.problem import Optimizee, Problem
-from quickstudy.scoring import LOWER_IS_BETTER
 from quickstudy.tasks import (
     Bank,
     Characters,
@@ -25,7 +25,7 @@ from quickstudy.tasks import (
     Quadratics,
     TaskDistribution,
 )
-from quickstudy.tasks.optimizer_problems import digits, families
+from quickstudy.tasks.problems.optimizer_problems import digits, families
 
 DIGITS = digits()
 TEXT = "the quick brown fox jumps over the lazy dog; pack my box with five dozen liquor jugs. " * 8
@@ -338,7 +338,7 @@ def test_second_derivatives_of_a_batch_are_those_of_each_task(tasks: Any) -> Non
     tasks.net.double()
     batch = batching.to_dtype(tasks.batch(0, 2), torch.float64)
     start = {name: value.requires_grad_() for name, value in batch.support.start.items()}
-    learner = qs.learners.L2O(qs.rules.SGD(0.3), 2, differentiation=qs.functional.differentiation.Unrolled())
+    learner = qs.learners.L2O(qs.rules.SGD(0.3), 2, differentiation=qs.inner.differentiation.Unrolled())
     losses = batching.map_tasks(learner.loss, batching.adapt(learner, batch.support), batch.query)
     found = torch.autograd.grad(losses.sum(), list(start.values()))
     for number in range(2):
@@ -384,9 +384,9 @@ def test_parts_of_the_digits_are_apart() -> None:
 
 @pytest.mark.slow
 def test_the_default_mixture_is_there() -> None:
-    train, test = (qs.tasks.optimizer_problems(part=part) for part in ("train", "test"))
+    train, test = (qs.tasks.problems.optimizer_problems(part=part) for part in ("train", "test"))
     assert len(train.parts) == len(test.parts) == 16
     assert train.batch(32, 16).support.labels.shape[0] == 16
     assert not set(train.parts[9].classes) & set(test.parts[9].classes)
     with pytest.raises(InputError, match="unknown part"):
-        qs.tasks.optimizer_problems(part="all")  # type: ignore[arg-type]
+        qs.tasks.problems.optimizer_problems(part="all")  # type: ignore[arg-type]

@@ -88,7 +88,7 @@ def test_evaluation_counts_by_presentation(blobs):
 
 
 def test_comparison_and_drawing_of_the_curve(blobs):
-    from quickstudy import plots
+    from quickstudy.reports import plots
 
     learners = {"near": qs.learners.NearestNeighbour(), "proto": qs.learners.ProtoNet(qs.nets.mlp(4, (8,)))}
     reports, pairs = qs.evaluation.compare(learners, qs.tasks.Sequential(blobs, 3, 4), 20)

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from quickstudy.datasets.archives import Archive, open_archive
 from quickstudy.datasets.base import ClassData
-from quickstudy.datasets.decoding import decode
-from quickstudy.datasets.files import PublishedFile, cached, find, sha256
+from quickstudy.datasets.reading.archives import Archive, open_archive
+from quickstudy.datasets.reading.decoding import decode
+from quickstudy.datasets.reading.files import PublishedFile, cached, find, sha256
 from quickstudy.errors import DataError, InputError
 
 _FILE = PublishedFile(
@@ -32,7 +32,7 @@ def cub(
     """Return the birds.
 
     Args:
-        path: `CUB_200_2011.tgz`, or its extracted folder; None searches as described in `quickstudy.datasets.files`.
+        path: `CUB_200_2011.tgz`, or its extracted folder; None searches as described in `datasets.reading.files`.
         size: height and width.
         crop: crop each image to the bird's bounding box first.
         cache: keep and use decoded pictures of the archive on disk.

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from quickstudy.datasets.archives import read_gzip
 from quickstudy.datasets.base import ClassData
-from quickstudy.datasets.files import PublishedFile, find
+from quickstudy.datasets.reading.archives import read_gzip
+from quickstudy.datasets.reading.files import PublishedFile, find
 from quickstudy.errors import DataError, DataNotFoundError, InputError, unknown_name
 
 Source = Literal["all", "train", "test"]
@@ -52,7 +52,7 @@ def double_mnist(
 
     Args:
         path: folder that holds MNIST's four IDX files, compressed or not; None searches as described in
-            `quickstudy.datasets.files`.
+            `quickstudy.datasets.reading.files`.
         size: height and width, at least 56; 64 as published.
         examples: pictures of each class; 1000 as published.
         seed: pictures are a pure function of it, the class and the files.

@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from quickstudy.datasets.base import ClassData
-from quickstudy.datasets.files import cached
+from quickstudy.datasets.reading.files import cached
 from quickstudy.errors import InputError, unknown_name
 
 FACES = (

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from quickstudy.datasets.archives import open_archive
 from quickstudy.datasets.base import ClassData
-from quickstudy.datasets.decoding import SUFFIXES, Fit, decode, mode_of
+from quickstudy.datasets.reading.archives import open_archive
+from quickstudy.datasets.reading.decoding import SUFFIXES, Fit, decode, mode_of
 from quickstudy.errors import DataError, DataNotFoundError, InputError
 
 

@@ -14,11 +14,11 @@ import os
 import numpy as np
 import torch
 
-from quickstudy.datasets.archives import Archive, open_archive
 from quickstudy.datasets.base import ClassData
-from quickstudy.datasets.decoding import decode
-from quickstudy.datasets.files import PublishedFile, find
-from quickstudy.datasets.pickles import array_of, load_pickle
+from quickstudy.datasets.reading.archives import Archive, open_archive
+from quickstudy.datasets.reading.decoding import decode
+from quickstudy.datasets.reading.files import PublishedFile, find
+from quickstudy.datasets.reading.pickles import array_of, load_pickle
 from quickstudy.errors import DataError, InputError
 
 _NOTE = (
@@ -35,7 +35,7 @@ def mini_imagenet(path: str | os.PathLike[str] | None = None, size: int = 84) ->
         path: a folder, zip or tar archive that holds either `train.csv`, `val.csv` and `test.csv` (a header
             `filename,label`, then a line an image) and the images, named as in the lists, in any folders; or the
             pickles `mini-imagenet-cache-train.pkl`, `-val.pkl` and `-test.pkl`, which are read without running any
-            code in them. None searches for `mini_imagenet` as described in `quickstudy.datasets.files`.
+            code in them. None searches for `mini_imagenet` as described in `quickstudy.datasets.reading.files`.
         size: height and width.
 
     Returns:

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from quickstudy.datasets.archives import open_archive
 from quickstudy.datasets.base import ClassData, with_rotations
-from quickstudy.datasets.files import PublishedFile, cached, find, sha256
 from quickstudy.datasets.joining import join
+from quickstudy.datasets.reading.archives import open_archive
+from quickstudy.datasets.reading.files import PublishedFile, cached, find, sha256
 from quickstudy.errors import DataError, DataNotFoundError, InputError, unknown_name
 
 Subset = Literal["background", "evaluation", "small1", "small2", "all"]
@@ -56,7 +56,7 @@ def omniglot(
 
     Args:
         path: the subset's zip file, a folder that holds it, or its extracted folder; None searches as described in
-            `quickstudy.datasets.files`. A copy reduced to 32 pixels, `images_background_32.zip`, serves too.
+            `quickstudy.datasets.reading.files`. A copy reduced to 32 pixels, `images_background_32.zip`, serves too.
         size: height and width; drawings are reduced by averaging over areas.
         subset: 'small1' and 'small2' are the official minimal background sets, of 5 alphabets each.
         cache: keep and use decoded pictures on disk.
@@ -101,7 +101,7 @@ def omniglot_vinyals(
     rotation (Santoro et al. 2016). They mix alphabets of both official sets.
 
     Args:
-        path: folder that holds the zip files and lists, laid out as in `quickstudy.datasets.files`; None searches.
+        path: folder that holds the zip files and lists, laid out as in `datasets.reading.files`; None searches.
         size: height and width.
         subset: 'all' needs the background and evaluation files and returns (train, validation, test). 'background'
             needs only the former, of whose classes 792 are in the training list, 172 in the validation list and none

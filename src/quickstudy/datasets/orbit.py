@@ -15,10 +15,10 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
-from quickstudy.datasets.archives import open_archive
 from quickstudy.datasets.base import ClassData
-from quickstudy.datasets.decoding import decode
-from quickstudy.datasets.files import PublishedFile, find
+from quickstudy.datasets.reading.archives import open_archive
+from quickstudy.datasets.reading.decoding import decode
+from quickstudy.datasets.reading.files import PublishedFile, find
 from quickstudy.errors import DataError, InputError, unknown_name
 
 Mode = Literal["train", "validation", "test"]
@@ -40,7 +40,7 @@ def orbit(
     Args:
         path: folder of the benchmark, laid out as `mode/user/object/clean or clutter/video/frame.jpg`; or a mode's
             folder, zip or tar archive, laid out as `user/object/...`. None searches for `orbit` as described in
-            `quickstudy.datasets.files`.
+            `quickstudy.datasets.reading.files`.
         mode: 'train', 'validation' or 'test'; their people differ.
         size: height and width.
         frames: at most so many of each video, evenly spaced; the benchmark has 2.7 million in all.

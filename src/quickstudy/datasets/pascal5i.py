@@ -13,10 +13,10 @@ import os
 import numpy as np
 import torch
 
-from quickstudy.datasets.archives import Archive, open_archive
 from quickstudy.datasets.base import ClassData
-from quickstudy.datasets.decoding import decode, decode_indices
-from quickstudy.datasets.files import PublishedFile, find
+from quickstudy.datasets.reading.archives import Archive, open_archive
+from quickstudy.datasets.reading.decoding import decode, decode_indices
+from quickstudy.datasets.reading.files import PublishedFile, find
 from quickstudy.errors import DataError, InputError
 
 CLASSES = (
@@ -50,7 +50,7 @@ def pascal5i(
         path: folder `VOC2012` (or one above it), or a zip or tar archive, which holds `JPEGImages`,
             `ImageSets/Segmentation/train.txt` and `val.txt`, and `SegmentationClass`. If `SegmentationClassAug` is
             there, masks come from it, and so do the names in a list `trainaug.txt` if there is one. None searches for
-            `pascal/VOC2012` and for the official archive as described in `quickstudy.datasets.files`.
+            `pascal/VOC2012` and for the official archive as described in `quickstudy.datasets.reading.files`.
         fold: 0 to 3.
         size: height and width of images and masks.
         keep_border: keep 255 at the pixels that VOC marks as borders or void; otherwise they are background.

@@ -1,1 +1,1 @@
-"""Pure mathematics and plumbing shared by the methods."""
+"""Which mathematics do methods share?"""

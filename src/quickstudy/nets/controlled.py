@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quickstudy.functional.recurrent import lstm_step
 from quickstudy.nets.recurrent import LSTMCell, State, Step
+from quickstudy.operators.recurrent import lstm_step
 
 
 class Controlled(nn.Module):

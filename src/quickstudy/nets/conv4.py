@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.errors import InputError, unknown_name
-from quickstudy.functional.calls import conv_norm_pool
+from quickstudy.operators.calls import conv_norm_pool
 from quickstudy.registry import register
 
 Norm = Literal["batch", "group", "layer", "none"]

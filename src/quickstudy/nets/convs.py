@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.errors import InputError
-from quickstudy.functional.calls import conv_norm_pool
 from quickstudy.nets.conv4 import Norm, norm_layer
+from quickstudy.operators.calls import conv_norm_pool
 from quickstudy.registry import register
 
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quickstudy.functional import recurrent
+from quickstudy.operators import recurrent
 from quickstudy.registry import register
 
 State = Any

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.errors import InputError
-from quickstudy.functional.calls import call
+from quickstudy.operators.calls import call
 from quickstudy.registry import register
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from quickstudy.core import Examples, Learner, Task, masked_mean
 from quickstudy.functional.classes import ABSENT
-from quickstudy.learners.embedding import EmbeddingLearner
+from quickstudy.learners.bases.embedding import EmbeddingLearner
 from quickstudy.objectives.base import joined
 from quickstudy.registry import register
 

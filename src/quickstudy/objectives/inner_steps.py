@@ -21,8 +21,8 @@ from torch import Tensor
 from quickstudy.batching import Objective
 from quickstudy.core import Examples, Learner, Resumable, State, Task
 from quickstudy.errors import InputError
-from quickstudy.functional.checkpointing import unroll
 from quickstudy.objectives.base import Wrapper
+from quickstudy.operators.checkpointing import unroll
 from quickstudy.problem import budget
 from quickstudy.registry import register
 

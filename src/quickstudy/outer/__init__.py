@@ -1,21 +1,5 @@
-"""HOW meta-knowledge is updated: outer optimisers."""
+"""HOW is meta-knowledge updated? One outer optimiser a file."""
 
-from quickstudy.outer.base import Outer
-from quickstudy.outer.cma_es import CMAES
-from quickstudy.outer.evolution import EvolutionStrategies
-from quickstudy.outer.gradient import Gradient
-from quickstudy.outer.pes import PES
-from quickstudy.outer.policy_gradient import PolicyGradient
-from quickstudy.outer.reptile import Reptile
-from quickstudy.outer.truncated import Truncated
+import lazy_loader
 
-__all__ = [
-    "CMAES",
-    "PES",
-    "EvolutionStrategies",
-    "Gradient",
-    "Outer",
-    "PolicyGradient",
-    "Reptile",
-    "Truncated",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

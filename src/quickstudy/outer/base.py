@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from quickstudy.batching import Objective
 from quickstudy.core import Learner, Task
+from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import InputError, unknown_name
-from quickstudy.functional.differentiation import Differentiation, FirstOrder
+from quickstudy.inner.differentiation import Differentiation, FirstOrder
 from quickstudy.outer.muon import MuonAdamW
-from quickstudy.ranks import ALONE, Ranks
-from quickstudy.task_losses import TaskLosses
 
 Schedule = Literal["constant", "cosine", "linear", "halving"]
 OptimizerName = Literal["adam", "adamw", "sgd", "muon"]

@@ -20,11 +20,11 @@ from torch import Tensor
 
 from quickstudy.batching import Objective
 from quickstudy.core import Learner, Task
+from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.outer.population import Population, add_gradient, combined, flat, typical
-from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
-from quickstudy.task_losses import TaskLosses
 
 MOST_FULL = 200
 """Parameters up to which all covariances are learned unasked: they are D^2 numbers, an eigendecomposition D^3."""

@@ -22,13 +22,13 @@ import torch
 from torch import Tensor
 
 from quickstudy.core import Learner, Task
+from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional import random
 from quickstudy.outer.base import Following
 from quickstudy.outer.population import Population, add_gradient, combined, flat, typical
-from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
-from quickstudy.task_losses import TaskLosses
 
 Shaping = Literal["ranks", "standardised", "none"]
 _NOISE = 0x4E53

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from quickstudy.batching import Objective
 from quickstudy.core import Learner, Task
+from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import InputError
-from quickstudy.functional.differentiation import Differentiation
+from quickstudy.inner.differentiation import Differentiation
 from quickstudy.outer.base import Following, Outer, passing, without_derivative
-from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
-from quickstudy.task_losses import TaskLosses
 
 
 @register("outer", how="gradient of the objective through adaptation")

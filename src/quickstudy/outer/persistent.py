@@ -19,10 +19,10 @@ from torch import Tensor
 from quickstudy import batching
 from quickstudy.batching import Objective
 from quickstudy.core import Learner, Resumable, State, Task
+from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.outer.base import Following, Outer, name_of
 from quickstudy.problem import budget
-from quickstudy.task_losses import TaskLosses
 
 
 @dataclass

@@ -23,14 +23,14 @@ from torch import Tensor
 
 from quickstudy import batching
 from quickstudy.core import Learner, Task
+from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.owner import with_parameters
+from quickstudy.operators.substitution import with_parameters
 from quickstudy.outer.base import Details, Schedule, taught, without_gradient
 from quickstudy.outer.persistent import Persistent, begin, joined
-from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
-from quickstudy.task_losses import TaskLosses
 
 log = logging.getLogger(__name__)
 

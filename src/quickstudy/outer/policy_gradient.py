@@ -22,13 +22,13 @@ from torch.func import vmap
 from quickstudy import batching
 from quickstudy.batching import Objective, adapt_one
 from quickstudy.core import Learner, Output, Task, masked_mean
+from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.predictive import Gaussian, GaussianMixture
 from quickstudy.outer.base import Following, Outer, name_of
-from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
-from quickstudy.task_losses import TaskLosses
 
 _ANSWERS = 0x5047
 """Folded into a task's key: learners fold in small numbers."""

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from quickstudy import batching
 from quickstudy.core import Learner, Task
+from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.ranks import Ranks
 from quickstudy.outer.base import Outer, taught, without_gradient
-from quickstudy.ranks import Ranks
-from quickstudy.task_losses import TaskLosses
 
 
 class Population(Outer):

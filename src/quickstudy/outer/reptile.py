@@ -10,11 +10,11 @@ from torch import Tensor
 from quickstudy import batching
 from quickstudy.batching import Objective
 from quickstudy.core import Learner, Task
+from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import InputError
 from quickstudy.outer.base import Details, Outer, Schedule, name_of
-from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
-from quickstudy.task_losses import TaskLosses
 
 
 @register("outer", how="towards the adapted parameters")

@@ -22,12 +22,12 @@ from torch import Tensor
 from quickstudy import batching
 from quickstudy.batching import Objective
 from quickstudy.core import Learner, Task
-from quickstudy.functional.differentiation import FirstOrder, Unrolled
+from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.ranks import ALONE, Ranks
+from quickstudy.inner.differentiation import FirstOrder, Unrolled
 from quickstudy.outer.base import Details, Schedule, name_of, without_derivative
 from quickstudy.outer.persistent import Persistent, joined
-from quickstudy.ranks import ALONE, Ranks
 from quickstudy.registry import register
-from quickstudy.task_losses import TaskLosses
 
 
 @register("outer", how="gradient through segments of a persistent inner loop")

@@ -11,9 +11,8 @@ from torch import manual_seed, nn
 
 from quickstudy import learners, nets, outer
 from quickstudy.outer.base import Schedule
-from quickstudy.recipes.base import Plan, Recipe
-from quickstudy.registry import register
-from quickstudy.tasks.algorithmic import AssociativeRecall, Copy
+from quickstudy.recipes.base import Plan, Recipe, recipe
+from quickstudy.tasks.synthetic.algorithmic import AssociativeRecall, Copy
 
 
 @dataclass
@@ -60,7 +59,7 @@ class AlgorithmRecipe(Recipe):
         )
 
 
-@register("recipe", "copy-ntm", paper="Graves et al. 2014")
+@recipe("copy-ntm", paper="Graves et al. 2014")
 @dataclass
 class CopyNTM(AlgorithmRecipe):
     """Neural Turing machine that learns to copy, tested at twice the trained length."""
@@ -75,7 +74,7 @@ class CopyNTM(AlgorithmRecipe):
         return Copy(2 * self.length if longer else (1, self.length), self.bits, seed)
 
 
-@register("recipe", "copy-dnc", paper="Graves et al. 2016")
+@recipe("copy-dnc", paper="Graves et al. 2016")
 @dataclass
 class CopyDNC(CopyNTM):
     """Differentiable neural computer that learns to copy, tested at twice the trained length."""
@@ -89,7 +88,7 @@ class CopyDNC(CopyNTM):
         return nets.DNCCell(inputs, self.controller, self.slots, self.width, read_heads=1)
 
 
-@register("recipe", "recall-ntm", paper="Graves et al. 2014")
+@recipe("recall-ntm", paper="Graves et al. 2014")
 @dataclass
 class RecallNTM(AlgorithmRecipe):
     """Neural Turing machine that learns associative recall, tested with twice as many items."""
@@ -107,7 +106,7 @@ class RecallNTM(AlgorithmRecipe):
         return AssociativeRecall(2 * self.items if longer else (2, self.items), self.rows, self.bits, seed)
 
 
-@register("recipe", "recall-dnc", paper="Graves et al. 2016")
+@recipe("recall-dnc", paper="Graves et al. 2016")
 @dataclass
 class RecallDNC(RecallNTM):
     """Differentiable neural computer that learns associative recall, tested with twice as many items."""

@@ -15,17 +15,16 @@ from torch import manual_seed
 from quickstudy import learners, nets, outer, rules
 from quickstudy.core import Examples
 from quickstudy.functional import random
-from quickstudy.functional.differentiation import FirstOrder, Unrolled
+from quickstudy.inner.differentiation import FirstOrder, Unrolled
 from quickstudy.nets.mixed_cells import CellNet
-from quickstudy.recipes.base import Plan, Recipe
-from quickstudy.registry import register
+from quickstudy.recipes.base import Plan, Recipe, recipe
 from quickstudy.tasks.one_task import OneTask
-from quickstudy.tasks.optimizer_problems import digits
+from quickstudy.tasks.problems.optimizer_problems import digits
 
 Order = Literal["first", "second"]
 
 
-@register("recipe", "digits-darts", paper="Liu et al. 2019")
+@recipe("digits-darts", paper="Liu et al. 2019")
 @dataclass
 class DigitsDARTS(Recipe):
     """Which operation each edge of a cell has, by DARTS on digits."""

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
-from quickstudy.checkpoint import RUN, read_json
 from quickstudy.core import Learner
 from quickstudy.errors import CheckpointError
 from quickstudy.outer.base import Outer
-from quickstudy.registry import build, lookup
+from quickstudy.registry import build, lookup, register
+from quickstudy.storage.checkpoint import RUN, read_json
 from quickstudy.tasks.base import TaskDistribution
-from quickstudy.training import Run, meta_train
+from quickstudy.training.starting import Run, meta_train
+
+Made = TypeVar("Made", bound="Recipe")
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,21 @@ class Plan:
     test: TaskDistribution
     outer: Outer | None = None
     options: dict[str, Any] = field(default_factory=dict)
+
+
+def recipe(name: str, **facts: str) -> Callable[[type[Made]], type[Made]]:
+    """Return a decorator that enters a recipe into its table and tells it its name, which its runs store.
+
+    Args:
+        name: of the recipe, as in `quickstudy train NAME`.
+        facts: columns of the table, such as paper.
+    """
+
+    def enter(made: type[Made]) -> type[Made]:
+        made.name, made.paper = name, facts.get("paper", "")
+        return register("recipe", name, **facts)(made)
+
+    return enter
 
 
 @dataclass

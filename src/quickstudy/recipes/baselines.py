@@ -8,10 +8,10 @@ from typing import Literal
 from quickstudy import learners
 from quickstudy.core import Learner
 from quickstudy.datasets.base import ClassData
+from quickstudy.recipes.base import recipe
 from quickstudy.recipes.few_shot import FewShotRecipe
-from quickstudy.registry import register
 from quickstudy.tasks.base import TaskDistribution
-from quickstudy.tasks.supervised import Supervised
+from quickstudy.tasks.data.supervised import Supervised
 
 
 @dataclass
@@ -27,7 +27,7 @@ class PretrainedRecipe(FewShotRecipe):
         return Supervised(train, self.rows, self.seed, self.augmentation())
 
 
-@register("recipe", "glyphs-finetune", paper="Chen et al. 2019")
+@recipe("glyphs-finetune", paper="Chen et al. 2019")
 @dataclass
 class GlyphsFineTune(PretrainedRecipe):
     """Fine-tuning of a pretrained net on glyphs."""
@@ -40,7 +40,7 @@ class GlyphsFineTune(PretrainedRecipe):
         return learners.FineTune(self.net(), len(train.classes), adapts=self.adapts, batch_norm=self.batch_norm)
 
 
-@register("recipe", "glyphs-baselineplusplus", paper="Chen et al. 2019")
+@recipe("glyphs-baselineplusplus", paper="Chen et al. 2019")
 @dataclass
 class GlyphsBaselinePlusPlus(PretrainedRecipe):
     """Baseline++ on glyphs."""
@@ -50,7 +50,7 @@ class GlyphsBaselinePlusPlus(PretrainedRecipe):
         return learners.BaselinePlusPlus(self.net(), len(train.classes), batch_norm=self.batch_norm)
 
 
-@register("recipe", "glyphs-logistic", paper="Tian et al. 2020")
+@recipe("glyphs-logistic", paper="Tian et al. 2020")
 @dataclass
 class GlyphsLogistic(PretrainedRecipe):
     """Logistic regression on a pretrained net's features, on glyphs."""

@@ -13,11 +13,10 @@ from torch import manual_seed, nn
 from quickstudy import learners, nets, outer
 from quickstudy.core import Learner
 from quickstudy.outer.base import Schedule
-from quickstudy.recipes.base import Plan, Recipe
-from quickstudy.registry import register
+from quickstudy.recipes.base import Plan, Recipe, recipe
 from quickstudy.tasks.base import TaskDistribution
-from quickstudy.tasks.functions import MultiModal
-from quickstudy.tasks.half_planes import HalfPlanes
+from quickstudy.tasks.synthetic.functions import MultiModal
+from quickstudy.tasks.synthetic.half_planes import HalfPlanes
 
 
 @dataclass
@@ -91,7 +90,7 @@ class BeliefRecipe(Recipe):
         return {"chunk": self.meta_batch}
 
 
-@register("recipe", "beliefs-maml", paper="Finn et al. 2017")
+@recipe("beliefs-maml", paper="Finn et al. 2017")
 @dataclass
 class BeliefsMAML(BeliefRecipe):
     """Deterministic MAML, to compare with."""
@@ -101,7 +100,7 @@ class BeliefsMAML(BeliefRecipe):
         return learners.MAML(self.net(), self.rate, self.inner_steps)
 
 
-@register("recipe", "beliefs-ensemble", paper="Yoon et al. 2018")
+@recipe("beliefs-ensemble", paper="Yoon et al. 2018")
 @dataclass
 class BeliefsEnsemble(BeliefRecipe):
     """Ensemble of MAMLs."""
@@ -119,7 +118,7 @@ class BeliefsEnsemble(BeliefRecipe):
         return learners.EnsembleMAML(self.net(), self.particles, self.rate, self.inner_steps, noise=self.start_noise)
 
 
-@register("recipe", "beliefs-bmaml", paper="Yoon et al. 2018")
+@recipe("beliefs-bmaml", paper="Yoon et al. 2018")
 @dataclass
 class BeliefsBMAML(BeliefsEnsemble):
     """Bayesian MAML with particles."""
@@ -134,7 +133,7 @@ class BeliefsBMAML(BeliefsEnsemble):
         return learners.BMAML(self.net(), self.particles, self.rate, self.inner_steps, noise=self.start_noise)
 
 
-@register("recipe", "beliefs-platipus", paper="Finn et al. 2018")
+@recipe("beliefs-platipus", paper="Finn et al. 2018")
 @dataclass
 class BeliefsPLATIPUS(BeliefRecipe):
     """PLATIPUS, trained for the likelihood of the query under what it predicts with."""
@@ -157,7 +156,7 @@ class BeliefsPLATIPUS(BeliefRecipe):
         return {**super().options(), "objective": self.objective}
 
 
-@register("recipe", "beliefs-versa", paper="Gordon et al. 2019")
+@recipe("beliefs-versa", paper="Gordon et al. 2019")
 @dataclass
 class BeliefsVERSA(BeliefRecipe):
     """VERSA, whose classes read each other: where a line between two can run depends on both."""
@@ -170,7 +169,7 @@ class BeliefsVERSA(BeliefRecipe):
         return learners.VERSA(self.net(embedding=True), self.outputs, samples=self.samples, context=True)
 
 
-@register("recipe", "beliefs-laplace", paper="Daxberger et al. 2021")
+@recipe("beliefs-laplace", paper="Daxberger et al. 2021")
 @dataclass
 class BeliefsLaplace(BeliefRecipe):
     """Laplace approximation of the head."""

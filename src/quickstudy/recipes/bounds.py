@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from quickstudy import learners, objectives, outer
-from quickstudy.recipes.base import Plan, Recipe
-from quickstudy.registry import register
-from quickstudy.tasks.half_spaces import HalfSpaces
+from quickstudy.recipes.base import Plan, Recipe, recipe
+from quickstudy.tasks.synthetic.half_spaces import HalfSpaces
 
 
-@register("recipe", "half-spaces-pac-bayes", paper="Amit & Meir 2018")
+@recipe("half-spaces-pac-bayes", paper="Amit & Meir 2018")
 @dataclass
 class HalfSpacesPACBayes(Recipe):
     """Stochastic linear classifier on half-spaces, by a PAC-Bayes bound."""

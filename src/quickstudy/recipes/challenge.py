@@ -19,21 +19,20 @@ from quickstudy.datasets.base import ClassData, with_rotations
 from quickstudy.datasets.combining import with_combinations
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.calls import BatchNormPolicy
 from quickstudy.nets.conv4 import Norm
+from quickstudy.operators.calls import BatchNormPolicy
 from quickstudy.outer.base import OptimizerName, Schedule
-from quickstudy.recipes.base import Plan, Recipe
-from quickstudy.registry import register
+from quickstudy.recipes.base import Plan, Recipe, recipe
 from quickstudy.tasks.augmentations import Warp
-from quickstudy.tasks.few_shot import FewShot
-from quickstudy.tasks.source_pairs import SourcePairs
+from quickstudy.tasks.data.few_shot import FewShot
+from quickstudy.tasks.data.source_pairs import SourcePairs
 
 FOLDS = 5
 CHOSEN_ON = 1
 """The fold of five on whose alphabets these settings were chosen; what is reported leaves it out."""
 
 
-@register("recipe", "omniglot-challenge", paper="Lake et al. 2015; Snell et al. 2017")
+@recipe("omniglot-challenge", paper="Lake et al. 2015; Snell et al. 2017")
 @dataclass
 class OmniglotChallenge(Recipe):
     """Prototypical network for one-shot recognition of the characters of a new alphabet."""

@@ -16,12 +16,11 @@ from torch import nn
 from quickstudy import nets
 from quickstudy.datasets import ClassData, join
 from quickstudy.outer.base import OptimizerName
-from quickstudy.recipes.base import Plan
+from quickstudy.recipes.base import Plan, recipe
 from quickstudy.recipes.few_shot import FewShotRecipe, ImageRecipe
 from quickstudy.recipes.metric import GlyphsProtoNet
 from quickstudy.recipes.optimization import GlyphsMAML
-from quickstudy.registry import register
-from quickstudy.tasks.few_shot import FewShot
+from quickstudy.tasks.data.few_shot import FewShot
 
 ELSEWHERE = {
     "glyphs": ("script", ("HEBREW", "GEORGIAN")),
@@ -66,7 +65,7 @@ class DrawingsRecipe(FewShotRecipe):
         return dataclasses.replace(plan, **parts)
 
 
-@register("recipe", "drawings-protonet", paper="Snell et al. 2017")
+@recipe("drawings-protonet", paper="Snell et al. 2017")
 @dataclass
 class DrawingsProtoNet(DrawingsRecipe, GlyphsProtoNet):
     """Prototypical network on glyphs and Omniglot at once, for drawings of any kind."""
@@ -79,7 +78,7 @@ class DrawingsProtoNet(DrawingsRecipe, GlyphsProtoNet):
     warp: float = 0.7
 
 
-@register("recipe", "drawings-maml", paper="Finn et al. 2017")
+@recipe("drawings-maml", paper="Finn et al. 2017")
 @dataclass
 class DrawingsMAML(DrawingsRecipe, GlyphsMAML):
     """MAML on glyphs and Omniglot at once, for five classes of drawings of any kind."""

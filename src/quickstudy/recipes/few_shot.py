@@ -17,15 +17,15 @@ from quickstudy.core import Learner
 from quickstudy.datasets.base import ClassData, with_rotations
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.calls import BatchNormPolicy
 from quickstudy.nets.conv4 import Norm
+from quickstudy.operators.calls import BatchNormPolicy
 from quickstudy.outer.base import OptimizerName, Outer, Schedule
 from quickstudy.recipes.base import Plan, Recipe
 from quickstudy.tasks.augmentations import Warp
 from quickstudy.tasks.base import TaskDistribution
-from quickstudy.tasks.few_shot import FewShot
+from quickstudy.tasks.data.few_shot import FewShot
+from quickstudy.tasks.data.sequential import Sequential
 from quickstudy.tasks.rows import as_floats
-from quickstudy.tasks.sequential import Sequential
 
 Data = Literal["glyphs", "omniglot", "double-mnist"]
 

@@ -9,9 +9,8 @@ from torch import manual_seed
 from quickstudy import learners, outer
 from quickstudy.core import Learner
 from quickstudy.outer.base import Schedule
-from quickstudy.recipes.base import Plan, Recipe
-from quickstudy.registry import register
-from quickstudy.tasks.gaussian_process import GaussianProcess
+from quickstudy.recipes.base import Plan, Recipe, recipe
+from quickstudy.tasks.synthetic.gaussian_process import GaussianProcess
 
 
 @dataclass
@@ -59,7 +58,7 @@ class GPRecipe(Recipe):
         )
 
 
-@register("recipe", "gp-cnp", paper="Garnelo et al. 2018a")
+@recipe("gp-cnp", paper="Garnelo et al. 2018a")
 @dataclass
 class GPCNP(GPRecipe):
     """Conditional neural process on Gaussian-process draws."""
@@ -69,7 +68,7 @@ class GPCNP(GPRecipe):
         return learners.CNP(width=self.width)
 
 
-@register("recipe", "gp-np", paper="Garnelo et al. 2018b")
+@recipe("gp-np", paper="Garnelo et al. 2018b")
 @dataclass
 class GPNP(GPRecipe):
     """Neural process on Gaussian-process draws."""
@@ -79,7 +78,7 @@ class GPNP(GPRecipe):
         return learners.NP(width=self.width)
 
 
-@register("recipe", "gp-anp", paper="Kim et al. 2019")
+@recipe("gp-anp", paper="Kim et al. 2019")
 @dataclass
 class GPAttentiveNP(GPRecipe):
     """Attentive neural process on Gaussian-process draws."""

@@ -17,9 +17,8 @@ from quickstudy.core import Examples, Learner
 from quickstudy.functional import random
 from quickstudy.nets.augmentations import affine
 from quickstudy.outer.base import Outer, Schedule
-from quickstudy.recipes.base import Plan, Recipe
-from quickstudy.registry import register
-from quickstudy.tasks.restarts import Restarts
+from quickstudy.recipes.base import Plan, Recipe, recipe
+from quickstudy.tasks.problems.restarts import Restarts
 
 
 def digits(key: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,7 +85,7 @@ class NoisyRows(NamedTuple):
     """(S,) rows of `train` with a wrong label."""
 
 
-@register("recipe", "digits-noisy-labels", paper="Shu et al. 2019")
+@recipe("digits-noisy-labels", paper="Shu et al. 2019")
 @dataclass
 class DigitsNoisyLabels(LearnedDataRecipe):
     """Meta-Weight-Net: a weight from each row's loss, where many labels are wrong and a few are known to be right."""
@@ -136,7 +135,7 @@ class DigitsNoisyLabels(LearnedDataRecipe):
         return outer.Truncated(length=1, lr=self.lr)
 
 
-@register("recipe", "digits-distillation", paper="Wang et al. 2018")
+@recipe("digits-distillation", paper="Wang et al. 2018")
 @dataclass
 class DigitsDistillation(LearnedDataRecipe):
     """A thousand digits distilled into ten synthetic ones, and the rates of ten steps on them, for any beginning."""
@@ -177,7 +176,7 @@ class DigitsDistillation(LearnedDataRecipe):
         return outer.Gradient(lr=self.lr, schedule=self.schedule, factors={"rule": self.rates})
 
 
-@register("recipe", "digits-augmentation", paper="Mounsaveng et al. 2021")
+@recipe("digits-augmentation", paper="Mounsaveng et al. 2021")
 @dataclass
 class DigitsAugmentation(LearnedDataRecipe):
     """How far upright digits are turned, shifted, scaled and made noisy, for other digits that are turned."""

@@ -17,10 +17,9 @@ from quickstudy import learners, nets, outer
 from quickstudy.core import Examples, Task
 from quickstudy.functional import random
 from quickstudy.outer.base import Schedule
-from quickstudy.recipes.base import Plan, Recipe
-from quickstudy.registry import register
+from quickstudy.recipes.base import Plan, Recipe, recipe
 from quickstudy.tasks.base import Plan as TaskPlan
-from quickstudy.tasks.functions import Sinusoid
+from quickstudy.tasks.synthetic.functions import Sinusoid
 
 
 class WrongTargets(Sinusoid):
@@ -59,7 +58,7 @@ def waves(x: Tensor, count: int) -> Tensor:
     return torch.cat([phases.sin(), phases.cos()], -1)
 
 
-@register("recipe", "sinusoid-ml3", paper="Bechtle et al. 2021")
+@recipe("sinusoid-ml3", paper="Bechtle et al. 2021")
 @dataclass
 class SinusoidML3(Recipe):
     """A learned loss on sinusoids."""

@@ -12,8 +12,8 @@ from typing import Literal
 from quickstudy import learners
 from quickstudy.core import Learner
 from quickstudy.datasets.base import ClassData
+from quickstudy.recipes.base import recipe
 from quickstudy.recipes.few_shot import SequentialRecipe
-from quickstudy.registry import register
 
 
 @dataclass
@@ -24,7 +24,7 @@ class MemoryRecipe(SequentialRecipe):
     """Width of the controller, or of the hidden state."""
 
 
-@register("recipe", "glyphs-mann", paper="Santoro et al. 2016")
+@recipe("glyphs-mann", paper="Santoro et al. 2016")
 @dataclass
 class GlyphsMANN(MemoryRecipe):
     """Memory-augmented network on sequences of glyphs."""
@@ -39,7 +39,7 @@ class GlyphsMANN(MemoryRecipe):
         )
 
 
-@register("recipe", "glyphs-dnc", paper="Graves et al. 2016")
+@recipe("glyphs-dnc", paper="Graves et al. 2016")
 @dataclass
 class GlyphsDNC(MemoryRecipe):
     """Differentiable neural computer on sequences of glyphs."""
@@ -53,7 +53,7 @@ class GlyphsDNC(MemoryRecipe):
         return learners.DNC(self.embedding(train), self.ways, **sizes, batch_norm=self.batch_norm)
 
 
-@register("recipe", "glyphs-lstm", paper="Hochreiter et al. 2001")
+@recipe("glyphs-lstm", paper="Hochreiter et al. 2001")
 @dataclass
 class GlyphsRecurrent(MemoryRecipe):
     """LSTM or GRU on sequences of glyphs."""

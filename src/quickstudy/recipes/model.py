@@ -15,13 +15,12 @@ from quickstudy.core import Learner
 from quickstudy.datasets.base import ClassData
 from quickstudy.nets.plastic import Rule
 from quickstudy.outer.base import Schedule
-from quickstudy.recipes.base import Plan, Recipe
+from quickstudy.recipes.base import Plan, Recipe, recipe
 from quickstudy.recipes.few_shot import FewShotRecipe
-from quickstudy.registry import register
-from quickstudy.tasks.linear_regression import LinearRegression
+from quickstudy.tasks.synthetic.linear_regression import LinearRegression
 
 
-@register("recipe", "glyphs-incontext", paper="Kirsch et al. 2022")
+@recipe("glyphs-incontext", paper="Kirsch et al. 2022")
 @dataclass
 class GlyphsInContext(FewShotRecipe):
     """In-context learner on glyphs."""
@@ -41,7 +40,7 @@ class GlyphsInContext(FewShotRecipe):
         )
 
 
-@register("recipe", "glyphs-hypernetwork", paper="Ha et al. 2016")
+@recipe("glyphs-hypernetwork", paper="Ha et al. 2016")
 @dataclass
 class GlyphsHyperNetwork(FewShotRecipe):
     """Hypernetwork learner on glyphs: the support becomes a linear classifier."""
@@ -59,7 +58,7 @@ class GlyphsHyperNetwork(FewShotRecipe):
         )
 
 
-@register("recipe", "glyphs-snail", paper="Mishra et al. 2018")
+@recipe("glyphs-snail", paper="Mishra et al. 2018")
 @dataclass
 class GlyphsSNAIL(FewShotRecipe):
     """SNAIL on glyphs."""
@@ -74,7 +73,7 @@ class GlyphsSNAIL(FewShotRecipe):
         return learners.SNAIL(self.net(), self.ways, filters=self.filters, length=length, batch_norm=self.batch_norm)
 
 
-@register("recipe", "glyphs-metanet", paper="Munkhdalai & Yu 2017")
+@recipe("glyphs-metanet", paper="Munkhdalai & Yu 2017")
 @dataclass
 class GlyphsMetaNet(FewShotRecipe):
     """Meta network on glyphs."""
@@ -89,7 +88,7 @@ class GlyphsMetaNet(FewShotRecipe):
         return learners.MetaNet(self.net(), self.ways, width=self.width, batch_norm=self.batch_norm)
 
 
-@register("recipe", "glyphs-plastic", paper="Miconi et al. 2018")
+@recipe("glyphs-plastic", paper="Miconi et al. 2018")
 @dataclass
 class GlyphsPlastic(FewShotRecipe):
     """Plastic network on glyphs, with a Hebbian, Oja's or a neuromodulated rule."""
@@ -111,7 +110,7 @@ class GlyphsPlastic(FewShotRecipe):
         return learners.Plastic(net, self.ways, rule=rules[self.rule], batch_norm=self.batch_norm)
 
 
-@register("recipe", "linear-incontext", paper="Garg et al. 2022")
+@recipe("linear-incontext", paper="Garg et al. 2022")
 @dataclass
 class LinearInContext(Recipe):
     """In-context learner on linear regression, whose best predictor is a ridge regression."""

@@ -16,9 +16,8 @@ from torch import manual_seed
 from quickstudy import learners, nets, outer
 from quickstudy.core import Learner
 from quickstudy.outer.base import Schedule
-from quickstudy.recipes.base import Plan, Recipe
-from quickstudy.registry import register
-from quickstudy.tasks.functions import MultiModal
+from quickstudy.recipes.base import Plan, Recipe, recipe
+from quickstudy.tasks.synthetic.functions import MultiModal
 
 
 @dataclass
@@ -70,7 +69,7 @@ class ModesRecipe(Recipe):
         )
 
 
-@register("recipe", "two-modes-maml", paper="Vuorio et al. 2019")
+@recipe("two-modes-maml", paper="Vuorio et al. 2019")
 @dataclass
 class TwoModesMAML(ModesRecipe):
     """MAML on sinusoids and lines: one start for both."""
@@ -80,7 +79,7 @@ class TwoModesMAML(ModesRecipe):
         return learners.MAML(nets.mlp(1, self.hidden, outputs=1), self.inner_lr, self.inner_steps)
 
 
-@register("recipe", "two-modes-mmaml", paper="Vuorio et al. 2019")
+@recipe("two-modes-mmaml", paper="Vuorio et al. 2019")
 @dataclass
 class TwoModesMMAML(ModesRecipe):
     """MMAML on sinusoids and lines."""

@@ -12,8 +12,9 @@ import sys
 from typing import Any, get_type_hints
 
 from quickstudy.recipes import baselines, memory, metric, model, optimization, streams
+from quickstudy.recipes.base import recipe
 from quickstudy.recipes.few_shot import Data
-from quickstudy.registry import TABLES, register
+from quickstudy.registry import TABLES
 
 # Nets that embed learn in fewer steps with it than with their papers' Adam (docs/outer.md).
 MUON = {"optimizer": "muon", "lr": 0.01}
@@ -81,7 +82,7 @@ def on(data: str, label: str, name: str, **defaults: Any) -> type:
         namespace={"__doc__": glyphs.__doc__.replace("glyphs", label), "__module__": __name__},
     )
     setattr(sys.modules[__name__], made.__name__, made)
-    return register("recipe", f"{data}-{name}", **entry.facts)(made)
+    return recipe(f"{data}-{name}", **entry.facts)(made)
 
 
 for _name, _defaults in DEFAULTS.items():

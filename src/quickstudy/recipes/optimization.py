@@ -9,8 +9,8 @@ from quickstudy import learners, outer
 from quickstudy.core import Learner
 from quickstudy.datasets.base import ClassData
 from quickstudy.outer.base import OptimizerName, Outer, Schedule
+from quickstudy.recipes.base import recipe
 from quickstudy.recipes.few_shot import FewShotRecipe
-from quickstudy.registry import register
 
 
 @dataclass
@@ -38,7 +38,7 @@ class GradientRecipe(FewShotRecipe):
         }
 
 
-@register("recipe", "glyphs-maml", paper="Finn et al. 2017")
+@recipe("glyphs-maml", paper="Finn et al. 2017")
 @dataclass
 class GlyphsMAML(GradientRecipe):
     """MAML on glyphs."""
@@ -48,7 +48,7 @@ class GlyphsMAML(GradientRecipe):
         return learners.MAML(self.net(self.ways), **self.inner)  # type: ignore[arg-type]
 
 
-@register("recipe", "glyphs-fomaml", paper="Finn et al. 2017")
+@recipe("glyphs-fomaml", paper="Finn et al. 2017")
 @dataclass
 class GlyphsFOMAML(GradientRecipe):
     """First-order MAML on glyphs."""
@@ -60,7 +60,7 @@ class GlyphsFOMAML(GradientRecipe):
         return learners.FOMAML(self.net(self.ways), **self.inner)  # type: ignore[arg-type]
 
 
-@register("recipe", "glyphs-anil", paper="Raghu et al. 2020")
+@recipe("glyphs-anil", paper="Raghu et al. 2020")
 @dataclass
 class GlyphsANIL(GradientRecipe):
     """ANIL on glyphs."""
@@ -70,7 +70,7 @@ class GlyphsANIL(GradientRecipe):
         return learners.ANIL(self.net(self.ways), **self.inner)  # type: ignore[arg-type]
 
 
-@register("recipe", "glyphs-metasgd", paper="Li et al. 2017")
+@recipe("glyphs-metasgd", paper="Li et al. 2017")
 @dataclass
 class GlyphsMetaSGD(GradientRecipe):
     """Meta-SGD on glyphs."""
@@ -83,7 +83,7 @@ class GlyphsMetaSGD(GradientRecipe):
         return learners.MetaSGD(self.net(self.ways), **self.inner)  # type: ignore[arg-type]
 
 
-@register("recipe", "glyphs-cavia", paper="Zintgraf et al. 2019")
+@recipe("glyphs-cavia", paper="Zintgraf et al. 2019")
 @dataclass
 class GlyphsCAVIA(GradientRecipe):
     """CAVIA on glyphs, with a context of 100 numbers."""
@@ -100,7 +100,7 @@ class GlyphsCAVIA(GradientRecipe):
         return learners.CAVIA(self.net(self.ways, context=self.context), **self.inner)  # type: ignore[arg-type]
 
 
-@register("recipe", "glyphs-adml", paper="Yin et al. 2018")
+@recipe("glyphs-adml", paper="Yin et al. 2018")
 @dataclass
 class GlyphsADML(GradientRecipe):
     """ADML on glyphs."""
@@ -114,7 +114,7 @@ class GlyphsADML(GradientRecipe):
         return learners.ADML(self.net(self.ways), epsilon=self.epsilon, **self.inner)  # type: ignore[arg-type]
 
 
-@register("recipe", "glyphs-imaml", paper="Rajeswaran et al. 2019")
+@recipe("glyphs-imaml", paper="Rajeswaran et al. 2019")
 @dataclass
 class GlyphsIMAML(GradientRecipe):
     """Implicit MAML on glyphs."""
@@ -136,7 +136,7 @@ class GlyphsIMAML(GradientRecipe):
         return learners.IMAML(self.net(self.ways), **options)  # type: ignore[arg-type]
 
 
-@register("recipe", "glyphs-protomaml", paper="Triantafillou et al. 2020")
+@recipe("glyphs-protomaml", paper="Triantafillou et al. 2020")
 @dataclass
 class GlyphsProtoMAML(GradientRecipe):
     """Proto-MAML on glyphs."""
@@ -149,7 +149,7 @@ class GlyphsProtoMAML(GradientRecipe):
         return learners.ProtoMAML(self.net(), **self.inner)  # type: ignore[arg-type]
 
 
-@register("recipe", "glyphs-reptile", paper="Nichol et al. 2018")
+@recipe("glyphs-reptile", paper="Nichol et al. 2018")
 @dataclass
 class GlyphsReptile(GradientRecipe):
     """Reptile on glyphs: inner Adam, batches of 10, 10 training shots."""

@@ -10,18 +10,17 @@ from torch import manual_seed, nn
 from quickstudy import learners, objectives, outer, rules
 from quickstudy.nets.optimizees import perceptron, small_conv
 from quickstudy.outer.base import Schedule
-from quickstudy.recipes.base import Plan, Recipe
-from quickstudy.registry import register
+from quickstudy.recipes.base import Plan, Recipe, recipe
 from quickstudy.tasks.base import TaskDistribution
-from quickstudy.tasks.budgets import Budgets
-from quickstudy.tasks.convex import LogisticRegression
-from quickstudy.tasks.imitation import Imitation
-from quickstudy.tasks.optimizer_problems import Part, digits
-from quickstudy.tasks.orders import Mixture
-from quickstudy.tasks.problems import Fitting
+from quickstudy.tasks.mixture import Mixture
+from quickstudy.tasks.problems.budgets import Budgets
+from quickstudy.tasks.problems.convex import LogisticRegression
+from quickstudy.tasks.problems.fitting import Fitting
+from quickstudy.tasks.problems.optimizer_problems import Part, digits
+from quickstudy.tasks.synthetic.imitation import Imitation
 
 
-@register("recipe", "learned-optimizer", paper="Metz et al. 2020")
+@recipe("learned-optimizer", paper="Metz et al. 2020")
 @dataclass
 class LearnedOptimizer(Recipe):
     """The optimiser that comes with the library: an MLP rule, meta-trained by PES to fit small problems well."""

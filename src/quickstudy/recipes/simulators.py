@@ -10,9 +10,8 @@ from typing import ClassVar, Literal
 
 from quickstudy import learners, nets, outer
 from quickstudy.functional.physics import SYSTEMS
-from quickstudy.recipes.base import Plan, Recipe
-from quickstudy.registry import register
-from quickstudy.tasks.motion import Motion
+from quickstudy.recipes.base import Plan, Recipe, recipe
+from quickstudy.tasks.synthetic.motion import Motion
 
 
 @dataclass
@@ -56,7 +55,7 @@ class SimulatorRecipe(Recipe):
         )
 
 
-@register("recipe", "pendulum-simulator", paper="Chebotar et al. 2019")
+@recipe("pendulum-simulator", paper="Chebotar et al. 2019")
 @dataclass
 class PendulumSimulator(SimulatorRecipe):
     """Pendulum of unknown mass, length and friction."""
@@ -66,7 +65,7 @@ class PendulumSimulator(SimulatorRecipe):
     real: ClassVar[dict[str, float]] = {"mass": 1.3, "length": 0.7, "friction": 0.3}
 
 
-@register("recipe", "cart-pole-simulator", paper="Chebotar et al. 2019")
+@recipe("cart-pole-simulator", paper="Chebotar et al. 2019")
 @dataclass
 class CartPoleSimulator(SimulatorRecipe):
     """Cart-pole of unknown masses, length and friction."""

@@ -13,9 +13,8 @@ from torch import manual_seed, nn
 from quickstudy import learners, nets, objectives, outer
 from quickstudy.core import Learner
 from quickstudy.outer.base import Outer, Schedule
-from quickstudy.recipes.base import Plan, Recipe
-from quickstudy.registry import register
-from quickstudy.tasks.functions import Sinusoid
+from quickstudy.recipes.base import Plan, Recipe, recipe
+from quickstudy.tasks.synthetic.functions import Sinusoid
 
 
 @dataclass
@@ -68,7 +67,7 @@ class SinusoidRecipe(Recipe):
         )
 
 
-@register("recipe", "sinusoid-maml", paper="Finn et al. 2017")
+@recipe("sinusoid-maml", paper="Finn et al. 2017")
 @dataclass
 class SinusoidMAML(SinusoidRecipe):
     """MAML on sinusoids."""
@@ -78,7 +77,7 @@ class SinusoidMAML(SinusoidRecipe):
         return learners.MAML(self.net(), self.inner_lr, self.inner_steps)
 
 
-@register("recipe", "sinusoid-maml-es", paper="Song et al. 2020")
+@recipe("sinusoid-maml-es", paper="Song et al. 2020")
 @dataclass
 class SinusoidMAMLByEvolution(SinusoidMAML):
     """MAML on sinusoids by evolution strategies: no derivative but the inner one."""
@@ -100,7 +99,7 @@ class SinusoidMAMLByEvolution(SinusoidMAML):
         return {}
 
 
-@register("recipe", "sinusoid-maml-cma", paper="Ros & Hansen 2008")
+@recipe("sinusoid-maml-cma", paper="Ros & Hansen 2008")
 @dataclass
 class SinusoidMAMLByCMA(SinusoidMAML):
     """MAML on sinusoids by CMA-ES with a diagonal covariance, for there are 1,761 parameters."""
@@ -121,7 +120,7 @@ class SinusoidMAMLByCMA(SinusoidMAML):
         return {}
 
 
-@register("recipe", "sinusoid-maml-pg", paper="Williams 1992")
+@recipe("sinusoid-maml-pg", paper="Williams 1992")
 @dataclass
 class SinusoidMAMLByPolicyGradient(SinusoidMAML):
     """MAML on sinusoids by rewards of drawn answers: minus their squared errors, which nobody differentiates."""
@@ -141,7 +140,7 @@ class SinusoidMAMLByPolicyGradient(SinusoidMAML):
         return {"objective": objectives.Reward(), **super().options()}
 
 
-@register("recipe", "sinusoid-fomaml", paper="Finn et al. 2017")
+@recipe("sinusoid-fomaml", paper="Finn et al. 2017")
 @dataclass
 class SinusoidFOMAML(SinusoidRecipe):
     """First-order MAML on sinusoids."""
@@ -151,7 +150,7 @@ class SinusoidFOMAML(SinusoidRecipe):
         return learners.FOMAML(self.net(), self.inner_lr, self.inner_steps)
 
 
-@register("recipe", "sinusoid-anil", paper="Raghu et al. 2020")
+@recipe("sinusoid-anil", paper="Raghu et al. 2020")
 @dataclass
 class SinusoidANIL(SinusoidRecipe):
     """ANIL on sinusoids."""
@@ -161,7 +160,7 @@ class SinusoidANIL(SinusoidRecipe):
         return learners.ANIL(self.net(), self.inner_lr, self.inner_steps)
 
 
-@register("recipe", "sinusoid-metasgd", paper="Li et al. 2017")
+@recipe("sinusoid-metasgd", paper="Li et al. 2017")
 @dataclass
 class SinusoidMetaSGD(SinusoidRecipe):
     """Meta-SGD on sinusoids."""
@@ -171,7 +170,7 @@ class SinusoidMetaSGD(SinusoidRecipe):
         return learners.MetaSGD(self.net(), self.inner_lr, self.inner_steps)
 
 
-@register("recipe", "sinusoid-cavia", paper="Zintgraf et al. 2019")
+@recipe("sinusoid-cavia", paper="Zintgraf et al. 2019")
 @dataclass
 class SinusoidCAVIA(SinusoidRecipe):
     """CAVIA on sinusoids, with 5 context parameters."""

@@ -10,11 +10,10 @@ from torch import manual_seed
 from quickstudy import datasets, learners, outer
 from quickstudy.datasets.tables import TABLES
 from quickstudy.outer.base import Schedule
-from quickstudy.recipes.base import Plan, Recipe
-from quickstudy.registry import register
-from quickstudy.tasks.attributes import Attributes
-from quickstudy.tasks.few_shot import FewShot
-from quickstudy.tasks.orders import Mixture
+from quickstudy.recipes.base import Plan, Recipe, recipe
+from quickstudy.tasks.data.attributes import Attributes
+from quickstudy.tasks.data.few_shot import FewShot
+from quickstudy.tasks.mixture import Mixture
 
 WAYS = 3
 """Most classes a task."""
@@ -30,7 +29,7 @@ def table_tasks(name: str, shots: tuple[int, int], queries: int, slots: int, see
     return Attributes(source, slots, (2, slots), WAYS, standardise=True, seed=seed)
 
 
-@register("recipe", "tables-attribute-sets", paper="Iwata & Kumagai 2020")
+@recipe("tables-attribute-sets", paper="Iwata & Kumagai 2020")
 @dataclass
 class TablesAttributeSets(Recipe):
     """Tables of scikit-learn, all but one; test tasks are of that one."""

@@ -16,8 +16,7 @@ from quickstudy import learners, nets, outer
 from quickstudy.core import Examples, Learner, Task
 from quickstudy.functional import random
 from quickstudy.outer.base import Schedule
-from quickstudy.recipes.base import Plan, Recipe
-from quickstudy.registry import register
+from quickstudy.recipes.base import Plan, Recipe, recipe
 from quickstudy.tasks.one_task import OneTask
 
 TARGETS = {"teacher": 10, "inputs": 64, "random": 10}
@@ -77,7 +76,7 @@ class DigitsRecipe(Recipe):
         return Plan(self.make_learner(), OneTask(task), None, OneTask(task.support, test), way)
 
 
-@register("recipe", "digits-decays", paper="Lorraine et al. 2020")
+@recipe("digits-decays", paper="Lorraine et al. 2020")
 @dataclass
 class DigitsDecays(DigitsRecipe):
     """A weight decay for each pixel of logistic regression."""
@@ -96,7 +95,7 @@ class DigitsDecays(DigitsRecipe):
         return learner
 
 
-@register("recipe", "digits-auxiliary", paper="Navon et al. 2021")
+@recipe("digits-auxiliary", paper="Navon et al. 2021")
 @dataclass
 class DigitsAuxiliary(DigitsRecipe):
     """Weights of auxiliary losses: what a teacher answers, the pixels themselves, and random numbers.

@@ -1,25 +1,5 @@
-"""HOW an inner loop moves what it adapts: update rules, of fixed form or learned."""
+"""HOW does an inner loop move what it adapts? Update rules, fixed or learned."""
 
-from quickstudy.rules.base import LearnedRule, Rule, Theta
-from quickstudy.rules.fixed import SGD, Adam, AdamW, LearnedRates, ProximalSGD
-from quickstudy.rules.lstm import LSTMRule
-from quickstudy.rules.mlp import MLPRule
-from quickstudy.rules.step_rates import StepRates
-from quickstudy.rules.svgd import SVGD
-from quickstudy.rules.velo import VeLO
+import lazy_loader
 
-__all__ = [
-    "SGD",
-    "SVGD",
-    "Adam",
-    "AdamW",
-    "LSTMRule",
-    "LearnedRates",
-    "LearnedRule",
-    "MLPRule",
-    "ProximalSGD",
-    "Rule",
-    "StepRates",
-    "Theta",
-    "VeLO",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

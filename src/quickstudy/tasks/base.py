@@ -197,7 +197,7 @@ class Bank(TaskDistribution):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the bank: which rows of the data, not the data themselves."""
-        from quickstudy.checkpoint import write_atomically
+        from quickstudy.storage.checkpoint import write_atomically
 
         facts = {"version": str(BANK_VERSION), "fingerprint": self.fingerprint, "tasks": json.dumps(self.describe())}
         plan = {name: value.cpu().contiguous() for name, value in self._plan.items()}

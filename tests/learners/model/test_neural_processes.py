@@ -9,11 +9,11 @@ from torch.distributions import Normal, kl_divergence
 
 import quickstudy as qs
 from quickstudy import Examples, Task, batching
+from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.learners import CNP, NP, AttentiveNP
 from quickstudy.objectives import elbo
-from quickstudy.task_losses import TaskLosses
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -19,10 +19,10 @@ from torch.func import grad
 
 from quickstudy.core import Examples, masked_mean
 from quickstudy.errors import InputError, unknown_name
-from quickstudy.functional.calls import BatchNormPolicy, Given, Statistics, call, given_by
 from quickstudy.functional.classes import class_means, mask_absent, present, ways_of
 from quickstudy.functional.distances import unit
-from quickstudy.learners.baselines.pretrained import PretrainedLearner
+from quickstudy.learners.bases.pretrained import PretrainedLearner
+from quickstudy.operators.calls import BatchNormPolicy, Given, Statistics, call, given_by
 from quickstudy.registry import register
 from quickstudy.rules import SGD, Adam, Rule
 

@@ -24,11 +24,11 @@ from torch import Tensor, nn
 from quickstudy.core import Examples
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.calls import BatchNormPolicy, Statistics
 from quickstudy.functional.classes import mask_absent
 from quickstudy.functional.predictive import Gaussian
-from quickstudy.learners.model.head_belief import HeadBeliefLearner, drawn, with_bias
-from quickstudy.learners.model.labelled import Rows
+from quickstudy.learners.bases.head_belief import HeadBeliefLearner, drawn, with_bias
+from quickstudy.learners.bases.labelled import Rows
+from quickstudy.operators.calls import BatchNormPolicy, Statistics
 from quickstudy.registry import register
 
 

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples
 from quickstudy.errors import InputError
-from quickstudy.functional.calls import BatchNormPolicy, Statistics
 from quickstudy.functional.classes import mask_absent, one_hot, present
 from quickstudy.functional.distances import unit
-from quickstudy.learners.baselines.pretrained import PretrainedLearner
+from quickstudy.learners.bases.pretrained import PretrainedLearner
+from quickstudy.operators.calls import BatchNormPolicy, Statistics
 from quickstudy.registry import register
 
 

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples
 from quickstudy.errors import InputError
-from quickstudy.functional.calls import BatchNormPolicy, Statistics, call
 from quickstudy.functional.classes import ABSENT, mask_absent, one_hot, present
 from quickstudy.functional.distances import cosine
-from quickstudy.learners.embedding import EmbeddingLearner
+from quickstudy.learners.bases.embedding import EmbeddingLearner
+from quickstudy.operators.calls import BatchNormPolicy, Statistics, call
 from quickstudy.registry import register
 
 

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples
 from quickstudy.errors import InputError, unknown_name
-from quickstudy.functional.calls import BatchNormPolicy, Statistics
 from quickstudy.functional.classes import class_means, mask_absent, present
 from quickstudy.functional.distances import cosine, squared_euclidean
-from quickstudy.learners.embedding import EmbeddingLearner
+from quickstudy.learners.bases.embedding import EmbeddingLearner
+from quickstudy.operators.calls import BatchNormPolicy, Statistics
 from quickstudy.registry import register
 
 

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples, masked_mean
 from quickstudy.errors import InputError
-from quickstudy.functional.calls import BatchNormPolicy, Given, Statistics, call, given_by, uses_batch_statistics
 from quickstudy.functional.classes import class_means, mask_absent, one_hot, present
-from quickstudy.learners.embedding import EmbeddingLearner
+from quickstudy.learners.bases.embedding import EmbeddingLearner
 from quickstudy.nets.conv4 import Norm, norm_layer
+from quickstudy.operators.calls import BatchNormPolicy, Given, Statistics, call, given_by, uses_batch_statistics
 from quickstudy.registry import register
 
 

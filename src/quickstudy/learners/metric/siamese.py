@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples, masked_mean
 from quickstudy.errors import InputError, unknown_name
-from quickstudy.functional.calls import BatchNormPolicy, Statistics
 from quickstudy.functional.classes import ABSENT, mask_absent, one_hot, present
 from quickstudy.functional.distances import squared_euclidean, unit
-from quickstudy.learners.embedding import EmbeddingLearner
+from quickstudy.learners.bases.embedding import EmbeddingLearner
+from quickstudy.operators.calls import BatchNormPolicy, Statistics
 from quickstudy.registry import register
 
 

@@ -23,8 +23,8 @@ from quickstudy.core import Examples
 from quickstudy.errors import InputError
 from quickstudy.functional.attention import attend, join_heads, split_heads
 from quickstudy.functional.predictive import GaussianMixture
-from quickstudy.learners.model.latent import LatentNeuralProcess
-from quickstudy.learners.model.neural_process import perceptron
+from quickstudy.learners.bases.latent import LatentNeuralProcess
+from quickstudy.learners.bases.neural_process import perceptron
 from quickstudy.registry import register
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from quickstudy.core import Examples
 from quickstudy.functional.predictive import Gaussian
-from quickstudy.learners.model.neural_process import NeuralProcess, masked_row_mean, perceptron
+from quickstudy.learners.bases.neural_process import NeuralProcess, masked_row_mean, perceptron
 from quickstudy.registry import register
 
 

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples, masked_mean
 from quickstudy.errors import InputError
-from quickstudy.functional.calls import BatchNormPolicy, Statistics
 from quickstudy.functional.pac_bayes import gaussian_kl
-from quickstudy.learners.model.labelled import LabelledLearner
+from quickstudy.learners.bases.labelled import LabelledLearner
+from quickstudy.operators.calls import BatchNormPolicy, Statistics
 from quickstudy.registry import register
 
 TINY = 1e-30

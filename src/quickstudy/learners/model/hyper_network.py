@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples
 from quickstudy.errors import InputError
-from quickstudy.functional.calls import BatchNormPolicy, Statistics, call
-from quickstudy.learners.model.labelled import LabelledLearner
-from quickstudy.learners.model.neural_process import masked_row_mean, perceptron
-from quickstudy.learners.optimization.adapted import last_layer
+from quickstudy.inner.adapted import last_layer
+from quickstudy.learners.bases.labelled import LabelledLearner
+from quickstudy.learners.bases.neural_process import masked_row_mean, perceptron
+from quickstudy.operators.calls import BatchNormPolicy, Statistics, call
 from quickstudy.registry import register
 
 

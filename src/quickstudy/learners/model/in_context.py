@@ -28,10 +28,10 @@ from torch import Tensor, nn
 from quickstudy.core import Examples
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional import random
-from quickstudy.functional.calls import BatchNormPolicy, Statistics
 from quickstudy.functional.classes import ways_of
-from quickstudy.learners.model.labelled import LabelledLearner, Rows
+from quickstudy.learners.bases.labelled import LabelledLearner, Rows
 from quickstudy.nets.transformer import Context, TransformerBlock
+from quickstudy.operators.calls import BatchNormPolicy, Statistics
 from quickstudy.registry import register
 
 

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from quickstudy.core import Examples
 from quickstudy.functional.predictive import GaussianMixture
-from quickstudy.learners.model.latent import LatentNeuralProcess
-from quickstudy.learners.model.neural_process import perceptron
+from quickstudy.learners.bases.latent import LatentNeuralProcess
+from quickstudy.learners.bases.neural_process import perceptron
 from quickstudy.registry import register
 
 

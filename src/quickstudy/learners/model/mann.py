@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from quickstudy.functional.calls import BatchNormPolicy
-from quickstudy.learners.model.reading import ReadingLearner
+from quickstudy.learners.bases.reading import ReadingLearner
 from quickstudy.nets.mann import MANNCell
+from quickstudy.operators.calls import BatchNormPolicy
 from quickstudy.registry import register
 
 

@@ -28,11 +28,11 @@ from torch.func import grad
 from quickstudy.core import Examples
 from quickstudy.errors import InputError
 from quickstudy.functional.attention import HIDDEN
-from quickstudy.functional.calls import BatchNormPolicy, Statistics
 from quickstudy.functional.distances import cosine, unit
-from quickstudy.functional.recurrent import lstm_cell
-from quickstudy.learners.model.labelled import LabelledLearner, Rows
-from quickstudy.learners.model.neural_process import perceptron
+from quickstudy.learners.bases.labelled import LabelledLearner, Rows
+from quickstudy.learners.bases.neural_process import perceptron
+from quickstudy.operators.calls import BatchNormPolicy, Statistics
+from quickstudy.operators.recurrent import lstm_cell
 from quickstudy.registry import register
 
 Weights = tuple[Tensor, ...]

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples
 from quickstudy.errors import unknown_name
-from quickstudy.functional.calls import BatchNormPolicy, Statistics
-from quickstudy.learners.model.labelled import LabelledLearner
+from quickstudy.learners.bases.labelled import LabelledLearner
 from quickstudy.nets.plastic import PlasticLinear, Rule, Trace
+from quickstudy.operators.calls import BatchNormPolicy, Statistics
 from quickstudy.registry import register
 
 

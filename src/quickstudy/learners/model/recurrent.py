@@ -16,9 +16,9 @@ from typing import Literal
 from torch import nn
 
 from quickstudy.errors import unknown_name
-from quickstudy.functional.calls import BatchNormPolicy
-from quickstudy.learners.model.reading import ReadingLearner
+from quickstudy.learners.bases.reading import ReadingLearner
 from quickstudy.nets.recurrent import GRUCell, LSTMCell
+from quickstudy.operators.calls import BatchNormPolicy
 from quickstudy.registry import register
 
 CELLS = {"lstm": LSTMCell, "gru": GRUCell}

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples, Learner, Output, State
 from quickstudy.errors import InputError
-from quickstudy.functional.differentiation import FirstOrder
+from quickstudy.inner.differentiation import FirstOrder
 from quickstudy.registry import register
 
 

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples
 from quickstudy.errors import InputError
-from quickstudy.functional.calls import BatchNormPolicy, Statistics
-from quickstudy.learners.model.labelled import LabelledLearner, Rows
+from quickstudy.learners.bases.labelled import LabelledLearner, Rows
 from quickstudy.nets.snail import snail_blocks
+from quickstudy.operators.calls import BatchNormPolicy, Statistics
 from quickstudy.registry import register
 
 

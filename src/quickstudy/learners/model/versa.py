@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from quickstudy.core import Examples
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.calls import BatchNormPolicy, Statistics
 from quickstudy.functional.predictive import Gaussian
-from quickstudy.learners.model.head_belief import HeadBeliefLearner, drawn
-from quickstudy.learners.model.neural_process import masked_row_mean, perceptron
+from quickstudy.learners.bases.head_belief import HeadBeliefLearner, drawn
+from quickstudy.learners.bases.neural_process import masked_row_mean, perceptron
+from quickstudy.operators.calls import BatchNormPolicy, Statistics
 from quickstudy.registry import register
 
 

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from quickstudy.core import Examples, prediction_loss
 from quickstudy.errors import InputError
 from quickstudy.functional.adversarial import fgsm
-from quickstudy.functional.calls import BatchNormPolicy, given_by
-from quickstudy.learners.optimization.inner_loop import InnerState
+from quickstudy.inner.loop import InnerState
 from quickstudy.learners.optimization.maml import MAML
+from quickstudy.operators.calls import BatchNormPolicy, given_by
 from quickstudy.registry import register
 
 

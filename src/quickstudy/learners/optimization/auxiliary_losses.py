@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples, masked_mean, prediction_loss
 from quickstudy.errors import InputError
-from quickstudy.functional.calls import BatchNormPolicy, Given, Statistics, given_by
 from quickstudy.functional.classes import mask_absent, present
-from quickstudy.functional.differentiation import Differentiation, Unrolled
-from quickstudy.learners.optimization.adapted import Theta, slice_ways
-from quickstudy.learners.optimization.inner_loop import GradientLearner, InnerState
-from quickstudy.learners.optimization.starts import FixedStart, loss_alone
+from quickstudy.inner.adapted import Theta, slice_ways
+from quickstudy.inner.differentiation import Differentiation, Unrolled
+from quickstudy.inner.loop import GradientLearner, InnerState
+from quickstudy.inner.starts import FixedStart, loss_alone
+from quickstudy.operators.calls import BatchNormPolicy, Given, Statistics, given_by
 from quickstudy.registry import register
 from quickstudy.rules import SGD
 

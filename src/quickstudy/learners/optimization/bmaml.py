@@ -16,8 +16,8 @@ from typing import ClassVar
 
 from torch import nn
 
-from quickstudy.functional.calls import BatchNormPolicy
-from quickstudy.learners.optimization.particles import ParticleLearner, Particles
+from quickstudy.learners.bases.particles import ParticleLearner, Particles
+from quickstudy.operators.calls import BatchNormPolicy
 from quickstudy.registry import register
 from quickstudy.rules import SGD
 from quickstudy.rules.svgd import SVGD

@@ -29,11 +29,11 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples
 from quickstudy.errors import InputError
-from quickstudy.functional.calls import BatchNormPolicy, Given, Statistics, call
-from quickstudy.functional.differentiation import Differentiation, Unrolled
-from quickstudy.learners.optimization.inner_loop import InnerState
-from quickstudy.learners.optimization.starts import DrawnStart, DrawnStartLearner
+from quickstudy.inner.differentiation import Differentiation, Unrolled
+from quickstudy.inner.loop import InnerState
+from quickstudy.inner.starts import DrawnStart, DrawnStartLearner
 from quickstudy.nets.mixed_cells import CellNet
+from quickstudy.operators.calls import BatchNormPolicy, Given, Statistics, call
 from quickstudy.registry import register
 from quickstudy.rules import SGD, Rule
 from quickstudy.rules.base import Theta

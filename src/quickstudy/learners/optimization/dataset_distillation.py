@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples, State
 from quickstudy.errors import InputError
-from quickstudy.functional.differentiation import Differentiation, Unrolled
-from quickstudy.learners.optimization.inner_loop import InnerState
+from quickstudy.inner.differentiation import Differentiation, Unrolled
+from quickstudy.inner.loop import InnerState
+from quickstudy.inner.starts import loss_alone
 from quickstudy.learners.optimization.l2o import L2O
-from quickstudy.learners.optimization.starts import loss_alone
 from quickstudy.problem import Optimizee
 from quickstudy.registry import register
 from quickstudy.rules import Rule, StepRates

@@ -26,10 +26,10 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples
 from quickstudy.errors import InputError, unknown_name
-from quickstudy.functional.calls import BatchNormPolicy
-from quickstudy.functional.differentiation import Differentiation, Unrolled
-from quickstudy.learners.optimization.inner_loop import GradientLearner
-from quickstudy.learners.optimization.starts import FixedStart
+from quickstudy.inner.differentiation import Differentiation, Unrolled
+from quickstudy.inner.loop import GradientLearner
+from quickstudy.inner.starts import FixedStart
+from quickstudy.operators.calls import BatchNormPolicy
 from quickstudy.registry import register
 from quickstudy.rules import Rule
 from quickstudy.rules.base import Theta

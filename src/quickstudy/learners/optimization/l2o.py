@@ -25,9 +25,9 @@ from torch import Tensor
 from quickstudy.core import Examples
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.differentiation import Differentiation, FirstOrder, Unrolled
-from quickstudy.learners.optimization.adapted import Optimizees
-from quickstudy.learners.optimization.inner_loop import GradientLearner, InnerState
+from quickstudy.inner.adapted import Optimizees
+from quickstudy.inner.differentiation import Differentiation, FirstOrder, Unrolled
+from quickstudy.inner.loop import GradientLearner, InnerState
 from quickstudy.problem import budget
 from quickstudy.registry import register
 from quickstudy.rules import Rule

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples
 from quickstudy.functional import random
-from quickstudy.functional.differentiation import Differentiation
-from quickstudy.learners.optimization.inner_loop import InnerState
+from quickstudy.inner.differentiation import Differentiation
+from quickstudy.inner.loop import InnerState
 from quickstudy.learners.optimization.learned_rows import LearnedRows
 from quickstudy.nets.augmentations import Affine
 from quickstudy.problem import Optimizee

@@ -23,11 +23,11 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples, masked_mean
 from quickstudy.errors import InputError
-from quickstudy.functional.calls import BatchNormPolicy, given_by
 from quickstudy.functional.classes import mask_absent, one_hot, present
-from quickstudy.functional.differentiation import Differentiation, Unrolled
-from quickstudy.learners.optimization.adapted import slice_ways
-from quickstudy.learners.optimization.starts import DrawnStart, DrawnStartLearner, loss_alone
+from quickstudy.inner.adapted import slice_ways
+from quickstudy.inner.differentiation import Differentiation, Unrolled
+from quickstudy.inner.starts import DrawnStart, DrawnStartLearner, loss_alone
+from quickstudy.operators.calls import BatchNormPolicy, given_by
 from quickstudy.registry import register
 from quickstudy.rules import SGD
 from quickstudy.rules.base import Theta

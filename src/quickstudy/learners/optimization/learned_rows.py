@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from quickstudy.errors import InputError
-from quickstudy.functional.differentiation import Differentiation, Unrolled
+from quickstudy.inner.differentiation import Differentiation, Unrolled
 from quickstudy.learners.optimization.l2o import L2O
 from quickstudy.rules import SGD, Rule
 

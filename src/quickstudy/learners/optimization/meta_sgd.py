@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from torch import nn
 
-from quickstudy.functional.calls import BatchNormPolicy
-from quickstudy.functional.differentiation import Unrolled
-from quickstudy.learners.optimization.adapted import AllParameters
-from quickstudy.learners.optimization.inner_loop import GradientLearner
+from quickstudy.inner.adapted import AllParameters
+from quickstudy.inner.differentiation import Unrolled
+from quickstudy.inner.loop import GradientLearner
+from quickstudy.operators.calls import BatchNormPolicy
 from quickstudy.registry import register
 from quickstudy.rules import LearnedRates
 

@@ -27,9 +27,9 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples, register_pytree
 from quickstudy.errors import InputError
-from quickstudy.functional.differentiation import Differentiation
-from quickstudy.learners.optimization.adapted import Theta
-from quickstudy.learners.optimization.inner_loop import InnerState
+from quickstudy.inner.adapted import Theta
+from quickstudy.inner.differentiation import Differentiation
+from quickstudy.inner.loop import InnerState
 from quickstudy.learners.optimization.learned_rows import LearnedRows
 from quickstudy.nets.example_weights import LossWeights, RowWeights
 from quickstudy.registry import register

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples
 from quickstudy.errors import InputError
-from quickstudy.functional.calls import BatchNormPolicy, Given, Statistics, call
 from quickstudy.functional.classes import label_features
-from quickstudy.functional.differentiation import Unrolled
-from quickstudy.learners.model.neural_process import masked_row_mean, perceptron
-from quickstudy.learners.optimization.adapted import AllParameters, Theta
-from quickstudy.learners.optimization.inner_loop import GradientLearner
+from quickstudy.inner.adapted import AllParameters, Theta
+from quickstudy.inner.differentiation import Unrolled
+from quickstudy.inner.loop import GradientLearner
+from quickstudy.learners.bases.neural_process import masked_row_mean, perceptron
+from quickstudy.operators.calls import BatchNormPolicy, Given, Statistics, call
 from quickstudy.registry import register
 from quickstudy.rules import Rule
 

@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from quickstudy.core import Examples, State
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.calls import BatchNormPolicy
-from quickstudy.functional.checkpointing import unroll
 from quickstudy.functional.predictive import Gaussian
-from quickstudy.learners.optimization.adapted import Theta
-from quickstudy.learners.optimization.inner_loop import InnerState
-from quickstudy.learners.optimization.particles import ParticleLearner, Spread
+from quickstudy.inner.adapted import Theta
+from quickstudy.inner.loop import InnerState
+from quickstudy.learners.bases.particles import ParticleLearner, Spread
+from quickstudy.operators.calls import BatchNormPolicy
+from quickstudy.operators.checkpointing import unroll
 from quickstudy.registry import register
 from quickstudy.rules import SGD
 

@@ -18,10 +18,10 @@ from typing import ClassVar
 from torch import nn
 
 from quickstudy.errors import unknown_name
-from quickstudy.functional.calls import BatchNormPolicy
-from quickstudy.functional.differentiation import FirstOrder
-from quickstudy.learners.optimization.adapted import AllParameters
-from quickstudy.learners.optimization.inner_loop import GradientLearner
+from quickstudy.inner.adapted import AllParameters
+from quickstudy.inner.differentiation import FirstOrder
+from quickstudy.inner.loop import GradientLearner
+from quickstudy.operators.calls import BatchNormPolicy
 from quickstudy.registry import register
 from quickstudy.rules import SGD, Adam, Rule
 

@@ -1,0 +1,10 @@
+from . import adapt_folder as adapt_folder
+from . import axes as axes
+from . import commands as commands
+from . import completion as completion
+from . import console as console
+from . import demo as demo
+from . import entry as entry
+from . import listing as listing
+from . import reproduce as reproduce
+from .entry import main as main

@@ -1,0 +1,83 @@
+"""The map of the four axes: which outer optimiser trains which learner for which objective, and why not the others.
+
+Nothing here is a list that somebody keeps. Learners, outer optimisers, objectives and tasks are those that are
+registered, and each combination is asked: the objective what learners it `refuses`, the outer optimiser what learners
+and objectives. `meta_train` asks the same, so what the map refuses cannot be started.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from quickstudy.batching import Objective
+from quickstudy.core import Learner, Task
+from quickstudy.errors import InputError
+from quickstudy.outer import Gradient
+from quickstudy.outer.base import Outer
+from quickstudy.registry import table
+from quickstudy.testing.specimens import (
+    CLASSIFICATION,
+    PROBLEMS,
+    REGRESSION,
+    WAYS,
+    classification_task,
+    mlp,
+    problem_task,
+    regression_task,
+)
+from quickstudy.training.refusals import refusal
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One outer optimiser, objective and learner, by name, and why they do not go together, or None."""
+
+    outer: str
+    objective: str
+    learner: str
+    reason: str | None
+
+
+def learners() -> dict[str, tuple[Learner, Task]]:
+    """Return a tiny learner of every registered name, with a task that it can learn."""
+    found: dict[str, tuple[Learner, Task]] = {}
+    for name in table("learner"):
+        if name in CLASSIFICATION:
+            found[name] = CLASSIFICATION[name](mlp, WAYS), classification_task()
+        elif name in REGRESSION:
+            found[name] = REGRESSION[name](functools.partial(mlp, inputs=1), 1), regression_task()
+        elif name in PROBLEMS:
+            found[name] = PROBLEMS[name](), problem_task()
+        else:
+            raise InputError(f"learner '{name}' has no specimen; add a line to quickstudy/testing/specimens.py")
+    return found
+
+
+def outers() -> dict[str, Outer]:
+    """Return every registered outer optimiser with its defaults, and `Gradient` through an inner loop in every way."""
+    found: dict[str, Outer] = {}
+    for name, entry in table("outer").items():
+        found[name] = entry.build()
+        if name == "Gradient":
+            ways = {way: entry.build() for way, entry in table("differentiation").items()}
+            ways["Unrolled(checkpoint=1)"] = table("differentiation")["Unrolled"].build(checkpoint=1)
+            ways["Implicit('neumann')"] = table("differentiation")["Implicit"].build("neumann")
+            found |= {f"Gradient({way})": Gradient(through=through) for way, through in sorted(ways.items())}
+    return found
+
+
+def objectives() -> dict[str, Objective]:
+    """Return every registered objective, with its defaults."""
+    built = {name: entry.build for name, entry in table("objective").items()}
+    return {name: build() if isinstance(build, type) else build for name, build in built.items()}
+
+
+def combinations() -> Iterator[Combination]:
+    """Yield every combination of the three axes, with the reason where it is refused."""
+    specimens, goals = learners(), objectives()
+    for outer_name, outer in outers().items():
+        for goal_name, goal in goals.items():
+            for name, (learner, _) in specimens.items():
+                yield Combination(outer_name, goal_name, name, refusal(outer, learner, goal))

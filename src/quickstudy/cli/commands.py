@@ -1,0 +1,361 @@
+"""The subcommands of `quickstudy`: each is a dataclass whose fields are its options, and calling it does the work.
+
+Nothing heavy is imported before a command runs, so that help answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from quickstudy.cli.listing import List
+from quickstudy.cli.reproduce import Reproduce
+from quickstudy.errors import CheckpointError, UsageError
+from quickstudy.reports.words import tasks_in_words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from quickstudy.reports.assessment import Assessment, Comparison
+
+Count = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
+File = Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")]
+Folder = Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")]
+Checkpoint = Literal["best", "last"]
+RunFolder = Annotated[Positional[Path], arg(metavar="RUN", help_behavior_hint="")]
+RunFolders = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN [RUN ...]", help_behavior_hint="")]
+
+
+@dataclass
+class Train:
+    """Meta-train a recipe into a run folder; the same command resumes an interrupted run."""
+
+    recipe: Annotated[Any, arg(name="")]
+    """Its options; the commands below `train` put the recipe's own dataclass here."""
+    run_dir: Folder = None
+    """Run folder; runs/RECIPE if not given."""
+    resume: bool = True
+    """Go on with an interrupted run in the folder; --no-resume starts anew."""
+
+    def __call__(self) -> int:
+        """Train, and say what to do next."""
+        from quickstudy.cli.console import say, show
+        from quickstudy.recipes.base import evaluations
+
+        folder = self.run_dir if self.run_dir is not None else Path("runs") / self.recipe.name
+        if self.resume and (folder / "last.safetensors").exists():
+            say(f"going on with the run in {folder}")
+        try:
+            run = self.recipe.train(folder, resume=self.resume)
+        except CheckpointError as error:
+            if "resume=False" not in str(error):
+                raise
+            raise CheckpointError(f"{error} (in this command: --run-dir, --no-resume)") from error
+        best = f", best validation {run.best:.4f} at step {run.best_step}" if run.best_step else ""
+        early = ", stopped early" if run.stopped_early else ""
+        count = evaluations(run)
+        taken = "" if count is None else f", {count:,} evaluations"
+        show(f"Meta-trained {self.recipe.name}: {run.steps} steps{taken}{early}{best}.")
+        show(f"Run folder: {folder}", "Next:")
+        show(f"  quickstudy evaluate {folder}", f"  quickstudy report {folder}")
+        if hasattr(self.recipe, "ways"):
+            show(f"  quickstudy adapt {folder} --support FOLDER --query FOLDER")
+        return 0
+
+
+@dataclass
+class Evaluate:
+    """Evaluate a run on tasks of classes that it never saw; writes evaluation.json into the run folder."""
+
+    run: RunFolder
+    """Run folder."""
+    ways: Count = None
+    """Classes a task; the run's own if not given."""
+    shots: Count = None
+    """Support rows a class; the run's own if not given."""
+    queries: Count = None
+    """Query rows a class; the run's own if not given."""
+    tasks: Count = None
+    """Test tasks; if not given 1000, or 10 where a task is a whole training run."""
+    seed: int = 2024
+    """Which tasks: the same seed gives every learner the same tasks."""
+    gap: bool = True
+    """Evaluate on tasks of meta-training classes too, for the meta-overfitting gap."""
+    checkpoint: Checkpoint = "best"
+    """Weights: 'best' by validation, or 'last'."""
+    device: str = "auto"
+    """'auto', 'cpu', 'cuda', ..."""
+    json: File = None
+    """Also write the result here; - writes it to standard output in place of the tables."""
+
+    def __call__(self) -> int:
+        """Evaluate, save, show."""
+        from quickstudy.cli.console import counting, show
+        from quickstudy.reports.assessment import assess, open_run
+        from quickstudy.storage.checkpoint import write_json
+        from quickstudy.training.starting import join
+
+        ranks = join(self.device)
+        changes = {"ways": self.ways, "shots": self.shots, "queries": self.queries}
+        device = self.device if ranks.size == 1 else str(ranks.device)
+        run = open_run(self.run, self.checkpoint, device, **changes)
+        tasks = run.recipe.test_tasks if self.tasks is None else self.tasks
+        found = assess(run, tasks, self.seed, self.gap, meter=counting, ranks=ranks)
+        if not ranks.first:
+            return 0
+        # Shown first: a folder that cannot be written to costs no figure.
+        if self.json != Path("-"):
+            _show_assessment(found)
+        _write_result(self.json, found.to_json())
+        write_json(self.run / "evaluation.json", found.to_json())
+        if self.json != Path("-"):
+            show(f"Saved to {self.run / 'evaluation.json'}")
+        return 0
+
+
+@dataclass
+class Compare:
+    """Compare runs on the same tasks: means, and all paired differences with intervals."""
+
+    runs: RunFolders
+    """Run folders. The first one's test tasks serve for all."""
+    ways: Count = None
+    """Classes a task; the first run's own if not given."""
+    shots: Count = None
+    """Support rows a class; the first run's own if not given."""
+    tasks: Count = None
+    """Test tasks; if not given 1000, or 10 where a task is a whole training run."""
+    seed: int = 2024
+    """Which tasks."""
+    baselines: bool = False
+    """Add nearest neighbour on raw inputs."""
+    checkpoint: Checkpoint = "best"
+    """Weights: 'best' by validation, or 'last'."""
+    device: str = "auto"
+    """'auto', 'cpu', 'cuda', ..."""
+    json: File = None
+    """Save the comparison here; - writes it to standard output in place of the tables."""
+    plot: File = None
+    """Save a bar chart with intervals here, as .png, .svg or .pdf."""
+
+    def __call__(self) -> int:
+        """Compare, save, show."""
+        from quickstudy.cli.console import counting, show
+        from quickstudy.reports.assessment import compare_runs, open_runs
+
+        if len(self.runs) + self.baselines < 2:
+            raise UsageError("compare needs two runs, or one run and --baselines", "compare")
+        if self.plot is not None and self.plot.suffix not in (".png", ".svg", ".pdf"):
+            raise UsageError(f"--plot {self.plot}: the name must end in .png, .svg or .pdf", "compare")
+        runs = open_runs(self.runs, self.checkpoint, self.device, ways=self.ways, shots=self.shots)
+        tasks = runs[0].recipe.test_tasks if self.tasks is None else self.tasks
+        found = compare_runs(runs, tasks, self.seed, self.baselines, counting)
+        if self.json != Path("-"):
+            _show_comparison(found)
+        _write_result(self.json, found.to_json())
+        if self.plot is not None:
+            from quickstudy.reports import plots
+            from quickstudy.storage.checkpoint import write_atomically
+
+            write_atomically(self.plot, plots.file(plots.bars(found.reports), self.plot.suffix[1:]))
+        if self.json != Path("-"):
+            show(*(f"Saved to {path}" for path in (self.json, self.plot) if path is not None))
+        return 0
+
+
+@dataclass
+class Adapt:
+    """Learn your own classes from a few images each, and classify other images."""
+
+    run: RunFolder
+    """Run folder."""
+    support: Annotated[Path, arg(metavar="FOLDER", help_behavior_hint="(required)")]
+    """A folder for each class, with its images."""
+    query: Annotated[Path, arg(metavar="FOLDER", help_behavior_hint="(required)")]
+    """Images to classify, nested or not. Those in folders named as the classes also give an accuracy."""
+    format: Literal["auto", "table", "json", "csv"] = "auto"
+    """How the predictions are written: 'auto' goes by the ending of --output, else it is a table."""
+    output: File = None
+    """Write the predictions here; to standard output if not given."""
+    invert: Literal["auto", "yes", "no"] = "auto"
+    """Swap black and white: 'auto' does for dark drawings on light paper if the run learned from white ink on black."""
+    fit: Literal["stretch", "crop"] = "stretch"
+    """How images that are not square are fitted."""
+    size: Count = None
+    """Height and width in pixels, for nets that read several sizes."""
+    checkpoint: Checkpoint = "best"
+    """Weights: 'best' by validation, or 'last'."""
+    device: str = "auto"
+    """'auto', 'cpu', 'cuda', ..."""
+
+    def __call__(self) -> int:
+        """Adapt, predict, write."""
+        from quickstudy.cli import adapt_folder
+        from quickstudy.cli.console import say, show
+        from quickstudy.storage.checkpoint import write_atomically
+
+        found = adapt_folder.adapt_folder(
+            self.run, self.support, self.query, self.invert, self.fit, self.size, self.checkpoint, self.device
+        )
+        for remark in found.remarks:
+            say(remark)
+        form = self.format
+        if form == "auto":
+            ending = self.output.suffix if self.output is not None else ""
+            form = "json" if ending == ".json" else "csv" if ending == ".csv" else "table"
+        if self.output is not None:
+            write_atomically(self.output, adapt_folder.text(found, form).encode())
+            show(f"Saved to {self.output}")
+        elif form == "table":
+            show(*adapt_folder.tables(found))
+        else:
+            sys.stdout.write(adapt_folder.text(found, form))
+        return 0
+
+
+@dataclass
+class Report:
+    """Write one self-contained HTML page about a run, or about several side by side."""
+
+    runs: RunFolders
+    """Run folders; the first one's test tasks serve for all."""
+    output: File = None
+    """The page; RUN/report.html if not given."""
+    tasks: Annotated[int, arg(metavar="N")] = 600
+    """Test tasks."""
+    checkpoint: Checkpoint = "best"
+    """Weights: 'best' by validation, or 'last'."""
+    open: bool = False
+    """Show it in the web browser."""
+
+    def __call__(self) -> int:
+        """Write the page."""
+        from quickstudy.cli.console import counting, show
+        from quickstudy.reports import report
+
+        if not self.runs:
+            raise UsageError("report needs a run folder", "report")
+        path = self.output or self.runs[0] / "report.html"
+        if len(self.runs) == 1:
+            report.write_report(self.runs[0], path, self.tasks, self.checkpoint, counting)
+        else:
+            from quickstudy.reports.assessment import compare_runs, open_runs
+
+            runs = open_runs(self.runs, self.checkpoint)
+            reports = compare_runs(runs, self.tasks, baselines=True, meter=counting).reports
+            folders = {run.name: run.folder for run in runs}
+            report.write_comparison(reports, folders, path, checkpoint=self.checkpoint, meter=counting)
+        show(f"Report: {path}")
+        if self.open:
+            import webbrowser
+
+            webbrowser.open(path.resolve().as_uri())
+        return 0
+
+
+@dataclass
+class Demo:
+    """Meta-train on embedded data, evaluate on writing systems never seen, and write one page about it."""
+
+    output: Annotated[Path, arg(metavar="DIR")] = Path("runs/demo")
+    """Folder for the runs and the page."""
+    quick: bool = False
+    """Fewer steps: a minute in place of several, and lower figures."""
+
+    def __call__(self) -> int:
+        """Run the demonstration."""
+        from quickstudy.cli import demo  # type: ignore[attr-defined,unused-ignore]
+
+        return int(demo.main(self.output, self.quick))
+
+
+COMMANDS: dict[str, Any] = {
+    "train": Train,
+    "evaluate": Evaluate,
+    "compare": Compare,
+    "adapt": Adapt,
+    "report": Report,
+    "list": List,
+    "demo": Demo,
+    "reproduce": Reproduce,
+}
+"""All but `completion`, which knows the others."""
+
+
+def _write_result(path: Path | None, value: Any) -> None:
+    from quickstudy.storage.checkpoint import write_json
+
+    if path == Path("-"):
+        print(json.dumps(value, indent=2))
+    elif path is not None:
+        write_json(path, value)
+
+
+def _show_assessment(found: Assessment) -> None:
+    from quickstudy.cli.console import show, table
+    from quickstudy.reports.guarantee import OF_DRAWN_WEIGHTS
+
+    report, run = found.report, found.run
+    rows = [[run.name, f"{report.mean:.4f}", f"{report.interval:.4f}", str(len(report.values))]]
+    rows += [[f"  {k}", f"{v.mean:.4f}", f"{v.interval:.4f}", str(len(v.values))] for k, v in found.baselines.items()]
+    if found.seen is not None:
+        seen = found.seen
+        rows.append(["  on its training classes", f"{seen.mean:.4f}", f"{seen.interval:.4f}", str(len(seen.values))])
+    what = f"{report.learner} ({run.checkpoint} weights) on {tasks_in_words(report.tasks)}"
+    columns = ["", report.metric, "+/- (95 %)", "tasks"]
+    parts: list[Any] = [what, table(columns, rows, columns[1:])]
+    for each in found.versus:
+        parts.append(f"Paired difference to {each.second}: {each.mean:+.4f} +/- {each.interval:.4f}")
+    if found.seen is not None:
+        gap, interval = found.gap
+        parts.append(f"Meta-overfitting gap (training classes minus new ones): {gap:+.4f} +/- {interval:.4f}")
+    if found.bound is not None:
+        parts.append(f"Error on new tasks, guaranteed (PAC-Bayes): {found.bound}")
+        parts.append(OF_DRAWN_WEIGHTS)
+    if report.calibration == report.calibration:
+        parts.append(f"Expected calibration error: {report.calibration:.4f}")
+    if found.curve:
+        # Of a long loop about ten points, among them both ends.
+        marks = {round(i * (len(found.curve) - 1) / 10) for i in range(11)}
+        shown = "  ".join(f"{step}: {found.curve[step]:.4f}" for step in sorted(marks))
+        parts.append(f"{report.metric} after inner steps  {shown}  (first {found.curve_tasks} tasks)")
+    if len(report.presentations):
+        parts += ["Accuracy at the 1st, 2nd, ... presentation of a class:", _presentations({run.name: report})]
+    parts.append(f"Batch normalisation: {report.batch_norm}")
+    show(*parts)
+
+
+def _presentations(reports: Mapping[str, Any]) -> Any:
+    """Return a table of accuracies by presentation, a column a learner."""
+    from quickstudy.cli.console import table
+
+    curves = [report.presentation_curve for report in reports.values()]
+    columns = ["presentation", *(each for name in reports for each in (name, "+/- (95 %)"))]
+    rows = [
+        [str(number), *(f"{value:.4f}" for pair in pairs for value in pair)]
+        for number, pairs in enumerate(zip(*curves, strict=True), 1)
+    ]
+    return table(columns, rows, columns)
+
+
+def _show_comparison(found: Comparison) -> None:
+    from quickstudy.cli.console import show, table
+
+    first = next(iter(found.reports.values()))
+    columns = ["learner", first.metric, "+/- (95 %)", "batch norm"]
+    rows = [[k, f"{v.mean:.4f}", f"{v.interval:.4f}", v.batch_norm] for k, v in found.reports.items()]
+    title = f"{len(first.values)} of the same tasks: {tasks_in_words(first.tasks)}"
+    pairs = [
+        [f"{d.first} - {d.second}", f"{d.mean:+.4f}", f"{d.interval:.4f}", "yes" if d.significant else "no"]
+        for d in found.differences
+    ]
+    paired = ["pair", "difference", "+/- (95 %)", "excludes zero"]
+    parts: list[Any] = [title, table(columns, rows, columns[1:3])]
+    if len(first.presentations):
+        parts += ["Accuracy at the 1st, 2nd, ... presentation of a class:", _presentations(found.reports)]
+    show(*parts, "Paired differences:", table(paired, pairs, paired[1:3]))

@@ -1,0 +1,1 @@
+"""How are files that nobody vouches for read without trust?"""

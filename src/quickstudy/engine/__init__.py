@@ -1,0 +1,1 @@
+"""How is one outer step computed?"""

@@ -1,0 +1,17 @@
+from . import embedded_once as embedded_once
+from . import evaluating as evaluating
+from . import scoring as scoring
+from . import uncertainty as uncertainty
+from .evaluating import BANK_SEED as BANK_SEED
+from .evaluating import Difference as Difference
+from .evaluating import Report as Report
+from .evaluating import compare as compare
+from .evaluating import device_of as device_of
+from .evaluating import differences as differences
+from .evaluating import evaluate as evaluate
+from .evaluating import interval95 as interval95
+from .evaluating import overfitting_gap as overfitting_gap
+from .evaluating import task_batches as task_batches
+from .evaluating import task_keys as task_keys
+from .uncertainty import Reliability as Reliability
+from .uncertainty import reliability as reliability

@@ -1,0 +1,173 @@
+"""Whether a learner's uncertainty can be relied on: coverage of intervals and sets, and what abstaining is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from quickstudy import batching
+from quickstudy.core import Examples, Learner, Output
+from quickstudy.errors import InputError
+from quickstudy.evaluation.evaluating import BANK_SEED, chunk_size, device_of, interval95, task_batches, task_keys
+from quickstudy.evaluation.scoring import row_mask
+from quickstudy.functional.coverage import Rows, of_classes, of_targets
+from quickstudy.functional.predictive import Gaussian, Predictive
+from quickstudy.tasks.base import Bank, TaskDistribution
+
+LEVELS = tuple(round(0.05 * i, 2) for i in range(1, 20))
+"""Of the calibration curve."""
+Vector = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """What `reliability` found. Means are over tasks, in which every query counts alike.
+
+    Attributes:
+        level: asked of the intervals or sets.
+        held: (T,) share of each task's answers that they hold.
+        size: mean width of the intervals, or mean number of classes in the sets.
+        likelihoods: (T,) mean log-likelihood of each task's queries, nats.
+        curve: (19, 2) each of `LEVELS` and the share held by intervals or sets of it.
+        share: (P,) shares of queries answered, 0 to 1, the surest first.
+        risk: (P,) the error on them: share of wrong classes, or mean squared error.
+    """
+
+    level: float
+    held: Vector
+    size: float
+    likelihoods: Vector
+    curve: Vector
+    share: Vector
+    risk: Vector
+
+    @property
+    def coverage(self) -> float:
+        """Share of answers that the intervals or sets hold."""
+        return float(self.held.mean())
+
+    @property
+    def log_likelihood(self) -> float:
+        """Mean, nats a query."""
+        return float(self.likelihoods.mean())
+
+    @property
+    def area(self) -> float:
+        """Mean risk over all shares, the area under the risk-coverage curve (El-Yaniv & Wiener 2010)."""
+        return float(self.risk.mean())
+
+    def __str__(self) -> str:
+        return (
+            f"{self.level:.0%} intervals hold {self.coverage:.1%} +/- {interval95(self.held):.1%}, size "
+            f"{self.size:.3g}; log-likelihood {self.log_likelihood:.3f} +/- {interval95(self.likelihoods):.3f}; error "
+            f"{self.risk[-1]:.3g}, of the surer half {self.risk[len(self.risk) // 2 - 1]:.3g}"
+        )
+
+
+def reliability(
+    learner: Learner,
+    distribution: TaskDistribution,
+    tasks: int = 600,
+    *,
+    level: float = 0.9,
+    noise: float | None = None,
+    seed: int = BANK_SEED,
+    points: int = 50,
+) -> Reliability:
+    """Measure a learner's uncertainty on a fixed bank of tasks.
+
+    Args:
+        learner: classifies, or predicts distributions of one target a row.
+        distribution: where tasks come from; a `Bank` is used as is.
+        tasks: number of tasks.
+        level: of intervals and prediction sets, between 0 and 1.
+        noise: standard deviation given to predictions that are points; None refuses them.
+        seed: the bank's seed.
+        points: of the risk-coverage curve.
+
+    Raises:
+        InputError: a level outside (0, 1), or what `refuses` says.
+    """
+    if not 0 < level < 1:
+        raise InputError(f"level must lie between 0 and 1, not {level}")
+    found, numbers = [], []
+    for indices, outputs, query in predictions(learner, distribution, tasks, seed):
+        why, mask = refuses(outputs, query, noise), row_mask(query)
+        if why is not None:
+            raise InputError(why)
+        flat = _flat(outputs, mask, noise)
+        labels = query.labels[mask]
+        rows = of_classes(flat, labels, level) if isinstance(flat, Tensor) else of_targets(flat, labels.double(), level)
+        found.append(torch.stack(rows).cpu())
+        numbers.append(indices.to(mask.device).unsqueeze(1).expand_as(mask)[mask].cpu())
+    rows, number = Rows(*torch.cat(found, 1)), torch.cat(numbers)
+    ordered = rows.error[rows.sureness.argsort(descending=True, stable=True)]
+    ordered = ordered.cumsum(0) / torch.arange(1, len(ordered) + 1)
+    ends = (torch.arange(1, points + 1) * len(ordered)) // points
+    curve = [(each, float(_by_task(rows.held(each), number).mean())) for each in LEVELS]
+    return Reliability(
+        level,
+        _by_task(rows.held(level), number).numpy(),
+        float(_by_task(rows.size, number).mean()),
+        _by_task(rows.likelihood, number).numpy(),
+        np.array(curve),
+        (ends / len(ordered)).numpy(),
+        ordered[ends - 1].numpy(),
+    )
+
+
+def refuses(outputs: Output, query: Examples, noise: float | None = None) -> str | None:
+    """Return why predictions (T, Q, ...) for the queries of tasks cannot be judged, or None if they can."""
+    if not query.labels.dtype.is_floating_point:
+        if query.labels.ndim == 2:
+            return None
+        return f"prediction sets are of one label a row; labels {tuple(query.labels.shape)} have more"
+    if query.labels[0, 0].numel() != 1:
+        return f"intervals are of one target a row, not {query.labels[0, 0].numel()}"
+    if noise is None and not isinstance(outputs, Predictive):
+        return "predictions are points, without uncertainty; give them one by noise=..."
+    return None
+
+
+def predictions(
+    learner: Learner, distribution: TaskDistribution, tasks: int, seed: int = BANK_SEED
+) -> Iterator[tuple[Tensor, Output, Examples]]:
+    """Yield numbers of tasks, what a learner predicts for their queries, as in `evaluate`, and these; in chunks.
+
+    Raises:
+        InputError: tasks are sequences, which have no query.
+    """
+    if distribution.sequential:
+        raise InputError("sequences have no query, so no intervals or sets; evaluate them for accuracy")
+    bank = distribution if isinstance(distribution, Bank) else distribution.bank(tasks, seed)
+    tasks, training, device = min(tasks, len(bank)), learner.training, device_of(learner)
+    bank.to(device)
+    learner.eval()
+    try:
+        with torch.no_grad():
+            for indices in task_batches(range(0, tasks, chunk_size(bank)), tasks, bank):
+                batch = bank.draw(indices)
+                states = batching.adapt(learner, batch.support, task_keys(indices, seed, device))
+                yield indices, batching.predict(learner, states, batch.query.inputs), batch.query
+    finally:
+        learner.train(training)
+
+
+def _flat(outputs: Output, mask: Tensor, noise: float | None) -> Any:
+    """Return the predictions of all rows that count."""
+    if isinstance(outputs, Predictive):
+        return type(outputs)(*(part[mask].double() for part in outputs))
+    rows = outputs[mask].double()
+    return rows if noise is None else Gaussian(rows, torch.full_like(rows, noise))
+
+
+def _by_task(values: Tensor, number: Tensor) -> Tensor:
+    """Return the mean of the rows of each task that has any."""
+    count = torch.bincount(number)
+    sums = torch.bincount(number, values)
+    return sums[count > 0] / count[count > 0]

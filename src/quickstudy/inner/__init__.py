@@ -1,0 +1,1 @@
+"""What is an inner loop made of?"""

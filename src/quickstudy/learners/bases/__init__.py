@@ -1,0 +1,1 @@
+"""What do several methods share? Nothing here is registered."""

@@ -1,0 +1,59 @@
+"""What metric and model-based learners share: an embedding net, called under a batch norm policy."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Self
+
+from torch import Tensor, nn
+
+from quickstudy.core import Examples, Learner
+from quickstudy.errors import InputError
+from quickstudy.operators.calls import BatchNormPolicy, Statistics, call, check_policy, given_by, uses_batch_statistics
+
+
+class EmbeddingLearner(Learner):
+    """Base of learners that embed every row and then work on the embeddings.
+
+    Args:
+        net: a module that returns features, one row an input.
+        batch_norm: 'support' (queries are normalised with the support's batch statistics), 'transductive' (with
+            their own) or 'frozen' (all rows with the running averages of a pretrained net).
+    """
+
+    flat = True
+    """Features must be (rows, D)."""
+    compares_rows = False
+    """Logits fall with the distance of a query to a class's rows, for any number of classes."""
+
+    def __init__(self, net: nn.Module, batch_norm: BatchNormPolicy = "support") -> None:
+        super().__init__()
+        check_policy(batch_norm)
+        self.net = net
+        self.policy: BatchNormPolicy = batch_norm
+
+    @property
+    def batch_norm(self) -> str:
+        """The policy, if the net has batch norm at all."""
+        return self.policy if uses_batch_statistics(self) else "none"
+
+    def on_features(self) -> Self:
+        """Return this learner for rows that its net has embedded already; parameters are shared."""
+        learner = copy.copy(self)
+        learner._modules = {**self._modules, "net": nn.Identity()}
+        return learner
+
+    def embed_support(self, support: Examples) -> tuple[Tensor, Statistics]:
+        """Return features (S, D) and the batch statistics of the support."""
+        features, statistics = call(self.net, support.inputs, given=given_by(self.batch_norm), mask=support.mask)
+        if self.flat and features.ndim != 2:
+            raise InputError(
+                f"the net must return features (rows, D), not {tuple(features.shape)}; flatten them "
+                "(conv4 does unless flatten=False)"
+            )
+        return features, statistics
+
+    def embed(self, inputs: Any, statistics: Statistics) -> Tensor:
+        """Return features (Q, D) of queries."""
+        features, _ = call(self.net, inputs, given=given_by(self.batch_norm, statistics))
+        return features  # type: ignore[no-any-return]

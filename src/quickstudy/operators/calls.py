@@ -1,0 +1,262 @@
+"""Calling any net as a pure function: right under vmap, right for second derivatives, explicit about batch statistics.
+
+`call` runs a user's `torch.nn.Module`, unchanged, inside a function mode that replaces what PyTorch gets wrong or lacks
+when a net is adapted in an inner loop and mapped over tasks:
+
+- Batch, layer and instance norm with adapted affine weights, whose second-order gradients are silently wrong under
+  vmap: normalised without affine weights, then scaled and shifted by hand.
+- Batch norm's running statistics, which would leak between tasks: never read or written. Statistics come from the
+  rows at hand, or from those that an earlier call returned (see `BatchNormPolicy`).
+- LSTM, GRU and RNN layers, which have no batching rule: written out (`functional.recurrent`).
+- Fused attention, which has no second derivative: the maths kernel.
+- `cdist`, hard sigmoid and embedding bags, which have no second derivative: written out.
+- Embeddings with a padding index, whose second-order gradients are silently wrong under vmap, too.
+- Bilinear layers and weight norm, which have no batching rule and would run task by task: written out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import torch.utils._pytree as pytree
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.overrides import TorchFunctionMode, handle_torch_function, has_torch_function
+
+from quickstudy.errors import InputError, QuickstudyError, unknown_name
+from quickstudy.operators import convolution, pooling
+from quickstudy.operators.conv_moments import conv_maxima_moments
+from quickstudy.operators.layer_errors import raise_naming_inputs, raise_naming_layer
+from quickstudy.operators.replacements import REPLACEMENTS
+
+BatchNormPolicy = Literal["support", "transductive", "frozen"]
+"""Where batch norm's statistics come from when queries are predicted: from the support rows (each query alone then
+decides its own prediction), from the query rows themselves (transductive: queries see each other), or, for support and
+queries alike, from the running averages that a pretrained net brought along (frozen: they never change)."""
+
+Statistics = tuple[tuple[Tensor, Tensor], ...]
+"""(mean, variance), each (channels,), of every batch norm call in the order in which the net made them."""
+
+Given = Statistics | Literal["frozen"] | None
+"""Batch statistics to use: those of an earlier call, the net's running averages, or None for those of the rows."""
+
+BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
+
+
+def check_policy(policy: BatchNormPolicy) -> None:
+    """Raise InputError if a batch norm policy is unknown."""
+    if policy not in get_args(BatchNormPolicy):
+        raise unknown_name("batch norm policy", policy, get_args(BatchNormPolicy))
+
+
+def given_by(policy: str, statistics: Statistics | None = None) -> Given:
+    """Return what `call` is given under a policy: for queries with the support's statistics, for the support without.
+
+    Args:
+        policy: a `BatchNormPolicy`, or 'none' for a net without batch norm.
+        statistics: what a call on the support returned.
+    """
+    if policy == "frozen":
+        return "frozen"
+    return statistics if policy == "support" else None
+
+
+def uses_batch_statistics(net: nn.Module) -> bool:
+    """Return whether a net has batch norm layers, so that a batch norm policy matters."""
+    return any(isinstance(module, BATCH_NORMS) for module in net.modules())
+
+
+@contextlib.contextmanager
+def products_in(dtype: torch.dtype | None) -> Iterator[None]:
+    """Let nets multiply matrices and convolve in a dtype such as torch.bfloat16, and do all else as they are.
+
+    What `torch.autocast` is for, which does not work inside `torch.func.grad`. Parameters and their updates, norms,
+    statistics and losses keep their precision.
+    """
+    global _products
+    before, _products = _products, dtype
+    try:
+        yield
+    finally:
+        _products = before
+
+
+def products() -> torch.dtype | None:
+    """Return the dtype that `products_in` set."""
+    return _products
+
+
+_products: torch.dtype | None = None
+_PRODUCTS = {F.linear, torch.matmul, torch.bmm, torch.conv1d, torch.conv2d, torch.conv3d}
+
+
+def _in_products(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    dtypes = [leaf.dtype for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+
+    def lower(leaf: Tensor) -> Tensor:
+        return leaf.to(_products) if leaf.is_floating_point() else leaf
+
+    args, kwargs = pytree.tree_map_only(Tensor, lower, (args, kwargs))
+    return func(*args, **kwargs).to(dtypes[0])
+
+
+def call(
+    net: nn.Module,
+    inputs: Any,
+    params: dict[str, Tensor] | None = None,
+    given: Given = None,
+    mask: Tensor | None = None,
+    extra: tuple[Any, ...] = (),
+) -> tuple[Any, Statistics]:
+    """Run a net on one task's rows as a pure function.
+
+    Args:
+        net: any module. Its parameters are used where `params` has none of that name.
+        inputs: a tensor, a tuple (positional arguments) or a dict (keyword arguments) of tensors, rows first.
+        params: adapted parameters by name.
+        given: batch statistics to use; None takes them from these rows, 'frozen' the layers' running averages.
+        mask: (S,) rows that count in batch statistics.
+        extra: further positional arguments.
+
+    Returns:
+        The net's output, and the batch statistics that were used.
+
+    Raises:
+        UnsupportedLayerError: a layer cannot be batched over tasks; the message names it.
+        InputError: a layer does not take inputs of this shape or dtype (the message names it), or they are arrays.
+    """
+    if isinstance(inputs, np.ndarray):
+        raise InputError("inputs are a NumPy array, but nets take tensors; pass torch.as_tensor(inputs)")
+    # In training mode these layers count batches in place, which no transform allows; statistics come from us.
+    counting = [module for module in net.modules() if isinstance(module, BATCH_NORMS) and module.training]
+    for module in counting:
+        module.training = False
+    mode = _Corrections(given, mask)
+    args: tuple[Any, ...] = (*inputs, *extra) if isinstance(inputs, tuple) else (inputs, *extra)
+    kwargs: dict[str, Any] = {}
+    if isinstance(inputs, dict):
+        args, kwargs = extra, inputs
+    try:
+        with mode:
+            output = functional_call(net, params, args, kwargs) if params else net(*args, **kwargs)
+    except (RuntimeError, ValueError) as error:
+        if torch.compiler.is_compiling() or isinstance(error, (QuickstudyError, torch.OutOfMemoryError)):
+            raise
+        raise_naming_layer(net, error)
+        raise_naming_inputs(net, inputs, error)
+        raise
+    finally:
+        for module in counting:
+            module.training = True
+    return output, tuple(mode.used)
+
+
+class _Corrections(TorchFunctionMode):
+    """Replaces the operators named at the head of this file. `used` collects batch statistics."""
+
+    def __init__(self, given: Given, mask: Tensor | None) -> None:
+        super().__init__()
+        self.given = given
+        self.mask = mask
+        self.used: list[tuple[Tensor, Tensor]] = []
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if _products is not None and func in _PRODUCTS:
+            if func is torch.conv2d:
+                return convolution.conv2d(*args, **kwargs, products=_products)
+            return _in_products(func, args, kwargs)
+        if func is F.batch_norm:
+            return self._batch_norm(*args, **kwargs)
+        if func is conv_norm_pool:
+            return self._conv_norm_pool(*args)
+        replacement = REPLACEMENTS.get(func)
+        return func(*args, **kwargs) if replacement is None else replacement(*args, **kwargs)
+
+    def _batch_norm(
+        self,
+        input: Tensor,
+        running_mean: Tensor | None = None,
+        running_var: Tensor | None = None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Tensor:
+        if self.given is None:
+            mean, var = batch_statistics(input, self.mask)
+        else:
+            mean, var = self._given(running_mean, running_var)
+        self.used.append((mean, var))
+        shape = (1, -1) + (1,) * (input.ndim - 2)
+        scale = torch.rsqrt(var + eps)
+        if weight is not None:
+            scale = scale * weight
+        shift = -mean * scale
+        if bias is not None:
+            shift = shift + bias
+        return input * scale.reshape(shape) + shift.reshape(shape)
+
+    def _conv_norm_pool(self, x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
+        # A maximum commutes with what never decreases: pool first, and norm a quarter of the numbers. Where the
+        # norm's scale is negative the sign moves into the convolution. The convolution's bias cancels with the mean.
+        sign = torch.where(norm.weight.detach() < 0, -1.0, 1.0).to(norm.weight.dtype)
+        bias = torch.zeros_like(sign) if conv.bias is None else conv.bias
+        kernel = conv.weight * sign.reshape(-1, 1, 1, 1)
+        maxima, mean, var = self._maxima_and_moments(x, kernel, conv)
+        if self.given is not None:
+            mean, var = self._given(norm.running_mean, norm.running_var)
+            mean = (mean - bias) * sign
+        self.used.append((mean * sign + bias, var))
+        scale = norm.weight * sign * torch.rsqrt(var + norm.eps)
+        shift = norm.bias - mean * scale
+        return maxima * scale.reshape(1, -1, 1, 1) + shift.reshape(1, -1, 1, 1)
+
+    def _given(self, mean: Tensor | None, var: Tensor | None) -> tuple[Tensor, Tensor]:
+        assert self.given is not None
+        if isinstance(self.given, tuple):
+            return self.given[len(self.used)]
+        if mean is None or var is None:
+            raise InputError(
+                "batch norm policy 'frozen' needs running averages, and this net's batch norm keeps none "
+                "(track_running_stats=False); use batch_norm='support', or a net trained with running averages"
+            )
+        return mean, var
+
+    def _maxima_and_moments(self, x: Tensor, kernel: Tensor, conv: nn.Conv2d) -> tuple[Tensor, Tensor, Tensor]:
+        args = (conv.stride, conv.padding, conv.dilation, conv.groups)
+        shape = convolution.shape_of(x, kernel, *args, _products)
+        if shape is not None and self.mask is None:
+            return conv_maxima_moments(x, kernel, shape, pooling.Windows(shape.outputs(), (2, 2), (2, 2)))
+        y = convolution.conv2d(x, kernel, None, *args, products=_products)
+        return pooling.max_pool2d(y, 2), *batch_statistics(y, self.mask)
+
+
+def conv_norm_pool(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
+    """Return 2x2 max-pooled, normed convolutions of x (S, C, H, W); inside `call` faster than one by one."""
+    if isinstance(norm, nn.BatchNorm2d) and has_torch_function((x,)):
+        return handle_torch_function(conv_norm_pool, (x,), x, conv, norm)
+    return F.max_pool2d(norm(conv(x)), 2)
+
+
+def batch_statistics(input: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the mean and biased variance, each (C,), of input (S, C, ...) over the rows where mask (S,) is True."""
+    dims = (0, *range(2, input.ndim))
+    if mask is None or len(mask) != len(input):
+        return pooling.moments(input)
+    weights = mask.to(input.dtype).reshape(-1, *(1,) * (input.ndim - 1))
+    count = weights.sum().clamp_min(1) * math.prod(input.shape[2:])
+    mean = (input * weights).sum(dims, keepdim=True) / count
+    var = ((input - mean).square() * weights).sum(dims) / count
+    # Without any row (the beginning of a stream) features stay as they are, rather than grow in every layer.
+    var = torch.where(mask.any(), var, torch.ones_like(var))
+    return mean.reshape(-1), var

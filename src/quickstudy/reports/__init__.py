@@ -1,0 +1,1 @@
+"""How is a run told to a person?"""

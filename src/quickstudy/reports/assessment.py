@@ -1,0 +1,349 @@
+"""Opening a run folder again to judge it: its test tasks, figures beside baselines, and paired comparisons."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from quickstudy.core import Learner, Resumable
+from quickstudy.engine.ranks import ALONE, Ranks
+from quickstudy.errors import CheckpointError, InputError
+from quickstudy.evaluation.evaluating import BANK_SEED, Difference, Report, differences, evaluate
+from quickstudy.functional.checks import as_device
+from quickstudy.learners import NearestNeighbour
+from quickstudy.recipes import Plan, Recipe, of_run
+from quickstudy.reports.guarantee import Guarantee, guarantee
+from quickstudy.storage.checkpoint import BEST, RUN, load, read_json
+from quickstudy.tasks import FewShot, Sequential
+from quickstudy.tasks.base import Bank, TaskDistribution
+
+Meter = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+"""label -> context that gives a function (done, total), such as `quickstudy.cli.console.counting`."""
+CURVE_TASKS = 200
+BASELINE = "nearest neighbour"
+
+
+@contextmanager
+def silent(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Show nothing."""
+    yield lambda done, total: None
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run folder, read.
+
+    Attributes:
+        name: what tables call it.
+        folder: where it lies.
+        recipe: how it was made, with any changes asked for.
+        plan: its task distributions; `plan.learner` is not trained.
+        learner: the meta-trained learner.
+        facts: the contents of run.json.
+        checkpoint: which weights were loaded, 'best' or 'last'.
+    """
+
+    name: str
+    folder: Path
+    recipe: Recipe
+    plan: Plan
+    learner: Learner
+    facts: Mapping[str, Any]
+    checkpoint: str
+
+    @property
+    def test(self) -> TaskDistribution:
+        """Held-out tasks."""
+        return self.plan.test
+
+
+def open_run(
+    folder: str | os.PathLike[str], checkpoint: str = "best", device: str = "auto", **changes: int | None
+) -> OpenedRun:
+    """Read a run folder and make its tasks again.
+
+    Args:
+        folder: run folder that a recipe made.
+        checkpoint: 'best' or 'last'.
+        device: where to compute; 'auto' takes a GPU where there is one.
+        changes: options of the recipe's test tasks to change: ways, shots or queries; None keeps the run's own.
+
+    Raises:
+        CheckpointError: no run of a recipe, or a damaged one.
+        InputError: a change that this recipe's test tasks do not have, or test classes that the run was trained on.
+    """
+    path = Path(folder)
+    learner = load(path, checkpoint=checkpoint)
+    recipe = of_run(path)
+    wanted: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    plan = _plan(recipe, wanted)
+    run = OpenedRun(
+        name=path.resolve().name,
+        folder=path,
+        recipe=dataclasses.replace(recipe, **wanted),
+        plan=plan,
+        learner=learner.to(as_device(device)),
+        facts=read_json(path / RUN),
+        checkpoint="best" if checkpoint == "best" and (path / BEST).exists() else "last",
+    )
+    check_unseen(run, plan.test)
+    return run
+
+
+def _plan(recipe: Recipe, wanted: Mapping[str, Any]) -> Plan:
+    known = {each.name for each in dataclasses.fields(recipe)}
+    for name in wanted:
+        if name not in known:
+            raise InputError(f"tasks of {recipe.name} have no {name}; leave --{name} out")
+    # A plan seeds the weights of a new learner; the caller's random state is none of its business.
+    with torch.random.fork_rng(devices=[]):
+        plan = dataclasses.replace(recipe, **wanted).plan()
+    described = plan.test.describe()
+    for name, value in wanted.items():
+        if described.get(name) not in (value, [value, value]):
+            raise InputError(
+                f"test tasks of {recipe.name} always have {name}={described.get(name)}; leave --{name} out"
+            )
+    return plan
+
+
+def check_unseen(run: OpenedRun, tasks: TaskDistribution) -> None:
+    """Raise InputError if tasks hold classes that the run was trained or chosen on: their results would say nothing."""
+    stored = read_json(run.folder / "classes.json")
+    if not isinstance(stored, dict):
+        raise CheckpointError(f"{run.folder / 'classes.json'} does not hold a run's class split; restore it")
+    for part in ("train", "validation"):
+        overlap = set(stored.get(part, ())) & set(tasks.classes)
+        if overlap:
+            raise InputError(
+                f"{len(overlap)} classes of the test tasks, such as '{min(overlap)}', were in the meta-{part} classes "
+                f"of {run.folder} (its classes.json), so a figure on them would be no test; use classes new to it"
+            )
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What was found of one run.
+
+    Attributes:
+        run: the run.
+        report: on new classes.
+        curve: mean metric after 0, 1, ... inner steps on the first tasks, for learners with an inner loop.
+        curve_tasks: on how many.
+        baselines: reports of learners without meta-learning on the same tasks.
+        versus: paired differences, the run minus each baseline.
+        seen: report on tasks of meta-training classes, or None.
+        seed: of the bank of tasks.
+        bound: for a run whose objective was a bound on the error on new tasks, its terms and how sure it is; else None.
+    """
+
+    run: OpenedRun
+    report: Report
+    curve: tuple[float, ...] = ()
+    curve_tasks: int = 0
+    baselines: Mapping[str, Report] = field(default_factory=dict)
+    versus: Sequence[Difference] = ()
+    seen: Report | None = None
+    seed: int = BANK_SEED
+    bound: Guarantee | None = None
+
+    @property
+    def gap(self) -> tuple[float, float]:
+        """Mean on training classes minus mean on new classes, and the half-width of its 95 % interval; else nan."""
+        if self.seen is None:
+            return math.nan, math.nan
+        return self.seen.mean - self.report.mean, math.hypot(self.seen.interval, self.report.interval)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        gap, interval = self.gap
+        found = {
+            "run": str(self.run.folder),
+            "recipe": self.run.recipe.name,
+            "checkpoint": self.run.checkpoint,
+            "bank_seed": self.seed,
+            **self.report.to_json(),
+            "curve": list(self.curve),
+            "curve_tasks": self.curve_tasks,
+            "baselines": {name: report.to_json() for name, report in self.baselines.items()},
+            "versus": [dataclasses.asdict(each) for each in self.versus],
+            "seen_classes": None if self.seen is None else self.seen.to_json(),
+            "bound": None if self.bound is None else dataclasses.asdict(self.bound),
+            "overfitting_gap": None if self.seen is None else {"mean": gap, "interval": interval},
+        }
+        return _finite(found)  # type: ignore[no-any-return]
+
+
+def seen_tasks(run: OpenedRun) -> TaskDistribution | None:
+    """Return tasks like the test tasks from the meta-training classes, or None where tasks are not made of classes."""
+    train, test = run.plan.train, run.test
+    data = getattr(train, "data", None)
+    if isinstance(test, Sequential) and data is not None:
+        return Sequential(data, test.ways, test.presentations, seed=test.seed)
+    if not isinstance(test, FewShot) or data is None:
+        return None
+    return FewShot(data, test.ways, test.shots, test.queries, seed=test.seed)
+
+
+def assess(
+    run: OpenedRun,
+    tasks: int = 1000,
+    seed: int = BANK_SEED,
+    gap: bool = True,
+    baselines: Mapping[str, Report] | None = None,
+    meter: Meter = silent,
+    curve_steps: int | None = None,
+    report: Report | None = None,
+    gap_tasks: int = 600,
+    ranks: Ranks = ALONE,
+) -> Assessment:
+    """Evaluate a run on new classes, beside baselines.
+
+    Args:
+        run: the run.
+        tasks: test tasks.
+        seed: of the bank of test tasks.
+        gap: evaluate on tasks of training classes too.
+        baselines: reports on the same bank where they are known already; None evaluates nearest neighbour.
+        meter: shows progress.
+        curve_steps: length of the adaptation curve; None is the learner's own number of steps.
+        report: the run's report on this bank where it is known already.
+        gap_tasks: at most so many tasks of training classes.
+        ranks: processes that share the tasks out.
+    """
+    bank = _bank(run, tasks, seed)
+    if report is None:
+        with meter(f"{run.name}: new classes" if bank.classes else f"{run.name}: new tasks") as tick:
+            report = evaluate(run.learner, bank, tasks, seed=seed, curve_steps=0, progress=tick, ranks=ranks)
+    curve: tuple[float, ...] = ()
+    few = 0
+    if isinstance(run.learner, Resumable) and run.learner.inner_steps and curve_steps != 0:
+        with meter(f"{run.name}: adaptation curve") as tick:
+            # An inner loop is predicted with at every step, so where nets are large the curve is of fewer tasks.
+            length = run.learner.inner_steps if curve_steps is None else curve_steps
+            small = bank.metric in ("mse", "log_likelihood")
+            few = tasks if small else min(tasks, max(20, CURVE_TASKS * 5 // (length + 5)))
+            found = evaluate(run.learner, bank, few, seed=seed, curve_steps=curve_steps, progress=tick, ranks=ranks)
+            curve = found.curve
+    if baselines is None:
+        baselines = baseline_reports(bank, seed, meter, ranks)
+    seen = None
+    training_tasks = seen_tasks(run) if gap else None
+    if training_tasks is not None:
+        with meter(f"{run.name}: training classes") as tick:
+            few_seen = min(tasks, gap_tasks)
+            seen = evaluate(run.learner, training_tasks, few_seen, seed=seed, curve_steps=0, progress=tick, ranks=ranks)
+    versus = [differences({run.name: report, name: other})[0] for name, other in baselines.items()]
+    return Assessment(run, report, curve, few, baselines, versus, seen, seed, guarantee(run.learner, run.plan))
+
+
+def _bank(run: OpenedRun, tasks: int, seed: int) -> Bank:
+    if tasks < 1:
+        raise InputError(f"tasks must be at least 1, not {tasks}")
+    return run.test.bank(tasks, seed)
+
+
+def baseline_reports(
+    bank: Bank, seed: int = BANK_SEED, meter: Meter = silent, ranks: Ranks = ALONE
+) -> dict[str, Report]:
+    """Return the reports of learners that learn nothing across tasks; none for regression, several labels a row, or
+    inputs that are more than a tensor (problems, which bring their net)."""
+    if bank.metric != "accuracy":
+        return {}
+    support = bank.batch(0, 1).support
+    if support.labels.ndim > 2 or not isinstance(support.inputs, Tensor):
+        return {}
+    with meter(BASELINE) as tick:
+        return {BASELINE: evaluate(NearestNeighbour(), bank, len(bank), seed=seed, progress=tick, ranks=ranks)}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Reports of several learners on the same tasks.
+
+    Attributes:
+        reports: by name.
+        differences: paired, each pair once.
+        seed: of the bank.
+    """
+
+    reports: Mapping[str, Report]
+    differences: Sequence[Difference]
+    seed: int = BANK_SEED
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        found = {
+            "bank_seed": self.seed,
+            "reports": {name: report.to_json() for name, report in self.reports.items()},
+            "differences": [
+                {**dataclasses.asdict(each), "excludes_zero": each.significant} for each in self.differences
+            ],
+        }
+        return _finite(found)  # type: ignore[no-any-return]
+
+
+def _finite(value: Any) -> Any:
+    """Return JSON values with None for numbers that JSON lacks, such as the interval of a single task."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def open_runs(
+    folders: Sequence[str | os.PathLike[str]], checkpoint: str = "best", device: str = "auto", **changes: int | None
+) -> list[OpenedRun]:
+    """Read several runs that can be compared; the first one's test tasks serve for all.
+
+    Raises:
+        InputError: their test data differ, or one was trained on another's test classes.
+    """
+    runs = [open_run(folder, checkpoint, device, **changes) for folder in folders]
+    names = [run.name for run in runs]
+    if len(set(names)) < len(names):
+        runs = [dataclasses.replace(run, name=str(run.folder)) for run in runs]
+    if len({run.name for run in runs}) < len(runs):
+        raise InputError("a run is given twice; name each once")
+    first = runs[0]
+    for run in runs[1:]:
+        if _identity(run.test) != _identity(first.test):
+            raise InputError(
+                f"test data of {run.folder} differ from those of {first.folder} ({run.test.name} and "
+                f"{first.test.name}); compare runs on the same data set and split"
+            )
+        check_unseen(run, first.test)
+    return runs
+
+
+def _identity(tasks: TaskDistribution) -> tuple[str, ...]:
+    # Not their kind: the same learner may be asked for few-shot tasks or for sequences of the same classes.
+    return (tasks.name, tasks.metric, tasks.fingerprint)
+
+
+def compare_runs(
+    runs: Sequence[OpenedRun],
+    tasks: int = 1000,
+    seed: int = BANK_SEED,
+    baselines: bool = False,
+    meter: Meter = silent,
+) -> Comparison:
+    """Evaluate several runs on the first one's test tasks."""
+    bank = _bank(runs[0], tasks, seed)
+    reports = {}
+    for run in runs:
+        with meter(run.name) as tick:
+            reports[run.name] = evaluate(run.learner, bank, tasks, seed=seed, curve_steps=0, progress=tick)
+    if baselines:
+        reports.update(baseline_reports(bank, seed, meter))
+    return Comparison(reports, differences(reports), seed)

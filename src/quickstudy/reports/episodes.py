@@ -1,0 +1,186 @@
+"""What a learner did with the queries of single tasks: predictions, confusions, features."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from quickstudy import batching
+from quickstudy.core import Examples, Learner, Output, Resumable, Task
+from quickstudy.datasets.base import ClassData
+from quickstudy.functional import random
+from quickstudy.inner.adapted import PrototypeHead, last_layer
+from quickstudy.learners import GradientLearner
+from quickstudy.tasks import FewShot
+from quickstudy.tasks.base import Bank
+
+CHUNK = 25
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Tasks with predictions.
+
+    Attributes:
+        tasks: T tasks, batched, on the CPU.
+        outputs: (T, Q, ...) predictions.
+        classes: (T, N) class in the data of each label, -1 where a task has fewer ways; None for other tasks.
+    """
+
+    tasks: Task
+    outputs: Tensor
+    classes: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.outputs)
+
+
+def play(learner: Learner, bank: Bank, count: int, seed: int) -> Episodes:
+    """Return the first tasks of a bank with a learner's predictions, the same as `evaluate` makes."""
+    parts, tasks = [], []
+    device = bank.device
+    with torch.no_grad():
+        for start in range(0, min(count, len(bank)), CHUNK):
+            indices = torch.arange(start, min(start + CHUNK, count, len(bank)))
+            batch = bank.draw(indices)
+            keys = random.learner_keys(seed, indices.to(device))
+            states = batching.adapt(learner, batch.support, keys)
+            parts.append(batching.predict(learner, states, batch.query.inputs).cpu())
+            tasks.append(_on_cpu(batch))
+    classes = None
+    if isinstance(bank.source, FewShot):
+        rows = bank.plan(torch.arange(min(count, len(bank))))["support"].amax(1).cpu()
+        classes = torch.where(rows >= 0, bank.source.data.labels.cpu()[rows.clamp_min(0)], -1)
+    return Episodes(_join(tasks), torch.cat(parts), classes)
+
+
+def _on_cpu(batch: Task) -> Task:
+    return torch.utils._pytree.tree_map(lambda leaf: leaf.cpu(), batch)  # type: ignore[no-any-return]
+
+
+def _join(tasks: list[Task]) -> Task:
+    return torch.utils._pytree.tree_map(lambda *leaves: torch.cat(leaves), *tasks)  # type: ignore[no-any-return]
+
+
+def mask_of(rows: Examples) -> Tensor:
+    """Return the mask (T, S), all True where there is none."""
+    return torch.ones(rows.labels.shape[:2], dtype=torch.bool) if rows.mask is None else rows.mask
+
+
+@dataclass(frozen=True)
+class Confusions:
+    """Which classes were taken for which.
+
+    Attributes:
+        counts: (true class, predicted class) -> queries, right ones included.
+        chances: (true class, other class) -> queries of the former in tasks that had the latter too.
+    """
+
+    counts: Mapping[tuple[int, int], int]
+    chances: Mapping[tuple[int, int], int]
+
+    def worst(self, most: int) -> list[tuple[int, int, int, int]]:
+        """Return (true, predicted, queries so mistaken, chances) of the pairs most often confused."""
+        pairs = [(a, b, n, self.chances[a, b]) for (a, b), n in self.counts.items() if a != b and n > 1]
+        return sorted(pairs, key=lambda pair: (-pair[2] / pair[3], -pair[2], pair[0], pair[1]))[:most]
+
+    def by(self, values: Sequence[str]) -> tuple[list[str], np.ndarray[Any, Any]]:
+        """Return the groups of classes and (G, G + 1) shares of each group's queries.
+
+        Columns are the group of the predicted class, then the share whose very class is right.
+        """
+        names = sorted({values[a] for a, _ in self.counts})
+        index = {name: i for i, name in enumerate(names)}
+        table = np.zeros((len(names), len(names) + 1))
+        totals = np.zeros(len(names))
+        for (a, b), n in self.counts.items():
+            row = index[values[a]]
+            totals[row] += n
+            if values[b] in index:
+                table[row, index[values[b]]] += n
+            table[row, -1] += n if a == b else 0
+        return names, table / totals[:, None]
+
+
+def confusions(episodes: Episodes) -> Confusions:
+    """Count which class each query was taken for."""
+    assert episodes.classes is not None
+    counts: Counter[tuple[int, int]] = Counter()
+    chances: Counter[tuple[int, int]] = Counter()
+    query = episodes.tasks.query
+    predicted, masks = episodes.outputs.argmax(2), mask_of(query)
+    for t, names in enumerate(episodes.classes.tolist()):
+        for label, guess, counted in zip(
+            query.labels[t].tolist(), predicted[t].tolist(), masks[t].tolist(), strict=True
+        ):
+            if counted:
+                counts[names[label], names[guess]] += 1
+                chances.update((names[label], other) for other in names if other not in (-1, names[label]))
+    return Confusions(counts, chances)
+
+
+def grouping(data: ClassData) -> str | None:
+    """Return the attribute that groups the classes of data in a telling way, or None."""
+    fit = [name for name, values in data.attributes.items() if 2 <= len(set(values)) <= 12]
+    return next((name for name in ("script", "alphabet") if name in fit), fit[0] if fit else None)
+
+
+def features(learner: Learner, task: Task, key: Tensor) -> tuple[Tensor, Tensor, str]:
+    """Return what a learner makes of the rows of ONE task just before it decides: support, query, and what it is.
+
+    For learners with an embedding that is the embedding; for gradient-based ones what the adapted head reads; for any
+    other the logits.
+    """
+    with torch.no_grad():
+        state = batching.adapt_one(learner, task.support, key)
+        embed = getattr(learner, "embed", None)
+        if callable(embed) and hasattr(state, "statistics"):
+            rows = [embed(part.inputs, state.statistics) for part in (task.support, task.query)]
+            return rows[0].flatten(1), rows[1].flatten(1), "the embedding"
+        if isinstance(learner, GradientLearner):
+            layer = _head(learner)
+            if layer is not None:
+                rows = [_watched(learner, layer, state, part.inputs) for part in (task.support, task.query)]
+                return rows[0].flatten(1), rows[1].flatten(1), "features below the adapted head"
+        rows = [learner.predict(state, part.inputs) for part in (task.support, task.query)]
+        return rows[0].flatten(1), rows[1].flatten(1), "the logits"
+
+
+def _head(learner: GradientLearner) -> nn.Module | None:
+    if isinstance(learner.adapted, PrototypeHead):
+        return None
+    layer = learner.adapted.net.get_submodule(last_layer(learner.adapted.net))
+    return layer if isinstance(layer, nn.Linear) else None
+
+
+def _watched(learner: Learner, layer: nn.Module, state: Any, inputs: Any) -> Tensor:
+    seen: list[Tensor] = []
+    handle = layer.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    try:
+        learner.predict(state, inputs)
+    finally:
+        handle.remove()
+    return seen[-1]
+
+
+def by_steps(learner: Learner, task: Task, steps: Sequence[int]) -> dict[str, Output]:
+    """Return the predictions for the query of ONE task after so many inner steps, or after adapting."""
+    key = random.key(0, task.support.labels.device)
+    with torch.no_grad():
+        if not isinstance(learner, Resumable):
+            return {"adapted": learner.predict(batching.adapt_one(learner, task.support, key), task.query.inputs)}
+        found = {}
+        state = learner.start(task.support, key)
+        for step in range(max(steps) + 1):
+            if step:
+                state = learner.step(state, task.support)
+            if step in steps:
+                label = "before" if step == 0 else f"after {step} step{'s' * (step > 1)}"
+                found[label] = learner.predict(learner.finish(state, task.support), task.query.inputs)
+        return found

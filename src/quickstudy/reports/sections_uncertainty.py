@@ -1,0 +1,52 @@
+"""The parts of a page about how far a run's uncertainty can be relied on."""
+
+from __future__ import annotations
+
+from quickstudy.evaluation import uncertainty as reliability
+from quickstudy.evaluation.evaluating import interval95
+from quickstudy.reports import page, plots
+from quickstudy.reports.assessment import Assessment, OpenedRun
+from quickstudy.tasks.base import Bank
+
+
+def calibration(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
+    """Return the share of right answers among those of some confidence."""
+    error = found.report.calibration
+    drawing = plots.svg(plots.reliability(found.report.reliability), name, f"Reliability: error {error:.3f}")
+    return [
+        page.figure(
+            drawing,
+            f"Of queries predicted with some confidence, the share that is right (on the dashed line if calibrated). "
+            f"Expected calibration error {error:.4f}, 15 bins.",
+        )
+    ]
+
+
+def says_how_sure(run: OpenedRun) -> bool:
+    """Whether predictions can be judged by `reliability`."""
+    if run.test.sequential:
+        return False
+    _, outputs, query = next(reliability.predictions(run.learner, run.test, 1))
+    return reliability.refuses(outputs, query) is None
+
+
+def abstention(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
+    """Return what intervals or prediction sets hold, and what is gained by leaving the unsure queries out."""
+    tasks = min(len(bank), len(found.report.values))
+    judged = reliability.reliability(found.run.learner, bank, tasks, seed=found.seed)
+    regression = found.report.metric != "accuracy"
+    holds, error = ("intervals", "mean squared error") if regression else ("prediction sets", "share of wrong answers")
+    held, half = 100 * judged.coverage, 100 * interval95(judged.held)
+    size = f"on average {judged.size:.3g} wide" if regression else f"of {judged.size:.2f} classes on average"
+    surer, every = judged.risk[len(judged.risk) // 2 - 1], judged.risk[-1]
+    text = (
+        f"{100 * judged.level:.0f} % {holds}, {size}, hold {held:.1f} ± {half:.1f} % "
+        f"of the answers of {tasks} tasks; log-likelihood {judged.log_likelihood:.3f} nats a query. The {error} is "
+        f"{every:.3g}, of the surer half of the queries {surer:.3g}, and {judged.area:.3g} on average over all shares."
+    )
+    drawing = plots.uncertainty({"": (holds, error, {found.report.learner: vars(judged)})})
+    caption = (
+        f"Left: the share of answers that {holds} of each level hold (on the straight line if the level is right). "
+        "Right: the error where only the surest queries are answered."
+    )
+    return [page.paragraph(text), page.figure(plots.svg(drawing, name, text), caption)]

@@ -1,0 +1,1 @@
+"""Which tasks are cut from a data set?"""

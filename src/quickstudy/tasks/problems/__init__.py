@@ -1,0 +1,1 @@
+"""Which tasks bring a net of their own to train?"""

@@ -1,0 +1,1 @@
+"""Which tasks are drawn from a formula?"""

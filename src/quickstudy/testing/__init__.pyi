@@ -1,0 +1,15 @@
+from . import contract as contract
+from . import specimens as specimens
+from .contract import CHECKS as CHECKS
+from .contract import check_absent_class as check_absent_class
+from .contract import check_batched_equals_looped as check_batched_equals_looped
+from .contract import check_dtype_and_device as check_dtype_and_device
+from .contract import check_learner as check_learner
+from .contract import check_meta_gradient as check_meta_gradient
+from .contract import check_padding as check_padding
+from .contract import check_prediction_repeats as check_prediction_repeats
+from .contract import check_queries_independent as check_queries_independent
+from .contract import check_state_dict_round_trip as check_state_dict_round_trip
+from .contract import check_state_round_trip as check_state_round_trip
+from .contract import check_support_order as check_support_order
+from .contract import check_ways as check_ways

@@ -1,0 +1,1 @@
+"""Where does the cell that DARTS finds rank among all cells?"""

@@ -1,0 +1,1 @@
+"""Do learned auxiliary losses help a task with few rows?"""

@@ -1,0 +1,1 @@
+"""Can a learned controller balance what it has never seen?"""

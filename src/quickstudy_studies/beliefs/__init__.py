@@ -1,0 +1,1 @@
+"""Whose uncertainty about a function is right?"""

@@ -1,0 +1,1 @@
+"""How well are characters of new alphabets told apart?"""

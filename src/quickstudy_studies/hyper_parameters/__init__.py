@@ -1,0 +1,1 @@
+"""Does tuning while training find what a search finds?"""

@@ -1,0 +1,1 @@
+"""What do learned rows, weights and augmentations gain?"""

@@ -1,0 +1,1 @@
+"""Does a learned loss teach better than the usual one?"""

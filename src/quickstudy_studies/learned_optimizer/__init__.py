@@ -1,0 +1,1 @@
+"""Does a learned optimiser win on problems that it was not trained on?"""

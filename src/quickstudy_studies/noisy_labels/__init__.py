@@ -1,0 +1,1 @@
+"""Do learned weights of rows withstand wrong labels?"""

@@ -1,0 +1,1 @@
+"""How tight are bounds on the error of new tasks?"""

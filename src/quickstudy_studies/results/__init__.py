@@ -1,0 +1,1 @@
+"""Which figures stand in the results, and how is each made again?"""

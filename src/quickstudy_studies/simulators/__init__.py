@@ -1,0 +1,1 @@
+"""Can hidden parameters of a simulator be read off its runs?"""

@@ -1,0 +1,1 @@
+"""What does one start do for tasks of two kinds?"""

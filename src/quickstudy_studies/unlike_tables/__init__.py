@@ -1,0 +1,1 @@
+"""Can one learner serve tables whose columns differ?"""
