@@ -3,7 +3,7 @@
 python -m benchmarks.scaling                  measure (under six minutes on two cores); writes runs/scaling
 python -m benchmarks.scaling --quick          the same with fewer repeats, to see that it works
 python -m benchmarks.scaling --predict        print the model's tables from the results that are kept, measuring nothing
-python -m benchmarks.scaling --page [FILE]    take results over (runs/scaling/results.json), and write docs/scaling.md
+python -m benchmarks.scaling --page [FILE]    take results over (runs/scaling/results.json), and write the page
 python -m benchmarks.scaling --check          fail if the page is not that of the results that are kept
 """
 
@@ -29,7 +29,7 @@ from benchmarks.scaling_tables import draw, markdown
 ROOT = Path(__file__).parent.parent
 OUTPUT = ROOT / "runs" / "scaling"
 KEPT = ROOT / "benchmarks" / "results" / "scaling" / "cpu.json"
-PAGE, IMAGE = ROOT / "docs" / "scaling.md", ROOT / "docs" / "images" / "scaling.png"
+PAGE, IMAGE = ROOT / "docs" / "guide" / "scaling.md", ROOT / "docs" / "images" / "scaling.png"
 COUNTS = (1, 2, 4, 8)
 META_BATCH = 16
 PAUSE = 0.1
@@ -172,7 +172,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--quick", action="store_true", help="few repeats")
     parser.add_argument("--predict", action="store_true", help="print tables, measure nothing")
-    parser.add_argument("--page", nargs="?", const=OUTPUT / "results.json", type=Path, help="write docs/scaling.md")
+    parser.add_argument("--page", nargs="?", const=OUTPUT / "results.json", type=Path, help="write the page")
     parser.add_argument("--check", action="store_true", help="fail if the page is not current")
     arguments = parser.parse_args(argv)
     if arguments.page is not None:

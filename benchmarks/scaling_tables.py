@@ -121,7 +121,7 @@ def markdown(measured: dict[str, Any]) -> str:
         f"Two processes reach {ratio:.2f} of the throughput of one process that uses all cores.",
         local(measured),
         evaluations(measured),
-        "![throughput](images/scaling.png)",
+        "![throughput](../images/scaling.png)",
         "### Predictions for GPUs",
         "**None of this was measured on GPUs.** Assumed (FLOP/s, seconds, bytes a second): " + assumptions() + ".",
         predictions(measured),

@@ -97,8 +97,8 @@ def outputs() -> dict[Path, str]:
         # results.json of `quickstudy reproduce learned-optimizer`, kept with its curves.png as an image of the docs.
         from quickstudy_studies.learned_optimizer.page import markdown
 
-        path = ROOT / "docs" / "learned-optimizers.md"
-        measured = markdown(json.loads(kept.read_text())) + "\n\n![curves](images/learned-optimizer.png)"
+        path = ROOT / "docs" / "studies" / "learned-optimizers.md"
+        measured = markdown(json.loads(kept.read_text())) + "\n\n![curves](../images/learned-optimizer.png)"
         text = path.read_text()
         found[path] = re.sub(
             r"(<!-- results -->\n).*?(\n<!-- /results -->)", lambda m: m[1] + measured + m[2], text, flags=re.S

@@ -1,4 +1,4 @@
-"""A new method in one file: copy this, change what is marked, and read docs/adding.md beside it.
+"""A new method in one file: copy this, change what is marked, and read docs/guide/adding.md beside it.
 
 Median networks (made up for this page). Equation: c_k = coordinate-wise median of f(x_i) over the support of class k,
 p(y = k | x) = softmax_k(-|f(x) - c_k|_1). Learned across tasks: the embedding f. Departures from the paper: none.

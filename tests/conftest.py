@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import quickstudy as qs
+from tests.helpers.blobs import make_blobs
 
 torch.set_num_threads(1)
 # Warnings are errors, so each must come every time and not only the first.
@@ -69,18 +70,3 @@ def float64() -> Iterator[None]:
 def blobs() -> qs.datasets.ClassData:
     """Return 12 classes of 10 points each in 4 dimensions, in three groups, from two sources."""
     return make_blobs()
-
-
-def make_blobs(classes: int = 12, each: int = 10, features: int = 4) -> qs.datasets.ClassData:
-    generator = torch.Generator().manual_seed(3)
-    centres = 2 * torch.randn(classes, features, generator=generator)
-    labels = torch.arange(classes).repeat_interleave(each)
-    inputs = centres[labels] + 0.4 * torch.randn(len(labels), features, generator=generator)
-    return qs.datasets.ClassData(
-        inputs,
-        labels,
-        tuple(f"class{i:02}" for i in range(classes)),
-        name="blobs",
-        attributes={"group": tuple("abc"[i % 3] for i in range(classes))},
-        source=torch.arange(len(labels)) % 5,
-    )

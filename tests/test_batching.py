@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from learner_table import CLASSIFICATION, WAYS, classification_task, mlp
 from quickstudy import batching
 from quickstudy.errors import InputError
 from quickstudy.learners import ProtoNet
-from task_batches import KEYS, tasks
+from quickstudy.testing.specimens import CLASSIFICATION, WAYS, classification_task, mlp
+from tests.helpers.task_batches import KEYS, tasks
 
 
 def test_count() -> None:

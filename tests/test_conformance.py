@@ -4,22 +4,22 @@ import pytest
 import torch
 
 import quickstudy as qs
-from conftest import make_blobs
-from learner_table import (
+from quickstudy import Examples, Task, registry
+from quickstudy.learners import MAML
+from quickstudy.testing import check_learner
+from quickstudy.testing.specimens import (
     CLASSIFICATION,
     PROBLEMS,
     REGRESSION,
     WAYS,
     classification_task,
     conv4,
-    masked_task,
     mlp,
     problem_task,
     regression_task,
 )
-from quickstudy import Examples, Task, registry
-from quickstudy.learners import MAML
-from quickstudy.testing import check_learner
+from tests.helpers.blobs import make_blobs
+from tests.helpers.masked import masked_task
 
 CONV4 = [name for name in CLASSIFICATION if name not in ("AttributeSets", "NearestNeighbour")]
 

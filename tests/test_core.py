@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
 import quickstudy as qs
@@ -12,6 +11,7 @@ from quickstudy import Examples, Task, batching
 from quickstudy.core import Resumable, masked_mean, prediction_loss
 from quickstudy.errors import InputError
 from quickstudy.learners import MAML, ProtoNet
+from quickstudy.operators import trees
 
 
 def test_examples_from_arrays() -> None:
@@ -59,12 +59,12 @@ def test_examples_are_immutable_pytrees() -> None:
     rows = Examples({"a": torch.arange(3.0), "b": (torch.ones(3, 2),)}, [0, 1, 1], torch.tensor([True, True, False]), 4)
     with pytest.raises(AttributeError):
         rows.ways = 2  # type: ignore[misc]
-    leaves, structure = pytree.tree_flatten(Task(rows, rows))
+    leaves, structure = trees.flatten(Task(rows, rows))
     assert len(leaves) == 8
-    again = pytree.tree_unflatten(leaves, structure)
+    again = trees.unflatten(leaves, structure)
     assert again.support.ways == 4
     assert torch.equal(again.query.mask, rows.mask)
-    assert len(pytree.tree_leaves(Examples(torch.zeros(2, 1), [0, 1]))) == 2
+    assert len(trees.leaves(Examples(torch.zeros(2, 1), [0, 1]))) == 2
 
 
 class Mixed(nn.Module):

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 import quickstudy as qs
-from learner_table import CLASSIFICATION, WAYS, mlp
 from quickstudy.errors import CheckpointError, InputError, unknown_name
 from quickstudy.learners import MAML, ProtoNet
 from quickstudy.registry import build, describe, lookup, table
+from quickstudy.testing.specimens import CLASSIFICATION, WAYS, mlp
 
 
 @pytest.mark.parametrize("name", CLASSIFICATION)

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 import quickstudy as qs
-from learner_table import classification_task, mlp
 from quickstudy import Examples, Task
 from quickstudy.errors import InputError
 from quickstudy.functional.classes import class_means, one_hot
 from quickstudy.learners import MAML, ProtoNet
 from quickstudy.learners.metric.proto_net import Prototypes
 from quickstudy.testing import CHECKS, check_learner
+from quickstudy.testing.specimens import classification_task, mlp
 
 
 class Counts(ProtoNet):

@@ -59,14 +59,14 @@ def test_new_classes_are_told_apart(name: str, glyph_cache: None) -> None:
 def test_pages_show_what_the_command_found() -> None:
     found = json.loads((ROOT / "docs" / "results" / "pretrained.json").read_text())
     table = markdown(found)
-    assert table in (ROOT / "docs" / "pretrained.md").read_text()
+    assert table in (ROOT / "docs" / "guide" / "pretrained.md").read_text()
     for name in FLOORS:
         assert found[name]["sha256"] == digest(name), f"measure {name} again: its file is not what was measured"
         own = "\n".join(line for line in table.splitlines() if line.startswith(("| learner", "|---", f"| {name} |")))
         assert own in (shipped.WEIGHTS / f"{name}.md").read_text()
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/pretrained.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/guide/pretrained.md"])
 def test_the_output_on_a_page_is_what_its_example_prints(page: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = re.search(r"```python\n((?:(?!```).)*)```\n\n```text\n(.*?)```", (ROOT / page).read_text(), re.S)
     assert found is not None

@@ -13,17 +13,17 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
-import torch.utils._pytree as pytree
 from torch import Tensor
 from torch.func import vmap
 
 from quickstudy.core import Examples, Learner, Output, State, Streaming, Task
 from quickstudy.errors import InputError
+from quickstudy.operators import trees
 
 
 def count(tasks: Any) -> int:
     """Return the number T of tasks in a batched pytree."""
-    leaves = [leaf for leaf in pytree.tree_leaves(tasks) if isinstance(leaf, Tensor)]
+    leaves = [leaf for leaf in trees.leaves(tasks) if isinstance(leaf, Tensor)]
     if not leaves:
         raise InputError("a batch of tasks needs at least one tensor")
     sizes = {leaf.shape[0] if leaf.ndim else -1 for leaf in leaves}
@@ -35,12 +35,12 @@ def count(tasks: Any) -> int:
 
 def stack(tasks: list[Any]) -> Any:
     """Stack single tasks (or states) into a batch."""
-    return pytree.tree_map(lambda *leaves: torch.stack(leaves), *tasks)
+    return trees.map_leaves(lambda *leaves: torch.stack(leaves), *tasks)
 
 
 def select(tasks: Any, index: int | slice | Tensor) -> Any:
     """Return one task of a batch, or a smaller batch."""
-    return pytree.tree_map(lambda leaf: leaf[index], tasks)
+    return trees.map_leaves(lambda leaf: leaf[index], tasks)
 
 
 def chunks(tasks: Any, size: int | None) -> Iterator[Any]:
@@ -57,7 +57,7 @@ def chunks(tasks: Any, size: int | None) -> Iterator[Any]:
 
 def to_dtype(tasks: Any, dtype: torch.dtype) -> Any:
     """Return tasks with all floating numbers in a dtype, say that of a learner's parameters."""
-    return pytree.tree_map(lambda leaf: leaf.to(dtype) if leaf.dtype.is_floating_point else leaf, tasks)
+    return trees.map_leaves(lambda leaf: leaf.to(dtype) if leaf.dtype.is_floating_point else leaf, tasks)
 
 
 def map_tasks(function: Callable[..., Any], *batched: Any, chunk_size: int | None = None) -> Any:
@@ -120,7 +120,7 @@ def stream_one(learner: Learner, sequence: Examples, key: Tensor | None = None) 
     def answer(row: Tensor) -> Any:
         mask = rows < row if sequence.mask is None else (rows < row) & sequence.mask
         support = Examples(sequence.inputs, sequence.labels, mask, sequence.ways, check=False)
-        query = pytree.tree_map(lambda leaf: leaf[row.unsqueeze(0)], sequence.inputs)
+        query = trees.map_leaves(lambda leaf: leaf[row.unsqueeze(0)], sequence.inputs)
         return select(learner.predict(adapt_one(learner, support, key), query), 0)
 
     answers: Tensor = vmap(answer, randomness="different", chunk_size=PREFIXES)(rows)

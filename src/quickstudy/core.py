@@ -21,12 +21,13 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
-import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
 from quickstudy.errors import InputError
 from quickstudy.functional.checks import as_inputs, as_labels, as_tensor, check_rows
 from quickstudy.functional.predictive import Predictive, check_targets
+from quickstudy.operators import trees
+from quickstudy.operators.internals import in_transform
 
 State = Any
 """What `adapt` returns: an immutable pytree of tensors (NamedTuple, tuple, dict). `predict` never changes it."""
@@ -88,7 +89,7 @@ class Task:
         """Refuse a query that asks for a class which the support does not show (one task built by hand)."""
         if self.support.ways is None or self.query.ways is None or self.query.labels.ndim != 1:
             return
-        if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(self.query.labels):
+        if torch.compiler.is_compiling() or in_transform(self.query.labels):
             return  # Inside a transform labels have no values that could be looked at.
         shown, asked = (
             set((rows.labels if rows.mask is None else rows.labels[rows.mask]).tolist())
@@ -232,7 +233,7 @@ def register_pytree(cls: type, children: tuple[str, ...], static: tuple[str, ...
             object.__setattr__(value, name, part)
         return value
 
-    pytree.register_pytree_node(cls, flatten, unflatten, serialized_type_name=f"quickstudy.{cls.__name__}")
+    trees.register(cls, flatten, unflatten, f"quickstudy.{cls.__name__}")
 
 
 register_pytree(Examples, ("inputs", "labels", "mask"), ("ways",))

@@ -19,7 +19,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-import torch.utils._pytree as pytree
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.preprocessing import StandardScaler
@@ -35,6 +34,7 @@ from quickstudy.functional import random
 from quickstudy.functional.checks import as_device, check_finite
 from quickstudy.learners import ProtoNet
 from quickstudy.nets import Drawings
+from quickstudy.operators import trees
 from quickstudy.shipped import pretrained
 from quickstudy.storage.checkpoint import load
 
@@ -229,7 +229,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{self.input_shape_}; give such rows (one alone as X[None])"
             )
         inputs = _standardised(inputs, self.scaler_)
-        state = pytree.tree_map_only(Tensor, lambda leaf: leaf.to(device), self.state_)
+        state = trees.map_only(Tensor, lambda leaf: leaf.to(device), self.state_)
         size = self.batch_size if learner.independent_queries else len(inputs)
         with torch.no_grad(), _shape_errors(inputs):
             parts = [learner.predict(state, part.to(device)).double().cpu() for part in torch.split(inputs, size)]
@@ -273,7 +273,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if isinstance(learner, Learner) and any(tensor.device.type != "cpu" for tensor in _tensors(learner)):
                 facts[name] = copy.deepcopy(learner).cpu()
         if "state_" in facts:
-            facts["state_"] = pytree.tree_map_only(Tensor, lambda leaf: leaf.cpu(), facts["state_"])
+            facts["state_"] = trees.map_only(Tensor, lambda leaf: leaf.cpu(), facts["state_"])
         return facts
 
     def __sklearn_tags__(self) -> Any:

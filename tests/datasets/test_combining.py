@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from conftest import make_blobs
 from quickstudy.datasets import ClassData, combining, with_combinations
 from quickstudy.errors import InputError
+from tests.helpers.blobs import make_blobs
 
 SIDE = 16
 

@@ -13,8 +13,7 @@ from PIL import Image
 import quickstudy.datasets as datasets
 from quickstudy.datasets.reading.decoding import decode
 from quickstudy.errors import DataError, DataNotFoundError, InputError
-
-from .conftest import picture, zipped
+from tests.datasets.conftest import picture, zipped
 
 
 def write(root: Path, *names: str) -> Path:

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import quickstudy as qs
-from conftest import make_blobs
 from quickstudy.datasets import ClassData, join
 from quickstudy.errors import InputError
+from tests.helpers.blobs import make_blobs
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ import torch
 
 import quickstudy.datasets as datasets
 from quickstudy.errors import DataError, DataNotFoundError, InputError
-
-from .conftest import picture, zipped
+from tests.datasets.conftest import picture, zipped
 
 
 def drawing(mark: int) -> bytes:

@@ -17,8 +17,7 @@ from quickstudy.datasets.pascal5i import CLASSES
 from quickstudy.datasets.reading.archives import extract
 from quickstudy.datasets.reading.pickles import load_pickle
 from quickstudy.errors import DataError, DataNotFoundError, InputError
-
-from .conftest import picture, zipped
+from tests.datasets.conftest import picture, zipped
 
 
 def shade(value: int, height: int = 20, width: int = 30) -> bytes:

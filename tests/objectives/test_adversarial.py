@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from learner_table import CLASSIFICATION, WAYS, classification_task, masked_task, mlp, problem_task, regression_task
 from quickstudy import Examples, Task, batching, learners, outer, rules
 from quickstudy.core import Learner
 from quickstudy.engine.meta_loss import TaskLosses
@@ -14,6 +13,8 @@ from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.adversarial import fgsm
 from quickstudy.objectives import AdversarialQuery, query_loss
+from quickstudy.testing.specimens import CLASSIFICATION, WAYS, classification_task, mlp, problem_task, regression_task
+from tests.helpers.masked import masked_task
 
 KEY = random.key(0)
 

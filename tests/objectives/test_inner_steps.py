@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from learner_table import CLASSIFICATION, WAYS, classification_task, masked_task, mlp, problem_task, regression_task
 from quickstudy import batching, learners, objectives, rules
 from quickstudy.core import Learner, Task
 from quickstudy.engine.meta_loss import TaskLosses
@@ -14,6 +13,8 @@ from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.inner.differentiation import FirstOrder, Unrolled
 from quickstudy.objectives import AnnealedSteps, DiscountedSteps, InnerSteps, query_loss
+from quickstudy.testing.specimens import CLASSIFICATION, WAYS, classification_task, mlp, problem_task, regression_task
+from tests.helpers.masked import masked_task
 
 pytestmark = pytest.mark.usefixtures("float64")
 KEY = random.key(0)

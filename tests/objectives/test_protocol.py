@@ -8,13 +8,13 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from learner_table import CLASSIFICATION, WAYS, mlp
 from quickstudy import batching, objectives
 from quickstudy.batching import Objective
 from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.objectives import AdversarialQuery, AnnealedSteps, DiscountedSteps, InnerSteps, Reward, WorstCase, named
 from quickstudy.registry import build, describe, table
-from task_batches import KEYS, gradients, tasks
+from quickstudy.testing.specimens import CLASSIFICATION, WAYS, mlp
+from tests.helpers.task_batches import KEYS, gradients, tasks
 
 OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "query_loss": lambda: objectives.query_loss,

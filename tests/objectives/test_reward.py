@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from learner_table import CLASSIFICATION, REGRESSION, WAYS, masked_task, mlp, regression_task
 from quickstudy import Examples
 from quickstudy.batching import adapt_one
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.objectives import Reward
+from quickstudy.testing.specimens import CLASSIFICATION, REGRESSION, WAYS, mlp, regression_task
+from tests.helpers.masked import masked_task
 
 KEY = random.key(0)
 

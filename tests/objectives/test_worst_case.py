@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from learner_table import CLASSIFICATION, WAYS, mlp
 from quickstudy import batching
 from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.errors import InputError
 from quickstudy.objectives import AnnealedSteps, Reward, WorstCase, query_loss
-from task_batches import KEYS, tasks
+from quickstudy.testing.specimens import CLASSIFICATION, WAYS, mlp
+from tests.helpers.task_batches import KEYS, tasks
 
 pytestmark = pytest.mark.usefixtures("float64")
 LOSSES = torch.tensor([0.3, 2.0, -1.0, 1.5, 0.9], dtype=torch.float64)

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import quickstudy as qs
-from outer.populations import DIMENSIONS, Point, Steep, batch, gradient, ill_conditioned, point, quadratic
-from outer.test_evolution import train
 from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.outer import CMAES
+from tests.helpers.populations import DIMENSIONS, Point, Steep, batch, gradient, ill_conditioned, point, quadratic
+from tests.outer.test_evolution import train
 
 BATCH, KEYS = batch()
 

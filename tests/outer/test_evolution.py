@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 import quickstudy as qs
-from outer.populations import DIMENSIONS, TASKS, Point, Steep, batch, gradient, linear, point, quadratic
 from quickstudy import batching
 from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.errors import InputError, NonFiniteError
@@ -16,6 +15,7 @@ from quickstudy.functional import random
 from quickstudy.objectives import query_loss
 from quickstudy.outer import EvolutionStrategies
 from quickstudy.outer.evolution import _NOISE, centred_ranks, standardised
+from tests.helpers.populations import DIMENSIONS, TASKS, Point, Steep, batch, gradient, linear, point, quadratic
 
 BATCH, KEYS = batch()
 

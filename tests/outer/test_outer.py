@@ -6,7 +6,6 @@ import pytest
 import torch
 
 import quickstudy as qs
-from learner_table import CLASSIFICATION, WAYS, classification_task, mlp
 from quickstudy import batching
 from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.errors import InputError
@@ -14,6 +13,7 @@ from quickstudy.functional import random
 from quickstudy.objectives import query_loss
 from quickstudy.outer import Gradient, Outer, Reptile
 from quickstudy.testing.contract import _variants
+from quickstudy.testing.specimens import CLASSIFICATION, WAYS, classification_task, mlp
 
 TASKS = batching.stack(_variants(classification_task(), 3))
 KEYS = random.fold_in(random.key(0), torch.arange(3))

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-import bilevel
 import quickstudy as qs
-from learner_table import CLASSIFICATION, WAYS, mlp
 from quickstudy import batching
 from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.functional import random
 from quickstudy.objectives import AnnealedSteps, DiscountedSteps, InnerSteps, WorstCase, query_loss
 from quickstudy.outer import PES, Gradient, Outer, Truncated
+from quickstudy.testing.specimens import CLASSIFICATION, WAYS, mlp
+from tests.helpers import bilevel
 
 STEPS, LENGTH, LR = 12, 3, 0.1
 
@@ -73,8 +73,8 @@ def test_one_segment_is_the_gradient(name: str) -> None:
 
 
 def _few_shot() -> qs.Task:
-    from learner_table import classification_task
     from quickstudy.testing.contract import _variants
+    from quickstudy.testing.specimens import classification_task
 
     return batching.stack(_variants(classification_task(), 4))  # type: ignore[no-any-return]
 

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 import quickstudy as qs
-from outer.test_evolution import train
 from quickstudy.core import Examples, Learner, Task
 from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.predictive import Gaussian, GaussianMixture
+from quickstudy.operators import trees
 from quickstudy.outer import PolicyGradient
 from quickstudy.outer.policy_gradient import draw
+from tests.outer.test_evolution import train
 
 ROWS = 4
 DRAWS = 20_000
@@ -48,7 +49,7 @@ def tasks(count: int, masked: bool = False) -> tuple[Task, Tensor]:
     labels = torch.tensor([0, 1, 2, 1])
     mask = torch.tensor([True, True, False, True]) if masked else None
     rows = Examples(inputs, labels, mask, 3, check=False)
-    every = torch.utils._pytree.tree_map(lambda leaf: leaf.expand(count, *leaf.shape), Task(rows, rows))
+    every = trees.map_leaves(lambda leaf: leaf.expand(count, *leaf.shape), Task(rows, rows))
     return every, random.fold_in(random.key(8), torch.arange(count))
 
 
@@ -82,7 +83,7 @@ def test_expectation_is_the_exact_gradient(baseline: bool, masked: bool) -> None
     batch, keys = tasks(DRAWS, masked)
     found = per_task(PolicyGradient(2, baseline=baseline), learner, objective, batch, keys)
     # By enumeration of all answers to each row.
-    task = torch.utils._pytree.tree_map(lambda leaf: leaf[0], batch)
+    task = trees.map_leaves(lambda leaf: leaf[0], batch)
     p = learner.predict(learner.adapt(task.support), task.query.inputs).softmax(1)
     rewards = torch.stack([judge(torch.full((ROWS,), answer), task.query) for answer in range(3)], 1)
     rows = (p * rewards).sum(1)
@@ -126,7 +127,7 @@ def test_squared_errors_of_drawn_targets_give_the_gradient_of_the_squared_error(
     rows = Examples(batch.query.inputs, labels, check=False)
     batch = Task(rows, rows)
     found = per_task(PolicyGradient(4, exploration=0.5), learner, objective, batch, keys)
-    task = torch.utils._pytree.tree_map(lambda leaf: leaf[0], batch)
+    task = trees.map_leaves(lambda leaf: leaf[0], batch)
     loss = (learner.predict(learner.adapt(task.support), task.query.inputs) - task.query.labels).square().mean()
     exact = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(learner.parameters()))])
     error = found.std(0) / DRAWS**0.5

@@ -6,7 +6,7 @@ from quickstudy import datasets
 from quickstudy.errors import InputError
 from quickstudy.recipes.challenge import CHOSEN_ON, OmniglotChallenge
 from quickstudy_studies.results.other_rows import OTHERS
-from real_data import require
+from tests.helpers.real_data import require
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import pytest
 from quickstudy.nets import Drawings
 from quickstudy.recipes.drawings import ELSEWHERE, DrawingsMAML, DrawingsProtoNet
 from quickstudy.recipes.metric import GlyphsProtoNet
-from real_data import require
+from tests.helpers.real_data import require
 
 WRITING = {
     "ARABIC": ("Malay_(Jawi_-_Arabic)",),

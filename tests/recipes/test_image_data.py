@@ -7,7 +7,7 @@ from quickstudy import datasets
 from quickstudy.errors import InputError
 from quickstudy.recipes.metric import GlyphsProtoNet
 from quickstudy.registry import lookup
-from real_data import require
+from tests.helpers.real_data import require
 
 
 @pytest.fixture

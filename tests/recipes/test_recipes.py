@@ -8,7 +8,7 @@ import quickstudy as qs
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.recipes.base import evaluations
 from quickstudy.registry import lookup, table
-from real_data import require
+from tests.helpers.real_data import require
 
 TINY = {
     "steps": 1,

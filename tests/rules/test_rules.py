@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 import quickstudy as qs
-from learner_table import problem_task
 from quickstudy import registry
 from quickstudy.errors import InputError
 from quickstudy.inner.differentiation import Unrolled
@@ -17,6 +16,7 @@ from quickstudy.learners import L2O
 from quickstudy.rules import LearnedRule, LSTMRule, MLPRule, VeLO
 from quickstudy.rules.base import Theta
 from quickstudy.testing import check_learner
+from quickstudy.testing.specimens import problem_task
 
 RULES: dict[str, Callable[[], LearnedRule]] = {
     "LSTMRule": lambda: LSTMRule(hidden=3),

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-import torch.utils._pytree as pytree
 
 import quickstudy as qs
+from quickstudy.operators import trees
 from quickstudy.tasks import base
 
 
@@ -14,7 +14,7 @@ def few_shot(seed: int = 0) -> qs.tasks.FewShot:
 
 
 def same(a: qs.Task, b: qs.Task) -> bool:
-    pairs = zip(pytree.tree_leaves(a), pytree.tree_leaves(b), strict=True)
+    pairs = zip(trees.leaves(a), trees.leaves(b), strict=True)
     return all(torch.equal(x, y) for x, y in pairs)
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.utils._pytree as pytree
 
 import quickstudy as qs
-from learner_table import CLASSIFICATION, WAYS, classification_task, masked_task, mlp, problem_task, regression_task
 from quickstudy.errors import CheckpointError, InputError
+from quickstudy.operators import trees
 from quickstudy.tasks import OneTask
+from quickstudy.testing.specimens import CLASSIFICATION, WAYS, classification_task, mlp, problem_task, regression_task
+from tests.helpers.masked import masked_task
 
 
 def words() -> qs.Task:
@@ -27,8 +28,8 @@ def test_every_task_is_the_same(task: qs.Task) -> None:
     assert type(batch.support) is type(task.support)
     for number in range(3):
         one = qs.batching.select(batch, number)
-        leaves, spec = pytree.tree_flatten(task)
-        found, found_spec = pytree.tree_flatten(one)
+        leaves, spec = trees.flatten(task)
+        found, found_spec = trees.flatten(one)
         assert spec == found_spec
         assert all(torch.equal(a, b) for a, b in zip(leaves, found, strict=True))
     assert len(set(stream.keys(torch.arange(3)).tolist())) == 3
@@ -59,15 +60,15 @@ def test_facts() -> None:
 
 def test_the_fingerprint_is_of_all_that_the_task_holds() -> None:
     def changed(task: qs.Task, number: int) -> qs.Task:
-        leaves, spec = pytree.tree_flatten(task)
+        leaves, spec = trees.flatten(task)
         leaves[number] = ~leaves[number] if leaves[number].dtype == torch.bool else leaves[number] + 1
-        return pytree.tree_unflatten(leaves, spec)  # type: ignore[no-any-return]
+        return trees.unflatten(leaves, spec)  # type: ignore[no-any-return]
 
     for task in (masked_task(), problem_task()):
-        count = len(pytree.tree_leaves(task))
+        count = len(trees.leaves(task))
         prints = {OneTask(task).fingerprint, *(OneTask(changed(task, i)).fingerprint for i in range(count))}
         assert len(prints) == count + 1
-    low = pytree.tree_map(lambda leaf: leaf.bfloat16() if leaf.is_floating_point() else leaf, classification_task())
+    low = trees.map_leaves(lambda leaf: leaf.bfloat16() if leaf.is_floating_point() else leaf, classification_task())
     assert OneTask(low).fingerprint != OneTask(classification_task()).fingerprint
 
 

@@ -10,10 +10,10 @@ import shutil
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from quickstudy.batching import Compile
 from quickstudy.core import Learner
+from quickstudy.operators.internals import AnyConvolution
 
 
 def keep_pages() -> None:
@@ -32,11 +32,11 @@ SOME_STEPS, MANY_STEPS = 200, 5000
 def worth_compiling(learner: Learner, device: torch.device, steps: int) -> Compile:
     """Return how to take steps where nobody said: on a CPU recorded, and in long runs of small nets compiled.
 
-    Convolutions are faster uncompiled, where they run on maps whose channels come last (`functional.maps`).
+    Convolutions are faster uncompiled, where they run on maps whose channels come last (`operators.channels_last`).
     """
     if device.type != "cpu" or steps < SOME_STEPS:
         return False
-    convolves = any(isinstance(module, nn.modules.conv._ConvNd) for module in learner.modules())
+    convolves = any(isinstance(module, AnyConvolution) for module in learner.modules())
     compiler = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
     return True if steps >= MANY_STEPS and not convolves and compiler is not None else "record"
 

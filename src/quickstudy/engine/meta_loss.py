@@ -9,13 +9,14 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
 from quickstudy.batching import Compile, Objective, adapt, chunks, count, map_tasks
 from quickstudy.core import Learner, Task
 from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.engine.recording import Recordable, Recorded
+from quickstudy.operators import trees
+from quickstudy.operators.internals import AnyConvolution
 from quickstudy.operators.substitution import with_parameters
 
 log = logging.getLogger(__name__)
@@ -164,13 +165,13 @@ class TaskLosses:
     def _backward_in_two(self, learner: Learner, batch: tuple[Task, Tensor, Tensor], few: int) -> Tensor:
         assert self._after is not None
         tasks, keys, _ = batch
-        states, spec = pytree.tree_flatten(adapt(learner, tasks.support, keys if learner.stochastic else None))
+        states, spec = trees.flatten(adapt(learner, tasks.support, keys if learner.stochastic else None))
         taught = [i for i, leaf in enumerate(states) if isinstance(leaf, Tensor) and leaf.requires_grad]
         losses, cotangents = [], []
         cut = [leaf.detach() if i in taught else leaf for i, leaf in enumerate(states)]
         for leaves, (part, part_keys, weights) in zip(chunks(cut, few), chunks(batch, few), strict=True):
             asked = [leaves[i].requires_grad_() for i in taught]
-            state = pytree.tree_unflatten(leaves, spec)
+            state = trees.unflatten(leaves, spec)
             after = functools.partial(self._after, learner)
             loss = map_tasks(after, state, part, part_keys)
             if loss.requires_grad:
@@ -193,7 +194,7 @@ _WIDENINGS: WeakKeyDictionary[nn.Module, float] = WeakKeyDictionary()
 
 def _fitting(learner: Learner, inputs: Any, numbers: int, total: int) -> int:
     """Return how many tasks have so many numbers in a learner's largest maps on a CPU, of the inputs of all tasks."""
-    leaves = [inputs] if isinstance(inputs, Tensor) else pytree.tree_leaves(inputs)
+    leaves = [inputs] if isinstance(inputs, Tensor) else trees.leaves(inputs)
     leaves = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     if any(leaf.device.type != "cpu" for leaf in leaves):
         return total
@@ -204,7 +205,7 @@ def _fitting(learner: Learner, inputs: Any, numbers: int, total: int) -> int:
 def _widening(learner: nn.Module) -> float:
     """Return how many numbers a learner's layers make, at most, of one number of the inputs."""
     if learner not in _WIDENINGS:
-        convolutions = [m for m in learner.modules() if isinstance(m, nn.modules.conv._ConvNd)]
+        convolutions = [m for m in learner.modules() if isinstance(m, AnyConvolution)]
         _WIDENINGS[learner] = max([1.0, *(m.out_channels / m.in_channels for m in convolutions)])
     return _WIDENINGS[learner]
 

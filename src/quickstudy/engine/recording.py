@@ -19,14 +19,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.utils._pytree as pytree
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from quickstudy.core import Learner
+from quickstudy.operators import trees
 from quickstudy.operators.calls import products
+from quickstudy.operators.internals import (
+    OpOverload,
+    TorchDispatchMode,
+    compile_graph,
+    direct_call,
+    make_fx,
+    own_buffers,
+    own_parameters,
+)
 
 Recordable = Callable[[Learner, Any], Any]
 """(learner, pytree of tensors) -> pytree of tensors, the first of them losses; may add to parameters' `.grad`."""
@@ -46,7 +53,7 @@ class Recording:
 
     graph: torch.fx.GraphModule
     replay: Callable[..., Any]
-    outputs: pytree.TreeSpec
+    outputs: trees.Structure
     taught: list[int]
     """Places, among the learner's tensors, of those that have gradients."""
     comparable: bool
@@ -78,9 +85,9 @@ class Recorded:
         """
         modules = [module for each in (learner, *self._also) for module in each.modules()]
         # Names are for recording alone, and to collect them takes long.
-        own: list[Tensor] = [*{id(t): t for m in modules for t in m._parameters.values() if t is not None}.values()]
-        own += {id(t): t for m in modules for t in m._buffers.values() if t is not None}.values()
-        leaves, spec = pytree.tree_flatten(inputs)
+        own: list[Tensor] = [*{id(t): t for m in modules for t in own_parameters(m).values() if t is not None}.values()]
+        own += {id(t): t for m in modules for t in own_buffers(m).values() if t is not None}.values()
+        leaves, spec = trees.flatten(inputs)
         tensors = [*(tensor.detach() for tensor in own), *leaves]
         # All that the recorded operations depend on, besides the numbers in tensors.
         setting = (
@@ -108,32 +115,32 @@ class Recorded:
         for place, gradient in zip(recording.taught, gradients, strict=True):
             before = own[place].grad
             own[place].grad = gradient if before is None else before + gradient
-        return pytree.tree_unflatten(list(results[:count]), recording.outputs)
+        return trees.unflatten(list(results[:count]), recording.outputs)
 
     def _plainly(self, learner: Learner, inputs: Any) -> Tensor:
         """Return the losses found without a recording, and leave no trace of having done so."""
         with torch.random.fork_rng(), _gradients_kept(learner):
-            first: Tensor = pytree.tree_leaves(self._function(learner, inputs))[0]
+            first: Tensor = trees.leaves(self._function(learner, inputs))[0]
             return first
 
-    def _record(self, learner: Learner, count: int, spec: pytree.TreeSpec, tensors: list[Tensor]) -> Recording:
+    def _record(self, learner: Learner, count: int, spec: trees.Structure, tensors: list[Tensor]) -> Recording:
         if len(self._made) == MOST:
             raise UnrecordableError(f"shapes or settings have changed {MOST} times")
         module = _Call(learner, self._function, self._also)
         named = [*module.named_parameters(), *module.named_buffers()]
         taught: list[int] = []
-        after: list[pytree.TreeSpec] = []
+        after: list[trees.Structure] = []
 
         def whole(*flat: Tensor) -> tuple[Tensor, ...]:
             own = [
                 value.detach().requires_grad_(old.requires_grad)
                 for value, (_, old) in zip(flat[:count], named, strict=True)
             ]
-            inputs = pytree.tree_unflatten(list(flat[count:]), spec)
+            inputs = trees.unflatten(list(flat[count:]), spec)
             values = {name: value for value, (name, _) in zip(own, named, strict=True)}
             with _Limit():
                 outputs = functional_call(module, values, (inputs,))
-            leaves, structure = pytree.tree_flatten(outputs)
+            leaves, structure = trees.flatten(outputs)
             after[:] = [structure]
             taught[:] = [place for place, value in enumerate(own) if value.grad is not None]
             return *leaves, *(value.grad for value in own if value.grad is not None)
@@ -149,7 +156,7 @@ class Recorded:
             _call_directly(graph)
             return Recording(graph, graph.forward, after[0], list(taught), True)
         with torch.no_grad():
-            compiled = torch._inductor.compile(graph, [*tensors])
+            compiled = compile_graph(graph, [*tensors])
         return Recording(graph, compiled, after[0], list(taught), not random)
 
 
@@ -209,8 +216,8 @@ def _call_directly(graph: torch.fx.GraphModule) -> None:
     """
     direct: dict[Any, Any] = {}
     for node in graph.graph.nodes:
-        if isinstance(node.target, torch._ops.OpOverload):
-            operator = direct.setdefault(node.target, functools.partial(node.target._op))
+        if isinstance(node.target, OpOverload):
+            operator = direct.setdefault(node.target, functools.partial(direct_call(node.target)))
             operator.__name__ = operator.__qualname__ = re.sub(r"\W", "_", str(node.target))
             operator.__module__ = "operators"
             node.target = operator

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.utils._pytree as pytree
 from scipy import stats
 from torch import Tensor
 
@@ -22,6 +21,7 @@ from quickstudy.evaluation.embedded_once import embedded_once
 from quickstudy.evaluation.scoring import METRICS, by_presentation, calibration_error, sureness, task_scores
 from quickstudy.functional import random
 from quickstudy.functional.classes import answerable
+from quickstudy.operators import trees
 from quickstudy.tasks.base import Bank, TaskDistribution
 
 BANK_SEED = 2024
@@ -280,7 +280,7 @@ for each, so that a chunk stays well below a gigabyte; more tasks at once are no
 
 def chunk_size(distribution: TaskDistribution) -> int:
     """Return how many tasks are computed at once, by the size of one."""
-    leaves = [leaf for leaf in pytree.tree_leaves(distribution.batch(0, 1)) if isinstance(leaf, Tensor)]
+    leaves = [leaf for leaf in trees.leaves(distribution.batch(0, 1)) if isinstance(leaf, Tensor)]
     return max(1, CHUNK_ELEMENTS // max(1, sum(leaf.numel() for leaf in leaves)))
 
 

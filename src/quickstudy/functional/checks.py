@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.utils._pytree as pytree
 from torch import Tensor
 
 from quickstudy.errors import InputError
+from quickstudy.operators import trees
 
 
 def as_tensor(value: Any) -> Tensor:
@@ -26,7 +26,7 @@ def as_tensor(value: Any) -> Tensor:
 def as_inputs(inputs: Any) -> Any:
     """Return inputs with every leaf a tensor: dicts and tuples of arrays are kept, lists of numbers are one array."""
     if isinstance(inputs, (dict, tuple)):
-        return pytree.tree_map(as_tensor, inputs)
+        return trees.map_leaves(as_tensor, inputs)
     return as_tensor(inputs)
 
 
@@ -49,7 +49,7 @@ def check_rows(inputs: Any, labels: Tensor, mask: Tensor | None, ways: int | Non
     rows = len(labels) if labels.ndim else -1
     if rows < 0:
         raise InputError("labels is a single number; give one label a row, shape (S,)")
-    for leaf in pytree.tree_leaves(inputs):
+    for leaf in trees.leaves(inputs):
         if leaf.ndim == 0 or len(leaf) != rows:
             shape = tuple(leaf.shape)
             raise InputError(f"inputs of shape {shape} and {rows} labels: the first dimensions must agree")

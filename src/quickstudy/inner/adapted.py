@@ -39,7 +39,7 @@ class Adapted(nn.Module):
     def apply(  # type: ignore[override]
         self, theta: Theta, inputs: Any, given: Given = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Statistics]:
-        """Return outputs of the net with theta, and the batch statistics used (see `functional.calls.call`)."""
+        """Return outputs of the net with theta, and the batch statistics used (see `operators.calls.call`)."""
         if isinstance(inputs, Optimizee):
             raise InputError("the task is a problem that brings its own net; use learners.L2O, which trains that one")
         return call(self.net, inputs, theta, given, mask)

@@ -71,7 +71,7 @@ class Unrolled(Differentiation):
     Args:
         checkpoint: keep every so many-th inner state for the outer gradient and compute what lies between again, for
             the same gradient in less memory and more time; 0 keeps everything. None chooses: large unrolls keep every
-            sqrt(steps)-th (see `functional.checkpointing.unroll`).
+            sqrt(steps)-th (see `operators.checkpointing.unroll`).
     """
 
     exact: ClassVar[bool] = True

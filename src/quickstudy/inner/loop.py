@@ -14,7 +14,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-import torch.utils._pytree as pytree
 from torch import Tensor
 
 from quickstudy.core import Examples, Learner, State, prediction_loss
@@ -23,6 +22,7 @@ from quickstudy.functional import random
 from quickstudy.functional.classes import mask_absent, present
 from quickstudy.inner.adapted import Adapted, Theta, slice_ways
 from quickstudy.inner.differentiation import Differentiation, InnerStep
+from quickstudy.operators import trees
 from quickstudy.operators.calls import BatchNormPolicy, Statistics, check_policy, given_by, uses_batch_statistics
 from quickstudy.operators.checkpointing import unroll
 from quickstudy.rules import ProximalSGD, Rule
@@ -54,7 +54,7 @@ class GradientLearner(Learner):
         differentiation: how the outer gradient passes.
         steps: inner steps in meta-training.
         test_steps: inner steps in evaluation mode (`learner.eval()`); None for the same.
-        batch_norm: 'support', 'transductive' or 'frozen' (see `functional.calls.BatchNormPolicy`).
+        batch_norm: 'support', 'transductive' or 'frozen' (see `operators.calls.BatchNormPolicy`).
         batch: rows a step, in random order; None for all rows.
     """
 
@@ -121,7 +121,7 @@ class GradientLearner(Learner):
 
     @property
     def every(self) -> int | None:
-        """Which inner states are kept for the outer gradient (see `functional.checkpointing.unroll`)."""
+        """Which inner states are kept for the outer gradient (see `operators.checkpointing.unroll`)."""
         return self.differentiation.checkpoint
 
     @property
@@ -224,4 +224,4 @@ class GradientLearner(Learner):
 
         # With fewer real rows than a batch, each comes once.
         mask = None if support.mask is None else take(support.mask) & (slots < size)
-        return Examples(pytree.tree_map(take, support.inputs), take(support.labels), mask, support.ways, check=False)
+        return Examples(trees.map_leaves(take, support.inputs), take(support.labels), mask, support.ways, check=False)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.errors import InputError
+from quickstudy.operators.internals import in_transform
 from quickstudy.registry import register
 
 INK = 1 / 3
@@ -85,7 +86,7 @@ class Drawings(nn.Module):
 
 def _check_shares(x: Tensor) -> None:
     """Raise InputError if numbers are far from 0..1; resizing may leave them a little outside."""
-    if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(x) or not x.numel():
+    if torch.compiler.is_compiling() or in_transform(x) or not x.numel():
         return
     low, high = (float(value) + 0.0 for value in x.detach().aminmax())
     if low < -OUTSIDE or high > 1 + OUTSIDE:

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.nets.recurrent import GRUCell, LSTMCell
+from quickstudy.operators.internals import AnyConvolution, AnyNorm
 
 _AFFINE = (
-    nn.modules.batchnorm._NormBase,
+    AnyNorm,
     nn.LayerNorm,
     nn.GroupNorm,
     nn.RMSNorm,
@@ -86,7 +87,7 @@ def _bound(module: nn.Module, where: str) -> float:
     """Return the bound of a layer's uniform law."""
     if isinstance(module, nn.Bilinear):
         return 1 / math.sqrt(module.weight.shape[1])
-    if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
+    if isinstance(module, nn.Linear | AnyConvolution):
         return 1 / math.sqrt(math.prod(module.weight.shape[1:]))
     if isinstance(module, _RECURRENT):
         return 1 / math.sqrt(module.hidden_size)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
 from quickstudy.batching import adapt_one
@@ -24,6 +23,7 @@ from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.adversarial import pgd
 from quickstudy.objectives.query_loss import weight
+from quickstudy.operators import trees
 from quickstudy.registry import register
 
 
@@ -85,18 +85,18 @@ class AdversarialQuery(nn.Module):
 
     def perturbed(self, learner: Learner, state: State, query: Examples, key: Tensor) -> Examples:
         """Return the query (Q rows), moved against a state, as constants."""
-        leaves, spec = pytree.tree_flatten(query.inputs)
+        leaves, spec = trees.flatten(query.inputs)
         places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
         if not places:
             raise InputError("the query's inputs hold no floating number that could be perturbed; use 'query_loss'")
         inputs = [leaves[place].detach() for place in places]
-        fixed = pytree.tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, state)
+        fixed = trees.map_leaves(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, state)
 
         def put(moved: list[Tensor]) -> Examples:
             found = list(leaves)
             for place, leaf in zip(places, moved, strict=True):
                 found[place] = leaf
-            return _with_inputs(query, pytree.tree_unflatten(found, spec))
+            return _with_inputs(query, trees.unflatten(found, spec))
 
         start = None
         if self.random_start:

@@ -20,12 +20,12 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
 from quickstudy.batching import Objective
 from quickstudy.core import Examples, Learner, Task
 from quickstudy.errors import InputError
+from quickstudy.operators import trees
 from quickstudy.registry import lookup
 
 
@@ -70,7 +70,7 @@ class Wrapper(nn.Module):
 
 def joined(support: Examples, query: Examples) -> Examples:
     """Return the rows of both, those of the support first."""
-    inputs = pytree.tree_map(lambda a, b: torch.cat([a, b]), support.inputs, query.inputs)
+    inputs = trees.map_leaves(lambda a, b: torch.cat([a, b]), support.inputs, query.inputs)
     masks = None
     if support.mask is not None or query.mask is not None:
         masks = torch.cat([_mask(support), _mask(query)])

@@ -35,7 +35,7 @@ class InnerSteps(Wrapper):
     """Mean over inner steps of an objective that judges a state.
 
     Each step costs one more pass over the query. Long loops of large nets keep every sqrt(steps)-th state only (see
-    `functional.checkpointing.unroll`).
+    `operators.checkpointing.unroll`).
 
     Args:
         of: what is summed, or its name: an objective that has `after`.

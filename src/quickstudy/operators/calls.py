@@ -7,7 +7,7 @@ when a net is adapted in an inner loop and mapped over tasks:
   vmap: normalised without affine weights, then scaled and shifted by hand.
 - Batch norm's running statistics, which would leak between tasks: never read or written. Statistics come from the
   rows at hand, or from those that an earlier call returned (see `BatchNormPolicy`).
-- LSTM, GRU and RNN layers, which have no batching rule: written out (`functional.recurrent`).
+- LSTM, GRU and RNN layers, which have no batching rule: written out (`operators.recurrent`).
 - Fused attention, which has no second derivative: the maths kernel.
 - `cdist`, hard sigmoid and embedding bags, which have no second derivative: written out.
 - Embeddings with a padding index, whose second-order gradients are silently wrong under vmap, too.
@@ -24,14 +24,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 import torch.nn.functional as F
-import torch.utils._pytree as pytree
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode, handle_torch_function, has_torch_function
 
 from quickstudy.errors import InputError, QuickstudyError, unknown_name
-from quickstudy.operators import convolution, pooling
+from quickstudy.operators import convolution, pooling, trees
 from quickstudy.operators.conv_moments import conv_maxima_moments
+from quickstudy.operators.internals import AnyBatchNorm
 from quickstudy.operators.layer_errors import raise_naming_inputs, raise_naming_layer
 from quickstudy.operators.replacements import REPLACEMENTS
 
@@ -46,7 +46,7 @@ Statistics = tuple[tuple[Tensor, Tensor], ...]
 Given = Statistics | Literal["frozen"] | None
 """Batch statistics to use: those of an earlier call, the net's running averages, or None for those of the rows."""
 
-BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
+BATCH_NORMS = (AnyBatchNorm,)
 
 
 def check_policy(policy: BatchNormPolicy) -> None:
@@ -97,12 +97,12 @@ _PRODUCTS = {F.linear, torch.matmul, torch.bmm, torch.conv1d, torch.conv2d, torc
 
 
 def _in_products(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    dtypes = [leaf.dtype for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    dtypes = [leaf.dtype for leaf in trees.leaves((args, kwargs)) if isinstance(leaf, Tensor)]
 
     def lower(leaf: Tensor) -> Tensor:
         return leaf.to(_products) if leaf.is_floating_point() else leaf
 
-    args, kwargs = pytree.tree_map_only(Tensor, lower, (args, kwargs))
+    args, kwargs = trees.map_only(Tensor, lower, (args, kwargs))
     return func(*args, **kwargs).to(dtypes[0])
 
 

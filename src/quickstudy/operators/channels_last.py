@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from quickstudy.operators.internals import in_transform
+
 LAST = torch.channels_last
 
 
@@ -22,7 +24,7 @@ def suits(*tensors: Tensor) -> bool:
 
 def laid(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Return a map with its channels last, in a dtype if one is given."""
-    if torch._C._functorch.is_functorch_wrapped_tensor(x):
+    if in_transform(x):
         # Inside another vmap (tasks of tasks, or beginnings of a stream), which lays out what it merges itself.
         return x.to(dtype or x.dtype)
     return x.to(dtype=dtype or x.dtype, memory_format=LAST)

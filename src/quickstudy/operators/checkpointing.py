@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-import torch.utils._pytree as pytree
 from torch import Tensor, nn
 from torch.func import functional_call, vjp
 from torch.utils.checkpoint import get_device_states, set_device_states
 
+from quickstudy.operators import trees
 from quickstudy.operators.substitution import Owner
 
 LONG = 10
@@ -61,7 +61,7 @@ def unroll(
 
 def interval(steps: int, *kept: Any) -> int:
     """Return which states of an unroll to keep unless told, every so many-th: sqrt(steps) if it is large, else 0."""
-    numbers = {id(leaf): leaf.numel() for leaf in pytree.tree_leaves(kept) if isinstance(leaf, Tensor)}
+    numbers = {id(leaf): leaf.numel() for leaf in trees.leaves(kept) if isinstance(leaf, Tensor)}
     return math.isqrt(steps) if steps >= LONG and steps * sum(numbers.values()) >= LARGE else 0
 
 
@@ -90,7 +90,7 @@ class Call:
         # A custom function passes gradients to its arguments alone, so parameters are arguments. Frozen ones need none.
         parameters = self.owner.module.named_parameters()
         named = {f"module.{name}": value for name, value in parameters if value.requires_grad}
-        leaves, self.spec = pytree.tree_flatten((args, named))
+        leaves, self.spec = trees.flatten((args, named))
         self.others = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         self.places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
         return [leaves[i] for i in self.places]
@@ -100,8 +100,8 @@ class Call:
         leaves = list(self.others)
         for place, tensor in zip(self.places, tensors, strict=True):
             leaves[place] = tensor
-        args, named = pytree.tree_unflatten(leaves, self.spec)
-        found, self.after = pytree.tree_flatten(functional_call(self.owner, named, args))
+        args, named = trees.unflatten(leaves, self.spec)
+        found, self.after = trees.flatten(functional_call(self.owner, named, args))
         given = {id(tensor): i for i, tensor in enumerate(tensors)}
         self.sources = [given.get(id(leaf)) for leaf in found]
         return tuple(leaf for leaf, source in zip(found, self.sources, strict=True) if source is None)
@@ -110,7 +110,7 @@ class Call:
         """Return the result."""
         rest = iter(outputs)
         leaves = [next(rest) if source is None else tensors[source] for source in self.sources]
-        return pytree.tree_unflatten(leaves, self.after)
+        return trees.unflatten(leaves, self.after)
 
 
 class _Generators:

@@ -1,4 +1,4 @@
-"""Convolution, differentiable to any order, of maps whose channels come last (see `functional.maps`).
+"""Convolution, differentiable to any order, of maps whose channels come last (see `operators.channels_last`).
 
 y = x * w is bilinear: with a cotangent g, <g, x * w> is linear in each of g, x and w, and its three partial derivatives
 (called `Output`, `Input` and `Weight` below) are each other's derivatives.

@@ -10,19 +10,20 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.utils._pytree as pytree
 from torch import Tensor, nn
 from torch.func import grad
 
+from quickstudy.operators import trees
 from quickstudy.operators.checkpointing import Call
+from quickstudy.operators.internals import in_transform, unwrapped
 
 Theta = dict[str, Tensor]
 
 
 def depends(tensor: Tensor) -> bool:
     """Return whether a tensor depends on what requires a gradient, inside vmap as well, where it does not say so."""
-    while not tensor.requires_grad and torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-        tensor = torch._C._functorch.get_unwrapped(tensor)
+    while not tensor.requires_grad and in_transform(tensor):
+        tensor = unwrapped(tensor)
     return tensor.requires_grad
 
 
@@ -36,7 +37,7 @@ def attach(theta: Theta, moved: Theta, solve: Callable[..., Theta], *given: Any)
         given: its further arguments. Not closed over: inside vmap they would be of one task, and outlive it.
     """
     names = list(theta)
-    leaves, spec = pytree.tree_flatten(given)
+    leaves, spec = trees.flatten(given)
     outputs = _FixedPoint.apply(  # type: ignore[no-untyped-call]
         names, spec, len(leaves), solve, *theta.values(), *leaves, *(moved[name] for name in names)
     )
@@ -76,7 +77,7 @@ class _FixedPoint(torch.autograd.Function):
         n = len(ctx.names)
         saved = ctx.saved_tensors
         theta = dict(zip(ctx.names, saved[:n], strict=True))
-        given = pytree.tree_unflatten(list(saved[n:]), ctx.spec)
+        given = trees.unflatten(list(saved[n:]), ctx.spec)
         with torch.no_grad():
             solved = ctx.solve(dict(zip(ctx.names, cotangents, strict=True)), theta, *given)
         nothing: tuple[Any, ...] = (None,) * (4 + n + ctx.count)

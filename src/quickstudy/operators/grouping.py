@@ -1,4 +1,4 @@
-"""Group norm, differentiable to any order, of maps whose channels come last (see `functional.maps`).
+"""Group norm, differentiable to any order, of maps whose channels come last (see `operators.channels_last`).
 
 PyTorch's rule under vmap refuses such maps, and others copy them to the slow layout and back.
 """

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
 from quickstudy.errors import InputError, UnsupportedLayerError
+from quickstudy.operators import trees
 
 _SYMPTOMS = (
     "vmap",
@@ -70,7 +70,7 @@ def raise_naming_inputs(net: nn.Module, inputs: Any, error: Exception) -> None:
     text = str(error)
     if not any(misfit in text for misfit in _MISFITS):
         return
-    leaves = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
+    leaves = [leaf for leaf in trees.leaves(inputs) if isinstance(leaf, Tensor)]
     given = " and ".join(f"{tuple(leaf.shape)} of {leaf.dtype}" for leaf in leaves)
     layer, first = _innermost(net, error) or "'net'", text.splitlines()[0]
     raise InputError(

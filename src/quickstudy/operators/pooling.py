@@ -1,4 +1,4 @@
-"""Max-pooling and moments, differentiable to any order, of maps whose channels come last (see `functional.maps`)."""
+"""Max-pooling and moments, differentiable to any order, of maps with channels last (see `operators.channels_last`)."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from quickstudy.operators import convolution, grouping, pooling, recurrent
+from quickstudy.operators.internals import weight_norm
 
 
 def _layer_norm(
@@ -127,7 +128,7 @@ REPLACEMENTS: dict[Callable[..., Any], Callable[..., Any]] = {
     F.embedding_bag: _embedding_bag,
     F.bilinear: _bilinear,
     F.hardsigmoid: _hardsigmoid,
-    torch._weight_norm: _weight_norm,
+    weight_norm: _weight_norm,
     F.multi_head_attention_forward: _attention,
     F.scaled_dot_product_attention: _scaled_dot_product,
     torch.lstm: recurrent.lstm,

@@ -22,7 +22,7 @@ class Gradient(Outer):
 
     Args:
         lr: outer learning rate.
-        through: how the gradient passes through an inner loop (`functional.differentiation`: Unrolled, FirstOrder,
+        through: how the gradient passes through an inner loop (`inner.differentiation`: Unrolled, FirstOrder,
             Implicit, SAMA); None leaves it as the learner has it.
         following: keywords of `outer.Outer`.
     """
@@ -33,7 +33,7 @@ class Gradient(Outer):
         super().__init__(lr, **following)
         if through is not None and not isinstance(through, Differentiation):
             raise InputError(
-                f"through must be a differentiation, such as functional.differentiation.FirstOrder(), not {through!r}"
+                f"through must be a differentiation, such as inner.differentiation.FirstOrder(), not {through!r}"
             )
         self.through = through
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Unpack
 
 import torch
-import torch.utils._pytree as pytree
 from torch import Tensor
 
 from quickstudy import batching
@@ -21,6 +20,7 @@ from quickstudy.batching import Objective
 from quickstudy.core import Learner, Resumable, State, Task
 from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.errors import CheckpointError, InputError
+from quickstudy.operators import trees
 from quickstudy.outer.base import Following, Outer, name_of
 from quickstudy.problem import budget
 
@@ -58,7 +58,7 @@ class Persistent(Outer):
         self.length = length
         self._slots: dict[str, Slots] = {}
         self._restored: dict[str, Any] = {}
-        self._specs: dict[str, list[pytree.TreeSpec]] = {}
+        self._specs: dict[str, list[trees.Structure]] = {}
 
     def refuses(self, learner: Learner, objective: Objective) -> str | None:
         """Need an inner loop to interrupt, and an objective that judges along it."""
@@ -89,8 +89,7 @@ class Persistent(Outer):
     def state_dict(self) -> dict[str, Any]:
         """Return the loops under way."""
         going = {
-            name: [leaf.detach() for leaf in pytree.tree_leaves(_contents(slots))]
-            for name, slots in self._slots.items()
+            name: [leaf.detach() for leaf in trees.leaves(_contents(slots))] for name, slots in self._slots.items()
         }
         # Loops of a structure that has not come again since they were restored are still under way.
         return {**self._restored, **going}
@@ -118,7 +117,7 @@ class Persistent(Outer):
 
     def _name(self, tasks: Task) -> str:
         """Return a name of the tasks' structure. Nets that look alike are different ones still."""
-        leaves, spec = pytree.tree_flatten(tasks)
+        leaves, spec = trees.flatten(tasks)
         text = f"{spec} {[(tuple(leaf.shape), str(leaf.dtype)) for leaf in leaves]}"
         name = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         alike = self._specs.setdefault(name, [])
@@ -134,19 +133,19 @@ class Persistent(Outer):
         with torch.no_grad():
             states = batching.map_tasks(lambda task, key: self.first(learner, task, key), tasks, keys)
         # Laid out as what a segment returns: a recording is of one layout.
-        states = pytree.tree_map(lambda leaf: leaf.clone(memory_format=torch.contiguous_format), states)
+        states = trees.map_leaves(lambda leaf: leaf.clone(memory_format=torch.contiguous_format), states)
         slot = torch.arange(len(keys), device=keys.device)
         segments = (_steps(learner, tasks) + self.length - 1) // self.length
         # Done with nothing, and to end after 1, 2, ... segments: spread evenly over the slots.
         end = self.length * (1 + slot * segments // len(keys))
         slots = Slots(tasks, keys, torch.zeros_like(slot), end, states)
         if restored is not None:
-            leaves, spec = pytree.tree_flatten(_contents(slots))
+            leaves, spec = trees.flatten(_contents(slots))
             shapes = [tuple(leaf.shape) for leaf in leaves]
             if [tuple(leaf.shape) for leaf in restored] != shapes:
                 raise CheckpointError("the checkpoint's inner loops are those of another learner or meta-batch")
             values = [new.to(old.device, old.dtype) for new, old in zip(restored, leaves, strict=True)]
-            slots = Slots(*pytree.tree_unflatten(values, spec))
+            slots = Slots(*trees.unflatten(values, spec))
         return slots
 
     def segment(self, learner: Learner, losses: TaskLosses, loop: Any) -> tuple[State, Tensor, Tensor]:
@@ -183,7 +182,7 @@ class Persistent(Outer):
 
 def joined(parts: list[Any]) -> Any:
     """Return one batch of several."""
-    return parts[0] if len(parts) == 1 else pytree.tree_map(lambda *leaves: torch.cat(leaves), *parts)
+    return parts[0] if len(parts) == 1 else trees.map_leaves(lambda *leaves: torch.cat(leaves), *parts)
 
 
 def begin(learner: Learner, task: Task, key: Tensor) -> State:
@@ -212,7 +211,7 @@ def _where(condition: Tensor, new: Any, old: Any) -> Any:
     def pick(a: Tensor, b: Tensor) -> Tensor:
         return torch.where(condition.reshape(condition.shape + (1,) * (a.ndim - condition.ndim)), a, b)
 
-    return pytree.tree_map(pick, new, old)
+    return trees.map_leaves(pick, new, old)
 
 
 def _contents(slots: Slots) -> tuple[Any, ...]:

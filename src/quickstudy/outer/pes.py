@@ -18,7 +18,6 @@ import logging
 from typing import Any, Unpack
 
 import torch
-import torch.utils._pytree as pytree
 from torch import Tensor
 
 from quickstudy import batching
@@ -27,6 +26,7 @@ from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import InputError
 from quickstudy.functional import random
+from quickstudy.operators import trees
 from quickstudy.operators.substitution import with_parameters
 from quickstudy.outer.base import Details, Schedule, taught, without_gradient
 from quickstudy.outer.persistent import Persistent, begin, joined
@@ -122,4 +122,4 @@ class PES(Persistent):
         for name, parameter in taught(learner).items():
             estimate = torch.tensordot(weights.to(parameter.dtype), estimates[name], 1)
             parameter.grad = estimate if parameter.grad is None else parameter.grad + estimate
-        return shown, pytree.tree_map(Tensor.detach, states), fine
+        return shown, trees.map_leaves(Tensor.detach, states), fine

@@ -17,10 +17,9 @@ from typing import Unpack
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 
 from quickstudy import batching
-from quickstudy.batching import Objective, adapt_one
+from quickstudy.batching import Objective, adapt_one, map_tasks
 from quickstudy.core import Learner, Output, Task, masked_mean
 from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.engine.ranks import ALONE, Ranks
@@ -113,7 +112,7 @@ class PolicyGradient(Outer):
             return self._objective.reward(answers, query).detach(), log_prob(outputs, answers)  # type: ignore[attr-defined]
 
         keys = random.fold_in(random.fold_in(key, _ANSWERS), torch.arange(self.samples, device=key.device))
-        rewards, log_probs = vmap(one)(keys)
+        rewards, log_probs = map_tasks(one, keys)
         advantage = rewards
         if self.baseline:
             advantage = (rewards - rewards.mean(0)) * (self.samples / (self.samples - 1))

@@ -16,7 +16,6 @@ import copy
 from typing import Any, Unpack
 
 import torch
-import torch.utils._pytree as pytree
 from torch import Tensor
 
 from quickstudy import batching
@@ -25,6 +24,7 @@ from quickstudy.core import Learner, Task
 from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.inner.differentiation import FirstOrder, Unrolled
+from quickstudy.operators import trees
 from quickstudy.outer.base import Details, Schedule, name_of, without_derivative
 from quickstudy.outer.persistent import Persistent, joined
 from quickstudy.registry import register
@@ -91,7 +91,7 @@ class Truncated(Persistent):
         total = (share * weights).sum()
         if total.requires_grad:
             total.backward()
-        return shown, pytree.tree_map(Tensor.detach, states)
+        return shown, trees.map_leaves(Tensor.detach, states)
 
 
 def _counts(objective: Objective, length: int, total: int) -> bool:

@@ -2,7 +2,7 @@
 
 Cells have NAS-Bench-201's operations (`nets.conv_cells`). Weights learn from 300 rows, the mixture from 300 others, a
 step each in turns; the other 1,197 are for tests. What is tested is the mixed net, trained anew with the mixture that
-was found; the architecture itself is `learner.discrete()`, to be trained from scratch (docs/architectures.md).
+was found; the architecture itself is `learner.discrete()`, to be trained from scratch (docs/studies/architectures.md).
 """
 
 from __future__ import annotations

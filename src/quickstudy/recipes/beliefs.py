@@ -1,6 +1,6 @@
 """Recipes of learners that predict distributions, where few points leave more than one answer open.
 
-On sinusoids from 5 noisy points, and on half planes from one point a class (docs/beliefs.md).
+On sinusoids from 5 noisy points, and on half planes from one point a class (docs/studies/beliefs.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Recipe of a prior that is learned by the error which it guarantees on new tasks (docs/bounds.md)."""
+"""Recipe of a prior that is learned by the error which it guarantees on new tasks (docs/studies/bounds.md)."""
 
 from __future__ import annotations
 

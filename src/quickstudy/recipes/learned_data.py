@@ -1,7 +1,8 @@
 """Recipes that learn what a net is trained on, on scikit-learn's digits: weights of rows, rows, changes of rows.
 
 A task is one problem, to fit a net to the rows that there are, from a fresh beginning each time; other rows judge.
-Tests are the same problem from other beginnings, judged by rows that nothing was learned from (docs/learned-data.md).
+Tests are the same problem from other beginnings, judged by rows that nothing was learned from
+(docs/studies/learned-data.md).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from quickstudy.recipes.base import recipe
 from quickstudy.recipes.few_shot import Data
 from quickstudy.registry import TABLES
 
-# Nets that embed learn in fewer steps with it than with their papers' Adam (docs/outer.md).
+# Nets that embed learn in fewer steps with it than with their papers' Adam (docs/guide/outer.md).
 MUON = {"optimizer": "muon", "lr": 0.01}
 # 60-way training as in the paper. Warped drawings need more steps and are better after them.
 PROTONET = {**MUON, "train_ways": 60, "steps": 5000, "meta_batch": 1, "warp": 0.7}

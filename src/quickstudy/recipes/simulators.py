@@ -1,4 +1,4 @@
-"""Recipes of simulators that are learned (docs/simulators.md).
+"""Recipes of simulators that are learned (docs/studies/simulators.md).
 
 The real system, a pendulum or a cart-pole whose parameters the learner is not told, is of course simulated too.
 """

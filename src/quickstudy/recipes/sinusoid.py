@@ -1,6 +1,6 @@
 """Recipes of sinusoid regression (Finn et al. 2017, section 5.1): 5 or 10 points, a 40-40 net, one inner step.
 
-MAML's by other outer optimisers than the gradient reach about twice its error (docs/outer.md).
+MAML's by other outer optimisers than the gradient reach about twice its error (docs/guide/outer.md).
 """
 
 from __future__ import annotations

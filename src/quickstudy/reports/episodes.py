@@ -17,6 +17,7 @@ from quickstudy.datasets.base import ClassData
 from quickstudy.functional import random
 from quickstudy.inner.adapted import PrototypeHead, last_layer
 from quickstudy.learners import GradientLearner
+from quickstudy.operators import trees
 from quickstudy.tasks import FewShot
 from quickstudy.tasks.base import Bank
 
@@ -61,11 +62,11 @@ def play(learner: Learner, bank: Bank, count: int, seed: int) -> Episodes:
 
 
 def _on_cpu(batch: Task) -> Task:
-    return torch.utils._pytree.tree_map(lambda leaf: leaf.cpu(), batch)  # type: ignore[no-any-return]
+    return trees.map_leaves(lambda leaf: leaf.cpu(), batch)  # type: ignore[no-any-return]
 
 
 def _join(tasks: list[Task]) -> Task:
-    return torch.utils._pytree.tree_map(lambda *leaves: torch.cat(leaves), *tasks)  # type: ignore[no-any-return]
+    return trees.map_leaves(lambda *leaves: torch.cat(leaves), *tasks)  # type: ignore[no-any-return]
 
 
 def mask_of(rows: Examples) -> Tensor:

@@ -186,7 +186,7 @@ def uncertainty(kinds: Mapping[str, tuple[str, str, Mapping[str, Mapping[str, An
 
     Args:
         kinds: for each kind of tasks, a row each, what is to hold the answers ('intervals'), what the error is, and by
-            names of learners the `curve`, `share` and `risk` of their `reliability.Reliability`.
+            names of learners the `curve`, `share` and `risk` of their `uncertainty.Reliability`.
         exact: name of what is no learner, drawn with dashes.
     """
     most = max(len(learners) for _, _, learners in kinds.values())

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import torch
-import torch.utils._pytree as pytree
 from torch import Tensor
 
 from quickstudy.core import Task
 from quickstudy.datasets.base import ClassData
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional import random
+from quickstudy.operators import trees
 from quickstudy.registry import register
 from quickstudy.tasks.base import Plan, TaskDistribution
 from quickstudy.tasks.data.few_shot import FewShot
@@ -169,7 +169,7 @@ class Mixture(TaskDistribution):
 
 def _structure(task: Task) -> tuple[Any, ...]:
     """Return what tasks of one batch have in common."""
-    leaves, form = pytree.tree_flatten(task)
+    leaves, form = trees.flatten(task)
     return form, [(leaf.shape, leaf.dtype) for leaf in leaves]
 
 

@@ -11,11 +11,11 @@ import hashlib
 from typing import Any, Self
 
 import torch
-import torch.utils._pytree as pytree
 from torch import Tensor
 
 from quickstudy.core import Examples, Task
 from quickstudy.errors import InputError
+from quickstudy.operators import trees
 from quickstudy.registry import register
 from quickstudy.tasks.base import Plan, TaskDistribution
 
@@ -56,18 +56,18 @@ class OneTask(TaskDistribution):
         def repeated(leaf: Tensor) -> Tensor:
             return leaf.expand(count, *leaf.shape)
 
-        return pytree.tree_map(repeated, self.task)  # type: ignore[no-any-return]
+        return trees.map_leaves(repeated, self.task)  # type: ignore[no-any-return]
 
     def to(self, device: torch.device | str) -> Self:
         """Move the task to a device."""
-        self.task = pytree.tree_map(lambda leaf: leaf.to(device), self.task)
+        self.task = trees.map_leaves(lambda leaf: leaf.to(device), self.task)
         return super().to(device)
 
     @property
     def fingerprint(self) -> str:
         """Short hash of all that the task holds."""
         digest = hashlib.sha256()
-        for leaf in pytree.tree_leaves(self.task):
+        for leaf in trees.leaves(self.task):
             digest.update(f"{leaf.dtype} {tuple(leaf.shape)}\0".encode())
             digest.update(leaf.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:16]

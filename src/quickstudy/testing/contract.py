@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
-import torch.utils._pytree as pytree
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from quickstudy import batching
 from quickstudy.core import Examples, Learner, State, Task
 from quickstudy.errors import InputError
 from quickstudy.functional import random
+from quickstudy.operators import trees
 from quickstudy.operators.calls import BATCH_NORMS
 
 Check = Callable[[Learner, Task], None]
@@ -79,7 +79,7 @@ def check_queries_independent(learner: Learner, task: Task) -> None:
     state = _adapt(learner, task)
     together = learner.predict(state, task.query.inputs)
     for row in range(len(task.query)):
-        one = pytree.tree_map(lambda leaf, r=row: leaf[r : r + 1], task.query.inputs)
+        one = trees.map_leaves(lambda leaf, r=row: leaf[r : r + 1], task.query.inputs)
         alone = batching.select(learner.predict(state, one), 0)
         _close(alone, batching.select(together, row), learner, f"query row {row} alone is predicted otherwise")
 
@@ -130,7 +130,7 @@ def check_dtype_and_device(learner: Learner, task: Task) -> None:
     for device in devices:
         for dtype in (torch.float32, torch.float64):
             own = copy.deepcopy(learner).to(device, dtype).eval()
-            one = pytree.tree_map(lambda leaf, d=device: leaf.to(d), batching.to_dtype(task, dtype))
+            one = trees.map_leaves(lambda leaf, d=device: leaf.to(d), batching.to_dtype(task, dtype))
             state = _adapt(own, one)
             output = own.predict(state, one.query.inputs)
             found = {leaf.dtype for leaf in _leaves(output)}
@@ -145,12 +145,12 @@ def check_state_round_trip(learner: Learner, task: Task) -> None:
     """Check that a state, saved as tensors and rebuilt, predicts the same."""
     learner, task = _doubles(learner, task)
     state = _adapt(learner, task)
-    leaves, structure = pytree.tree_flatten(state)
+    leaves, structure = trees.flatten(state)
     strays = sorted({type(leaf).__name__ for leaf in leaves if not isinstance(leaf, Tensor)})
     _require(not strays, learner, f"the state holds {strays}; states are pytrees of tensors")
     content = save({str(i): leaf.detach().contiguous().clone() for i, leaf in enumerate(leaves)})
     stored = load(content)
-    rebuilt = pytree.tree_unflatten([stored[str(i)] for i in range(len(leaves))], structure)
+    rebuilt = trees.unflatten([stored[str(i)] for i in range(len(leaves))], structure)
     found, expected = (learner.predict(each, task.query.inputs) for each in (rebuilt, state))
     # Not to the bit: tensors of another memory layout may be summed in another order.
     text = "a state that was saved and loaded predicts otherwise; keep all of it in its tensors"
@@ -322,7 +322,7 @@ def _gradient(loss: Tensor, values: list[Tensor]) -> list[Tensor]:
 
 
 def _leaves(tree: Any) -> list[Tensor]:
-    return [leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
+    return [leaf for leaf in trees.leaves(tree) if isinstance(leaf, Tensor)]
 
 
 def _copies(tree: Any) -> list[Tensor]:
@@ -339,7 +339,7 @@ def _variants(task: Task, count: int) -> list[Task]:
         labels = scale(rows.labels)
         if rows.ways is not None and not labels.dtype.is_floating_point:
             labels = (labels + number) % rows.ways
-        return _but(rows, inputs=pytree.tree_map(scale, rows.inputs), labels=labels)
+        return _but(rows, inputs=trees.map_leaves(scale, rows.inputs), labels=labels)
 
     return [Task(vary(task.support, i), vary(task.query, i)) for i in range(count)]
 
@@ -356,7 +356,7 @@ def _pad(rows: Examples, count: int, seed: int) -> Examples:
 
     mask = torch.ones(len(rows), dtype=torch.bool, device=rows.labels.device) if rows.mask is None else rows.mask
     mask = torch.cat([mask, torch.zeros(count, dtype=torch.bool, device=mask.device)])
-    return _but(rows, inputs=pytree.tree_map(extend, rows.inputs), labels=extend(rows.labels), mask=mask)
+    return _but(rows, inputs=trees.map_leaves(extend, rows.inputs), labels=extend(rows.labels), mask=mask)
 
 
 def _but(rows: Examples, **changes: Any) -> Examples:
@@ -370,4 +370,4 @@ def _but(rows: Examples, **changes: Any) -> Examples:
 def _each_row(rows: Examples, function: Callable[[Tensor], Tensor]) -> Examples:
     """Return rows whose tensors with a row dimension are exchanged."""
     mask = None if rows.mask is None else function(rows.mask)
-    return _but(rows, inputs=pytree.tree_map(function, rows.inputs), labels=function(rows.labels), mask=mask)
+    return _but(rows, inputs=trees.map_leaves(function, rows.inputs), labels=function(rows.labels), mask=mask)

@@ -138,7 +138,7 @@ def meta_train(
         patience=patience,
         log_every=log_every,
         seed=seed,
-        # Autocast does not work inside torch.func.grad: nets are called in mixed precision by `functional.calls`.
+        # Autocast does not work inside torch.func.grad: nets are called in mixed precision by `operators.calls`.
         fabric=_fabric(device, "32-true" if precision == "bf16-mixed" else precision),
         products=torch.bfloat16 if precision == "bf16-mixed" else None,
         chunk=chunk,

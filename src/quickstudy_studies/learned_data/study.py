@@ -1,4 +1,4 @@
-"""Commands that run what docs/learned-data.md shows: class imbalance, distillation and augmentation."""
+"""Commands that run what docs/studies/learned-data.md shows: class imbalance, distillation and augmentation."""
 
 from __future__ import annotations
 

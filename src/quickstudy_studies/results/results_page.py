@@ -29,7 +29,7 @@ where it departs from its paper. Rows with `--quick` train for minutes on a CPU.
 of the paper where it or its authors' code says so; how many minutes theirs took is not known. Minutes are of one core,
 the median of the runs, on machines that may have done other work meanwhile. The gap is the accuracy on new tasks of
 training classes, of the drawings that were trained on, less that on new classes; policies of batch norm are explained
-in [choosing](choosing.md).
+in [choosing](guide/choosing.md).
 
 Omniglot here is a copy with 16,833 of the 19,280 background drawings, 12 to 20 a class, reduced to 32x32 and then
 28x28. With all drawings other tasks are drawn, and figures differ a little. Few-shot tests are of Vinyals' 172
@@ -41,11 +41,11 @@ FEW_SHOT = {f"{method.recipe}{method.suffix}-{setting}": None for method in METH
 SUBJECTS: dict[str, tuple[str, str, Callable[[Sequence[Found]], str] | None]] = {
     "The Omniglot challenge": (
         r"omniglot-challenge.*",
-        "Twenty characters of one alphabet, drawn once each, are recognised in another hand; people are wrong in 4.5 %"
-        " (Lake et al. 2019). Each fold holds out other alphabets; [challenge](challenge.md) shows each of them, and"
-        " what small1 and small2 are. Published errors are of ten other alphabets, with 30 alphabets to train on / with"
-        " five: Bayesian program learning 3.3 / 4.2 %, RCN 7.3, Siamese ConvNet 8.0, ConvNet 13.5 / 23.2, Prototypical"
-        " network 13.7 / 30.1.",
+        "Twenty characters of one alphabet, drawn once each, are recognised in another hand; people are wrong"
+        " in 4.5 % (Lake et al. 2019). Each fold holds out other alphabets; [challenge](studies/challenge.md)"
+        " shows each of them, and what small1 and small2 are. Published errors are of ten other alphabets,"
+        " with 30 alphabets to train on / with five: Bayesian program learning 3.3 / 4.2 %, RCN 7.3, Siamese"
+        " ConvNet 8.0, ConvNet 13.5 / 23.2, Prototypical network 13.7 / 30.1.",
         folds,
     ),
     "Sequences": (
@@ -56,14 +56,14 @@ SUBJECTS: dict[str, tuple[str, str, Callable[[Sequence[Found]], str] | None]] = 
         " cannot be known, and training leaves that drawing out, so the first column is no better than chance. The LSTM"
         " of minutes does not look yet, it counts: each class comes ten times, and it names the one seen least so far,"
         " which is right more often at second presentations than at later ones. A row is of one"
-        " presentation; `python docs/sequences.py` draws all of them; [memory](memory.md) trains longer.",
+        " presentation; `python docs/sequences.py` draws all of them; [memory](studies/memory.md) trains longer.",
         lambda rows: f"{presentations(rows)}\n\n![Accuracy by presentation of a class](images/sequences.png)",
     ),
     "Across domains": (
         r".+-to-.+",
         "5-way 1-shot, meta-trained on one kind of drawings, tested on another. The kind is new, the letters are not"
         " all: scripts that both have (Hebrew, Georgian, Cyrillic, Arabic letters) are in training or validation of one"
-        " and in the test of the other. The learner `drawings` of [pretrained](pretrained.md) leaves those out.",
+        " and in the test of the other. The learner `drawings` of [pretrained](guide/pretrained.md) leaves those out.",
         None,
     ),
     "Double MNIST": (r"double-mnist-.*", "5-way 1-shot, where a class is a pair of digits.", None),
@@ -75,7 +75,8 @@ SUBJECTS: dict[str, tuple[str, str, Callable[[Sequence[Found]], str] | None]] = 
     ),
     "Two modes": (
         r"two-modes-.*",
-        "Sinusoids and lines; squared errors, of which 0.09 is noise. Longer trainings stand in [modes](modes.md).",
+        "Sinusoids and lines; squared errors, of which 0.09 is noise. Longer trainings stand in"
+        " [modes](studies/modes.md).",
         None,
     ),
 }

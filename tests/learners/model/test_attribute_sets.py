@@ -4,12 +4,12 @@ import pytest
 import torch
 
 import quickstudy as qs
-from conftest import make_blobs
 from quickstudy import batching
 from quickstudy.core import Examples
 from quickstudy.errors import InputError
 from quickstudy.learners import AttributeSets
 from quickstudy.tasks import Attributes, FewShot, LinearRegression, Mixture
+from tests.helpers.blobs import make_blobs
 
 
 def learner(width=7):

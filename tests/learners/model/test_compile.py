@@ -4,12 +4,12 @@ import pytest
 import torch
 
 import quickstudy as qs
-from learner_table import CLASSIFICATION, REGRESSION, WAYS, classification_task, mlp
 from quickstudy import batching
 from quickstudy.core import Learner, Task
 from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.functional import random
 from quickstudy.objectives import elbo, query_loss
+from quickstudy.testing.specimens import CLASSIFICATION, REGRESSION, WAYS, classification_task, mlp
 
 # Compilers warn of things that are not ours.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")]

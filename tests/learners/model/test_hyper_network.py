@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 import quickstudy as qs
-from learner_table import masked_task
 from quickstudy import Examples, batching
 from quickstudy.errors import InputError
 from quickstudy.learners import HyperNetwork
+from tests.helpers.masked import masked_task
 
 pytestmark = pytest.mark.usefixtures("float64")
 

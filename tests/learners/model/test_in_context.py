@@ -9,13 +9,14 @@ from torch import Tensor, nn
 from torch.func import grad, vmap
 
 import quickstudy as qs
-from learner_table import classification_task, masked_task
 from quickstudy import Examples, batching
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.attention import attend
 from quickstudy.learners import CausalInContext, InContext, Ridge
 from quickstudy.nets import TransformerBlock
+from quickstudy.testing.specimens import classification_task
+from tests.helpers.masked import masked_task
 
 pytestmark = pytest.mark.usefixtures("float64")
 

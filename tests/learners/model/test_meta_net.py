@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import quickstudy as qs
-from learner_table import masked_task, regression_task
 from quickstudy import Examples, batching
 from quickstudy.errors import InputError
 from quickstudy.learners import MetaNet
+from quickstudy.testing.specimens import regression_task
+from tests.helpers.masked import masked_task
 
 pytestmark = pytest.mark.usefixtures("float64")
 

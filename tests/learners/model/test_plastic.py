@@ -5,12 +5,12 @@ import pytest
 import torch
 
 import quickstudy as qs
-from learner_table import masked_task
 from quickstudy import Examples, batching
 from quickstudy.errors import InputError
 from quickstudy.learners import Plastic
 from quickstudy.nets import Hebbian, Neuromodulated, Oja
 from quickstudy.tasks import PatternCompletion
+from tests.helpers.masked import masked_task
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import quickstudy as qs
-from learner_table import masked_task
 from quickstudy import Examples, batching
 from quickstudy.learners import SNAIL
 from quickstudy.nets.snail import AttentionBlock, DenseBlock, snail_blocks
+from tests.helpers.masked import masked_task
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, Self
 
 from torch import Tensor, nn
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from quickstudy.core import Examples, Learner
 from quickstudy.errors import InputError
 from quickstudy.operators.calls import BatchNormPolicy, Statistics, call, check_policy, given_by, uses_batch_statistics
+from quickstudy.operators.internals import with_module
 
 
 class EmbeddingLearner(Learner):
@@ -39,9 +39,7 @@ class EmbeddingLearner(Learner):
 
     def on_features(self) -> Self:
         """Return this learner for rows that its net has embedded already; parameters are shared."""
-        learner = copy.copy(self)
-        learner._modules = {**self._modules, "net": nn.Identity()}
-        return learner
+        return with_module(self, "net", nn.Identity())
 
     def embed_support(self, support: Examples) -> tuple[Tensor, Statistics]:
         """Return features (S, D) and the batch statistics of the support."""

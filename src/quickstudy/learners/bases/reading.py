@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
 from quickstudy.core import Examples
@@ -19,6 +18,7 @@ from quickstudy.errors import InputError
 from quickstudy.functional.classes import ABSENT, label_features, mask_absent
 from quickstudy.learners.bases.embedding import EmbeddingLearner
 from quickstudy.nets.recurrent import steps
+from quickstudy.operators import trees
 from quickstudy.operators.calls import BatchNormPolicy, Statistics
 
 
@@ -78,7 +78,7 @@ class ReadingLearner(EmbeddingLearner):
         features = self.embed(inputs, state.statistics)
         rows = len(features)
         label = state.label.expand(rows, -1)
-        start = pytree.tree_map(lambda leaf: leaf.expand(rows, *leaf.shape[1:]), state.cell)
+        start = trees.map_leaves(lambda leaf: leaf.expand(rows, *leaf.shape[1:]), state.cell)
         outputs, _ = self.cell(torch.cat([features, label], -1), start)
         return mask_absent(self.head(outputs)[:, : len(state.present)], state.present)
 
@@ -113,5 +113,5 @@ class ReadingLearner(EmbeddingLearner):
             else:
                 # A padding row leaves no trace.
                 keep = mask[t]
-                state = pytree.tree_map(lambda new, old, keep=keep: torch.where(keep, new, old), after, state)
+                state = trees.map_leaves(lambda new, old, keep=keep: torch.where(keep, new, old), after, state)
         return state, label, outputs

@@ -14,11 +14,11 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
-import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
 from quickstudy.core import Examples, Learner
 from quickstudy.nets.recurrent import Cell, steps
+from quickstudy.operators import trees
 from quickstudy.registry import register
 
 
@@ -56,7 +56,7 @@ class Transducer(Learner):
                 state = after
             else:
                 keep = support.mask[t]
-                state = pytree.tree_map(lambda new, old, keep=keep: torch.where(keep, new, old), after, state)
+                state = trees.map_leaves(lambda new, old, keep=keep: torch.where(keep, new, old), after, state)
         return state
 
     def predict(self, state: Any, inputs: Any) -> Tensor:

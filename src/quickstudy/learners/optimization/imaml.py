@@ -6,7 +6,7 @@ Rajeswaran, Finn, Kakade & Levine 2019, "Meta-Learning with Implicit Gradients",
     d theta*/d theta_0 = (I + H/strength)^-1, applied to the query's gradient by conjugate gradient.
 
 That is MAML whose update rule is pulled to its start (`rules.ProximalSGD`) and whose outer gradient is the implicit one
-(`functional.differentiation.Implicit`).
+(`inner.differentiation.Implicit`).
 
 Learned across tasks: the initialisation theta_0. Memory does not grow with the number of inner steps. Departures:
 plain gradient descent finds theta* approximately; the solve stops after `cg_steps`, and may be damped (`damping`) as in

@@ -19,7 +19,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-import torch.utils._pytree as pytree
 from torch import Tensor
 
 from quickstudy.core import Examples
@@ -28,6 +27,7 @@ from quickstudy.functional import random
 from quickstudy.inner.adapted import Optimizees
 from quickstudy.inner.differentiation import Differentiation, FirstOrder, Unrolled
 from quickstudy.inner.loop import GradientLearner, InnerState
+from quickstudy.operators import trees
 from quickstudy.problem import budget
 from quickstudy.registry import register
 from quickstudy.rules import Rule
@@ -45,7 +45,7 @@ class L2O(GradientLearner):
         test_steps: steps in evaluation mode; None for the same.
         differentiation: `FirstOrder()`, the paper's assumption and what None stands for; `Unrolled()` is exact.
         checkpoint: keep every so many-th step for the outer gradient and make the others again; 0 keeps all, None
-            chooses by size (see `functional.checkpointing.unroll`).
+            chooses by size (see `operators.checkpointing.unroll`).
 
     Raises:
         InputError: an argument is out of range; in `adapt`, a task is no `Problem`, or its net and start do not fit.
@@ -104,7 +104,7 @@ class L2O(GradientLearner):
         new, known = super().step(state, support), budget(support)
         if known is None:
             return new
-        return pytree.tree_map(lambda a, b: torch.where(state.step < known, a, b), new, state)  # type: ignore[no-any-return]
+        return trees.map_leaves(lambda a, b: torch.where(state.step < known, a, b), new, state)  # type: ignore[no-any-return]
 
     @property
     def every(self) -> int | None:

@@ -1,0 +1,53 @@
+"""The functions of pytrees that the library uses, in one place, as PyTorch keeps them in a private module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch.utils._pytree as pytree
+
+Structure = pytree.TreeSpec
+"""What is left of a pytree when its leaves are taken out."""
+
+
+def leaves(tree: Any) -> list[Any]:
+    """Return the leaves of a pytree, in order."""
+    return pytree.tree_leaves(tree)
+
+
+def flatten(tree: Any) -> tuple[list[Any], Structure]:
+    """Return the leaves of a pytree and its structure."""
+    return pytree.tree_flatten(tree)
+
+
+def unflatten(parts: Any, structure: Structure) -> Any:
+    """Return the pytree of leaves and a structure."""
+    return pytree.tree_unflatten(parts, structure)
+
+
+def map_leaves(function: Callable[..., Any], *trees: Any) -> Any:
+    """Return a pytree of what the function makes of the leaves of pytrees that have one structure."""
+    return pytree.tree_map(function, *trees)
+
+
+def map_only(kind: type, function: Callable[..., Any], tree: Any) -> Any:
+    """Return a pytree in which the function has been applied to the leaves of a type."""
+    return pytree.tree_map_only(kind, function, tree)
+
+
+def register(
+    cls: type,
+    flatten: Callable[[Any], tuple[list[Any], Any]],
+    unflatten: Callable[[Any, Any], Any],
+    name: str,
+) -> None:
+    """Let pytrees hold objects of a class.
+
+    Args:
+        cls: the class.
+        flatten: returns an object's children and all else that it is made of.
+        unflatten: makes an object of these.
+        name: under which a serialised structure knows the class.
+    """
+    pytree.register_pytree_node(cls, flatten, unflatten, serialized_type_name=name)
