@@ -356,7 +356,7 @@ def test_gradients_that_rules_cannot_take_are_refused():
 
 @pytest.fixture
 def registered(monkeypatch):
-    registry.fill()
+    registry.fill("rule")
     monkeypatch.setitem(registry.TABLES, "rule", dict(registry.TABLES["rule"]))
 
     class Filed(Known):

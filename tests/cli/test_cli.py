@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from quickstudy import cli, recipes
+from quickstudy import recipes
+from quickstudy.cli import completion, main
 from quickstudy.cli import listing as commands_list
-from quickstudy.cli import main
 from quickstudy.cli.console import show, table
 from quickstudy.registry import table as entries
 
@@ -61,7 +61,7 @@ def drawings(tmp_path: Path) -> Path:
 
 
 def test_names_of_commands_are_frozen(capsys):
-    assert list(cli.COMMANDS) == COMMANDS
+    assert list(completion.COMMANDS) == COMMANDS
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
     assert [line.split()[0] for line in out.split("commands:\n")[1].split("\n\n")[0].splitlines()] == COMMANDS

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from frozen import record
+from tests.frozen import record
 
 STORED = json.loads((record.HERE / "demo.json").read_text())
 

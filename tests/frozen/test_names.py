@@ -6,8 +6,8 @@ import json
 import pytest
 
 import quickstudy as qs
-from frozen import record
 from quickstudy.cli import main
+from tests.frozen import record
 
 STORED = json.loads((record.HERE / "names.json").read_text())
 

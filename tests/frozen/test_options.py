@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from frozen import record
+from tests.frozen import record
 
 STORED = json.loads((record.HERE / "options.json").read_text())
 

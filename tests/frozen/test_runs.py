@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import quickstudy as qs
-from frozen import record
-from frozen.test_weights_after_30_steps import agree, need_the_same_glyphs
 from quickstudy.cli import main
+from tests.frozen import record
+from tests.frozen.test_weights_after_30_steps import agree, need_the_same_glyphs
 
 pytestmark = pytest.mark.usefixtures("glyph_cache")
 STORED = json.loads((record.HERE / "runs.json").read_text())

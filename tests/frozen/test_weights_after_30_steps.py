@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from frozen import record
+from tests.frozen import record
 
 STORED = json.loads((record.HERE / "weights_after_30_steps.json").read_text())
 

@@ -9,7 +9,7 @@ from quickstudy.rules import LearnedRule
 @pytest.fixture
 def momentum(monkeypatch, tmp_path):
     """A shipped rule that torch.optim has too: momentum of 0.9, rate 0.01."""
-    registry.fill()
+    registry.fill("rule")
     monkeypatch.setitem(registry.TABLES, "rule", dict(registry.TABLES["rule"]))
 
     class Momentum(LearnedRule):
