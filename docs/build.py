@@ -24,7 +24,7 @@ def page(entry: Entry) -> str:
     """Return a method's page: its file's head, its class's docstring, and how to run it."""
     module = inspect.getmodule(entry.build)
     head = inspect.getdoc(module) or ""
-    recipes = [name for name, recipe in table("recipe").items() if makes(recipe, entry.name)]
+    recipes = [name for name, recipe in table("recipe").items() if recipe.facts["learner"] == entry.name]
     runs = "\n".join(f"quickstudy train {name}" for name in recipes)
     parts = [
         f"# {entry.name}",
@@ -59,16 +59,6 @@ def fenced(text: str) -> str:
         else:
             out.append(line)
     return "\n".join(out)
-
-
-def makes(recipe: Entry, learner: str) -> bool:
-    """Return whether a recipe's learner is of this class, read from its source."""
-    # Recipes on Omniglot and Double MNIST are made from those on glyphs and have no source of their own.
-    written = [cls for cls in recipe.build.__mro__ if cls.__module__.startswith("quickstudy.")]  # type: ignore[attr-defined]
-    sources = [inspect.getsource(cls) for cls in written if cls.__module__ != "quickstudy.recipes.omniglot"]
-    own = next((source for source in sources if "learners." in source), "")
-    made = re.search(r"learners\.(\w+)\(", own)
-    return made is not None and made[1] == learner
 
 
 def methods() -> str:

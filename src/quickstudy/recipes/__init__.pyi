@@ -5,6 +5,7 @@ from . import baselines as baselines
 from . import beliefs as beliefs
 from . import bounds as bounds
 from . import challenge as challenge
+from . import double_mnist as double_mnist
 from . import drawings as drawings
 from . import few_shot as few_shot
 from . import gaussian_process as gaussian_process
@@ -24,4 +25,5 @@ from . import tables as tables
 from . import tuning as tuning
 from .base import Plan as Plan
 from .base import Recipe as Recipe
+from .base import RecipeParts as RecipeParts
 from .base import of_run as of_run

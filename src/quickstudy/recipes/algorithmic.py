@@ -11,7 +11,7 @@ from torch import manual_seed, nn
 
 from quickstudy import learners, nets, outer
 from quickstudy.outer.base import Schedule
-from quickstudy.recipes.base import Plan, Recipe, recipe
+from quickstudy.recipes.base import Recipe, RecipeParts, recipe
 from quickstudy.tasks.synthetic.algorithmic import AssociativeRecall, Copy
 
 
@@ -44,12 +44,12 @@ class AlgorithmRecipe(Recipe):
         """Return the tasks, or those of the test."""
         raise NotImplementedError
 
-    def plan(self) -> Plan:
+    def plan(self) -> RecipeParts:
         """Return the objects that these options describe."""
         manual_seed(self.seed)
         train = self.tasks(self.seed)
         inputs = train.batch(0, 1).support.inputs.shape[-1]
-        return Plan(
+        return RecipeParts(
             learner=learners.Transducer(self.cell(inputs), train.bits, ways=2),
             train=train,
             validation=self.tasks(1),
@@ -59,7 +59,7 @@ class AlgorithmRecipe(Recipe):
         )
 
 
-@recipe("copy-ntm", paper="Graves et al. 2014")
+@recipe("copy-ntm", learner="Transducer", paper="Graves et al. 2014")
 @dataclass
 class CopyNTM(AlgorithmRecipe):
     """Neural Turing machine that learns to copy, tested at twice the trained length."""
@@ -74,7 +74,7 @@ class CopyNTM(AlgorithmRecipe):
         return Copy(2 * self.length if longer else (1, self.length), self.bits, seed)
 
 
-@recipe("copy-dnc", paper="Graves et al. 2016")
+@recipe("copy-dnc", learner="Transducer", paper="Graves et al. 2016")
 @dataclass
 class CopyDNC(CopyNTM):
     """Differentiable neural computer that learns to copy, tested at twice the trained length."""
@@ -88,7 +88,7 @@ class CopyDNC(CopyNTM):
         return nets.DNCCell(inputs, self.controller, self.slots, self.width, read_heads=1)
 
 
-@recipe("recall-ntm", paper="Graves et al. 2014")
+@recipe("recall-ntm", learner="Transducer", paper="Graves et al. 2014")
 @dataclass
 class RecallNTM(AlgorithmRecipe):
     """Neural Turing machine that learns associative recall, tested with twice as many items."""
@@ -106,7 +106,7 @@ class RecallNTM(AlgorithmRecipe):
         return AssociativeRecall(2 * self.items if longer else (2, self.items), self.rows, self.bits, seed)
 
 
-@recipe("recall-dnc", paper="Graves et al. 2016")
+@recipe("recall-dnc", learner="Transducer", paper="Graves et al. 2016")
 @dataclass
 class RecallDNC(RecallNTM):
     """Differentiable neural computer that learns associative recall, tested with twice as many items."""

@@ -17,14 +17,14 @@ from quickstudy.core import Examples
 from quickstudy.functional import random
 from quickstudy.inner.differentiation import FirstOrder, Unrolled
 from quickstudy.nets.mixed_cells import CellNet
-from quickstudy.recipes.base import Plan, Recipe, recipe
+from quickstudy.recipes.base import Recipe, RecipeParts, recipe
 from quickstudy.tasks.one_task import OneTask
 from quickstudy.tasks.problems.optimizer_problems import digits
 
 Order = Literal["first", "second"]
 
 
-@recipe("digits-darts", paper="Liu et al. 2019")
+@recipe("digits-darts", learner="DARTS", paper="Liu et al. 2019")
 @dataclass
 class DigitsDARTS(Recipe):
     """Which operation each edge of a cell has, by DARTS on digits."""
@@ -75,11 +75,11 @@ class DigitsDARTS(Recipe):
         rule = rules.Adam(self.inner_lr)
         return learners.DARTS(self.net(), rule, self.inner_steps, self.batch, differentiation=passing)
 
-    def plan(self) -> Plan:
+    def plan(self) -> RecipeParts:
         """Return the objects that these options describe."""
         support, query, test = self.rows()
         manual_seed(self.seed)
-        return Plan(
+        return RecipeParts(
             self.make_learner(),
             OneTask(support, query, seed=self.seed),
             None,

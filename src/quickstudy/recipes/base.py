@@ -25,7 +25,7 @@ Made = TypeVar("Made", bound="Recipe")
 
 
 @dataclass(frozen=True)
-class Plan:
+class RecipeParts:
     """A recipe's objects.
 
     Attributes:
@@ -45,17 +45,23 @@ class Plan:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def recipe(name: str, **facts: str) -> Callable[[type[Made]], type[Made]]:
+Plan = RecipeParts
+"""Another name of `RecipeParts`, for code that was written when it had this one."""
+
+
+def recipe(name: str, *, learner: str, paper: str, **facts: str) -> Callable[[type[Made]], type[Made]]:
     """Return a decorator that enters a recipe into its table and tells it its name, which its runs store.
 
     Args:
-        name: of the recipe, as in `quickstudy train NAME`.
-        facts: columns of the table, such as paper.
+        name: the recipe's, as in `quickstudy train NAME`.
+        learner: registered name of the learner that `plan` makes.
+        paper: that the learner or the result is from.
+        facts: further columns of the table.
     """
 
     def enter(made: type[Made]) -> type[Made]:
-        made.name, made.paper = name, facts.get("paper", "")
-        return register("recipe", name, **facts)(made)
+        made.name, made.paper = name, paper
+        return register("recipe", name, learner=learner, paper=paper, **facts)(made)
 
     return enter
 
@@ -90,7 +96,7 @@ class Recipe:
     tensorboard: bool = False
     """Also write TensorBoard events."""
 
-    def plan(self) -> Plan:
+    def plan(self) -> RecipeParts:
         """Return the objects that these options describe."""
         raise NotImplementedError
 

@@ -27,7 +27,7 @@ class PretrainedRecipe(FewShotRecipe):
         return Supervised(train, self.rows, self.seed, self.augmentation())
 
 
-@recipe("glyphs-finetune", paper="Chen et al. 2019")
+@recipe("glyphs-finetune", learner="FineTune", paper="Chen et al. 2019")
 @dataclass
 class GlyphsFineTune(PretrainedRecipe):
     """Fine-tuning of a pretrained net on glyphs."""
@@ -40,7 +40,7 @@ class GlyphsFineTune(PretrainedRecipe):
         return learners.FineTune(self.net(), len(train.classes), adapts=self.adapts, batch_norm=self.batch_norm)
 
 
-@recipe("glyphs-baselineplusplus", paper="Chen et al. 2019")
+@recipe("glyphs-baselineplusplus", learner="BaselinePlusPlus", paper="Chen et al. 2019")
 @dataclass
 class GlyphsBaselinePlusPlus(PretrainedRecipe):
     """Baseline++ on glyphs."""
@@ -50,7 +50,7 @@ class GlyphsBaselinePlusPlus(PretrainedRecipe):
         return learners.BaselinePlusPlus(self.net(), len(train.classes), batch_norm=self.batch_norm)
 
 
-@recipe("glyphs-logistic", paper="Tian et al. 2020")
+@recipe("glyphs-logistic", learner="LogisticRegressionOnFeatures", paper="Tian et al. 2020")
 @dataclass
 class GlyphsLogistic(PretrainedRecipe):
     """Logistic regression on a pretrained net's features, on glyphs."""

@@ -13,7 +13,7 @@ from torch import manual_seed, nn
 from quickstudy import learners, nets, outer
 from quickstudy.core import Learner
 from quickstudy.outer.base import Schedule
-from quickstudy.recipes.base import Plan, Recipe, recipe
+from quickstudy.recipes.base import Recipe, RecipeParts, recipe
 from quickstudy.tasks.base import TaskDistribution
 from quickstudy.tasks.synthetic.functions import MultiModal
 from quickstudy.tasks.synthetic.half_planes import HalfPlanes
@@ -73,10 +73,10 @@ class BeliefRecipe(Recipe):
             return HalfPlanes(self.shots or 1, self.queries, seed)
         return MultiModal(("sine",), self.shots or 5, self.queries, self.noise, seed)
 
-    def plan(self) -> Plan:
+    def plan(self) -> RecipeParts:
         """Return the objects that these options describe."""
         manual_seed(self.seed)
-        return Plan(
+        return RecipeParts(
             learner=self.make_learner(),
             train=self.tasks(self.seed),
             validation=self.tasks(self.seed + 1),
@@ -90,7 +90,7 @@ class BeliefRecipe(Recipe):
         return {"chunk": self.meta_batch}
 
 
-@recipe("beliefs-maml", paper="Finn et al. 2017")
+@recipe("beliefs-maml", learner="MAML", paper="Finn et al. 2017")
 @dataclass
 class BeliefsMAML(BeliefRecipe):
     """Deterministic MAML, to compare with."""
@@ -100,7 +100,7 @@ class BeliefsMAML(BeliefRecipe):
         return learners.MAML(self.net(), self.rate, self.inner_steps)
 
 
-@recipe("beliefs-ensemble", paper="Yoon et al. 2018")
+@recipe("beliefs-ensemble", learner="EnsembleMAML", paper="Yoon et al. 2018")
 @dataclass
 class BeliefsEnsemble(BeliefRecipe):
     """Ensemble of MAMLs."""
@@ -118,7 +118,7 @@ class BeliefsEnsemble(BeliefRecipe):
         return learners.EnsembleMAML(self.net(), self.particles, self.rate, self.inner_steps, noise=self.start_noise)
 
 
-@recipe("beliefs-bmaml", paper="Yoon et al. 2018")
+@recipe("beliefs-bmaml", learner="BMAML", paper="Yoon et al. 2018")
 @dataclass
 class BeliefsBMAML(BeliefsEnsemble):
     """Bayesian MAML with particles."""
@@ -133,7 +133,7 @@ class BeliefsBMAML(BeliefsEnsemble):
         return learners.BMAML(self.net(), self.particles, self.rate, self.inner_steps, noise=self.start_noise)
 
 
-@recipe("beliefs-platipus", paper="Finn et al. 2018")
+@recipe("beliefs-platipus", learner="PLATIPUS", paper="Finn et al. 2018")
 @dataclass
 class BeliefsPLATIPUS(BeliefRecipe):
     """PLATIPUS, trained for the likelihood of the query under what it predicts with."""
@@ -156,7 +156,7 @@ class BeliefsPLATIPUS(BeliefRecipe):
         return {**super().options(), "objective": self.objective}
 
 
-@recipe("beliefs-versa", paper="Gordon et al. 2019")
+@recipe("beliefs-versa", learner="VERSA", paper="Gordon et al. 2019")
 @dataclass
 class BeliefsVERSA(BeliefRecipe):
     """VERSA, whose classes read each other: where a line between two can run depends on both."""
@@ -169,7 +169,7 @@ class BeliefsVERSA(BeliefRecipe):
         return learners.VERSA(self.net(embedding=True), self.outputs, samples=self.samples, context=True)
 
 
-@recipe("beliefs-laplace", paper="Daxberger et al. 2021")
+@recipe("beliefs-laplace", learner="LaplaceHead", paper="Daxberger et al. 2021")
 @dataclass
 class BeliefsLaplace(BeliefRecipe):
     """Laplace approximation of the head."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from quickstudy import learners, objectives, outer
-from quickstudy.recipes.base import Plan, Recipe, recipe
+from quickstudy.recipes.base import Recipe, RecipeParts, recipe
 from quickstudy.tasks.synthetic.half_spaces import HalfSpaces
 
 
-@recipe("half-spaces-pac-bayes", paper="Amit & Meir 2018")
+@recipe("half-spaces-pac-bayes", learner="GibbsClassifier", paper="Amit & Meir 2018")
 @dataclass
 class HalfSpacesPACBayes(Recipe):
     """Stochastic linear classifier on half-spaces, by a PAC-Bayes bound."""
@@ -36,9 +36,9 @@ class HalfSpacesPACBayes(Recipe):
         """Return tasks."""
         return HalfSpaces(self.dimensions, self.rows, spread=self.spread, tasks=tasks, seed=seed)
 
-    def plan(self) -> Plan:
+    def plan(self) -> RecipeParts:
         """Return the objects that these options describe."""
-        return Plan(
+        return RecipeParts(
             learner=learners.GibbsClassifier(None, 2, self.dimensions),
             train=self.drawn(self.seed, self.tasks),
             validation=self.drawn(self.seed + 1),

@@ -22,7 +22,7 @@ from quickstudy.functional import random
 from quickstudy.nets.conv4 import Norm
 from quickstudy.operators.calls import BatchNormPolicy
 from quickstudy.outer.base import OptimizerName, Schedule
-from quickstudy.recipes.base import Plan, Recipe, recipe
+from quickstudy.recipes.base import Recipe, RecipeParts, recipe
 from quickstudy.tasks.augmentations import Warp
 from quickstudy.tasks.data.few_shot import FewShot
 from quickstudy.tasks.data.source_pairs import SourcePairs
@@ -32,7 +32,7 @@ CHOSEN_ON = 1
 """The fold of five on whose alphabets these settings were chosen; what is reported leaves it out."""
 
 
-@recipe("omniglot-challenge", paper="Lake et al. 2015; Snell et al. 2017")
+@recipe("omniglot-challenge", learner="ProtoNet", paper="Lake et al. 2015; Snell et al. 2017")
 @dataclass
 class OmniglotChallenge(Recipe):
     """Prototypical network for one-shot recognition of the characters of a new alphabet."""
@@ -117,7 +117,7 @@ class OmniglotChallenge(Recipe):
             raise InputError(f"validation={self.validation} alphabets are more than can be held out for choosing")
         return _of(data, train), _of(data, held) if held else None, _of(data, test)
 
-    def plan(self) -> Plan:
+    def plan(self) -> RecipeParts:
         """Return the objects that these options describe."""
         train, validation, test = self.splits()
         manual_seed(self.seed)  # the initial weights
@@ -127,7 +127,7 @@ class OmniglotChallenge(Recipe):
         widths = (self.hidden // 2, *(self.hidden,) * 5)
         net = nets.ConvNet(1, widths, tuple(range(0, 2 * self.halvings, 2)), norm=self.norm, size=self.size)
         edge = self.size >> self.halvings
-        return Plan(
+        return RecipeParts(
             learner=learners.ProtoNet(
                 nets.Drawings(net, self.size, framed=True, aspect=self.aspect),
                 nets.Distortion(edge, edge, self.reach) if self.reach else "euclidean",

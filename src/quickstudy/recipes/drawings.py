@@ -16,7 +16,7 @@ from torch import nn
 from quickstudy import nets
 from quickstudy.datasets import ClassData, join
 from quickstudy.outer.base import OptimizerName
-from quickstudy.recipes.base import Plan, recipe
+from quickstudy.recipes.base import RecipeParts, recipe
 from quickstudy.recipes.few_shot import FewShotRecipe, ImageRecipe
 from quickstudy.recipes.metric import GlyphsProtoNet
 from quickstudy.recipes.optimization import GlyphsMAML
@@ -58,14 +58,14 @@ class DrawingsRecipe(FewShotRecipe):
         """Return the backbone, which takes drawings as they come."""
         return nets.Drawings(super().net(outputs, flatten, context, halvings), framed=self.framed)
 
-    def plan(self) -> Plan:
+    def plan(self) -> RecipeParts:
         """Return the objects that these options describe."""
         plan = super().plan()
         parts: dict[str, Any] = {part: _apart(getattr(plan, part)) for part in ("train", "validation", "test")}
         return dataclasses.replace(plan, **parts)
 
 
-@recipe("drawings-protonet", paper="Snell et al. 2017")
+@recipe("drawings-protonet", learner="ProtoNet", paper="Snell et al. 2017")
 @dataclass
 class DrawingsProtoNet(DrawingsRecipe, GlyphsProtoNet):
     """Prototypical network on glyphs and Omniglot at once, for drawings of any kind."""
@@ -78,7 +78,7 @@ class DrawingsProtoNet(DrawingsRecipe, GlyphsProtoNet):
     warp: float = 0.7
 
 
-@recipe("drawings-maml", paper="Finn et al. 2017")
+@recipe("drawings-maml", learner="MAML", paper="Finn et al. 2017")
 @dataclass
 class DrawingsMAML(DrawingsRecipe, GlyphsMAML):
     """MAML on glyphs and Omniglot at once, for five classes of drawings of any kind."""

@@ -20,7 +20,7 @@ from quickstudy.functional import random
 from quickstudy.nets.conv4 import Norm
 from quickstudy.operators.calls import BatchNormPolicy
 from quickstudy.outer.base import OptimizerName, Outer, Schedule
-from quickstudy.recipes.base import Plan, Recipe
+from quickstudy.recipes.base import Recipe, RecipeParts
 from quickstudy.tasks.augmentations import Warp
 from quickstudy.tasks.base import TaskDistribution
 from quickstudy.tasks.data.few_shot import FewShot
@@ -131,11 +131,11 @@ class FewShotRecipe(ImageRecipe):
         """Return what changes meta-training drawings."""
         return Warp().times(self.warp) if self.warp else None
 
-    def plan(self) -> Plan:
+    def plan(self) -> RecipeParts:
         """Return the objects that these options describe."""
         train, validation, test = self.splits()
         manual_seed(self.seed)  # the initial weights
-        return Plan(
+        return RecipeParts(
             learner=self.make_learner(train),
             train=self.make_train(train),
             validation=FewShot(validation, self.ways, self.shots, min(5, self.queries), seed=1),
@@ -178,11 +178,11 @@ class SequentialRecipe(ImageRecipe):
             self.lr, optimizer=self.optimizer, clip=self.clip or None, schedule=self.schedule, factors=factors
         )
 
-    def plan(self) -> Plan:
+    def plan(self) -> RecipeParts:
         """Return the objects that these options describe."""
         train, validation, test = self.splits()
         manual_seed(self.seed)  # the initial weights
-        return Plan(
+        return RecipeParts(
             learner=self.make_learner(train),
             train=Sequential(train, self.ways, self.presentations, seed=self.seed),
             validation=Sequential(validation, self.ways, self.presentations, seed=1),

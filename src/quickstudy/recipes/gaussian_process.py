@@ -9,7 +9,7 @@ from torch import manual_seed
 from quickstudy import learners, outer
 from quickstudy.core import Learner
 from quickstudy.outer.base import Schedule
-from quickstudy.recipes.base import Plan, Recipe, recipe
+from quickstudy.recipes.base import Recipe, RecipeParts, recipe
 from quickstudy.tasks.synthetic.gaussian_process import GaussianProcess
 
 
@@ -42,14 +42,14 @@ class GPRecipe(Recipe):
         """Return the learner."""
         raise NotImplementedError
 
-    def plan(self) -> Plan:
+    def plan(self) -> RecipeParts:
         """Return the objects that these options describe."""
         manual_seed(self.seed)
 
         def tasks(shots: int | tuple[int, int], seed: int) -> GaussianProcess:
             return GaussianProcess(self.kernel, self.length_scale, shots, self.queries, self.noise, seed)
 
-        return Plan(
+        return RecipeParts(
             learner=self.make_learner(),
             train=tasks(self.train_shots, self.seed),
             validation=tasks(self.shots, self.seed + 1),
@@ -58,7 +58,7 @@ class GPRecipe(Recipe):
         )
 
 
-@recipe("gp-cnp", paper="Garnelo et al. 2018a")
+@recipe("gp-cnp", learner="CNP", paper="Garnelo et al. 2018a")
 @dataclass
 class GPCNP(GPRecipe):
     """Conditional neural process on Gaussian-process draws."""
@@ -68,7 +68,7 @@ class GPCNP(GPRecipe):
         return learners.CNP(width=self.width)
 
 
-@recipe("gp-np", paper="Garnelo et al. 2018b")
+@recipe("gp-np", learner="NP", paper="Garnelo et al. 2018b")
 @dataclass
 class GPNP(GPRecipe):
     """Neural process on Gaussian-process draws."""
@@ -78,7 +78,7 @@ class GPNP(GPRecipe):
         return learners.NP(width=self.width)
 
 
-@recipe("gp-anp", paper="Kim et al. 2019")
+@recipe("gp-anp", learner="AttentiveNP", paper="Kim et al. 2019")
 @dataclass
 class GPAttentiveNP(GPRecipe):
     """Attentive neural process on Gaussian-process draws."""

@@ -18,7 +18,7 @@ from quickstudy.core import Examples, Learner
 from quickstudy.functional import random
 from quickstudy.nets.augmentations import affine
 from quickstudy.outer.base import Outer, Schedule
-from quickstudy.recipes.base import Plan, Recipe, recipe
+from quickstudy.recipes.base import Recipe, RecipeParts, recipe
 from quickstudy.tasks.problems.restarts import Restarts
 
 
@@ -65,13 +65,13 @@ class LearnedDataRecipe(Recipe):
         """Return the net, of which shapes alone matter."""
         return nets.mlp(64, (self.hidden,), 10)
 
-    def plan(self) -> Plan:
+    def plan(self) -> RecipeParts:
         """Return the objects that these options describe."""
         rows, query, test = self.parts()
         manual_seed(self.seed)
         learner, net = self.make_learner(), self.net()
         train = Restarts(net, rows, query, seed=1000 + self.seed)
-        return Plan(learner, train, None, Restarts(net, rows, test, seed=self.seed), self.make_outer())
+        return RecipeParts(learner, train, None, Restarts(net, rows, test, seed=self.seed), self.make_outer())
 
 
 class NoisyRows(NamedTuple):
@@ -86,7 +86,7 @@ class NoisyRows(NamedTuple):
     """(S,) rows of `train` with a wrong label."""
 
 
-@recipe("digits-noisy-labels", paper="Shu et al. 2019")
+@recipe("digits-noisy-labels", learner="MetaWeightNet", paper="Shu et al. 2019")
 @dataclass
 class DigitsNoisyLabels(LearnedDataRecipe):
     """Meta-Weight-Net: a weight from each row's loss, where many labels are wrong and a few are known to be right."""
@@ -136,7 +136,7 @@ class DigitsNoisyLabels(LearnedDataRecipe):
         return outer.Truncated(length=1, lr=self.lr)
 
 
-@recipe("digits-distillation", paper="Wang et al. 2018")
+@recipe("digits-distillation", learner="DatasetDistillation", paper="Wang et al. 2018")
 @dataclass
 class DigitsDistillation(LearnedDataRecipe):
     """A thousand digits distilled into ten synthetic ones, and the rates of ten steps on them, for any beginning."""
@@ -177,7 +177,7 @@ class DigitsDistillation(LearnedDataRecipe):
         return outer.Gradient(lr=self.lr, schedule=self.schedule, factors={"rule": self.rates})
 
 
-@recipe("digits-augmentation", paper="Mounsaveng et al. 2021")
+@recipe("digits-augmentation", learner="LearnedAugmentation", paper="Mounsaveng et al. 2021")
 @dataclass
 class DigitsAugmentation(LearnedDataRecipe):
     """How far upright digits are turned, shifted, scaled and made noisy, for other digits that are turned."""

@@ -17,8 +17,8 @@ from quickstudy import learners, nets, outer
 from quickstudy.core import Examples, Task
 from quickstudy.functional import random
 from quickstudy.outer.base import Schedule
-from quickstudy.recipes.base import Plan, Recipe, recipe
-from quickstudy.tasks.base import Plan as TaskPlan
+from quickstudy.recipes.base import Recipe, RecipeParts, recipe
+from quickstudy.tasks.base import Plan
 from quickstudy.tasks.synthetic.functions import Sinusoid
 
 
@@ -37,14 +37,14 @@ class WrongTargets(Sinusoid):
         super().__init__(shots, queries, seed=seed)
         self.share, self.count = share, count
 
-    def plan(self, indices: Tensor) -> TaskPlan:
+    def plan(self, indices: Tensor) -> Plan:
         """Return the sinusoids' plan, which targets are wrong, and what they are."""
         keys = random.fold_in(self.keys(indices), 5)
         wrong = random.uniform(random.fold_in(keys, 1), self.most) < self.share
         other = 20 * random.uniform(random.fold_in(keys, 2), self.most) - 10
         return {**super().plan(indices), "wrong": wrong, "other": other}
 
-    def gather(self, plan: TaskPlan) -> Task:
+    def gather(self, plan: Plan) -> Task:
         """Return the tasks."""
         task, wrong, other = super().gather(plan), plan["wrong"].unsqueeze(-1), plan["other"].unsqueeze(-1)
         labels = torch.where(wrong, other, task.support.labels)
@@ -58,7 +58,7 @@ def waves(x: Tensor, count: int) -> Tensor:
     return torch.cat([phases.sin(), phases.cos()], -1)
 
 
-@recipe("sinusoid-ml3", paper="Bechtle et al. 2021")
+@recipe("sinusoid-ml3", learner="LearnedLoss", paper="Bechtle et al. 2021")
 @dataclass
 class SinusoidML3(Recipe):
     """A learned loss on sinusoids."""
@@ -92,10 +92,10 @@ class SinusoidML3(Recipe):
         """Return tasks."""
         return WrongTargets(self.wrong, self.waves, self.shots, queries, seed)
 
-    def plan(self) -> Plan:
+    def plan(self) -> RecipeParts:
         """Return the objects that these options describe."""
         manual_seed(self.seed)
-        return Plan(
+        return RecipeParts(
             self.make_learner(),
             self.tasks(self.shots, self.seed),
             None,

@@ -24,7 +24,7 @@ class MemoryRecipe(SequentialRecipe):
     """Width of the controller, or of the hidden state."""
 
 
-@recipe("glyphs-mann", paper="Santoro et al. 2016")
+@recipe("glyphs-mann", learner="MANN", paper="Santoro et al. 2016")
 @dataclass
 class GlyphsMANN(MemoryRecipe):
     """Memory-augmented network on sequences of glyphs."""
@@ -39,7 +39,7 @@ class GlyphsMANN(MemoryRecipe):
         )
 
 
-@recipe("glyphs-dnc", paper="Graves et al. 2016")
+@recipe("glyphs-dnc", learner="DNC", paper="Graves et al. 2016")
 @dataclass
 class GlyphsDNC(MemoryRecipe):
     """Differentiable neural computer on sequences of glyphs."""
@@ -53,7 +53,7 @@ class GlyphsDNC(MemoryRecipe):
         return learners.DNC(self.embedding(train), self.ways, **sizes, batch_norm=self.batch_norm)
 
 
-@recipe("glyphs-lstm", paper="Hochreiter et al. 2001")
+@recipe("glyphs-lstm", learner="RecurrentLearner", paper="Hochreiter et al. 2001")
 @dataclass
 class GlyphsRecurrent(MemoryRecipe):
     """LSTM or GRU on sequences of glyphs."""

@@ -12,7 +12,7 @@ from quickstudy.recipes.base import recipe
 from quickstudy.recipes.few_shot import FewShotRecipe
 
 
-@recipe("glyphs-protonet", paper="Snell et al. 2017")
+@recipe("glyphs-protonet", learner="ProtoNet", paper="Snell et al. 2017")
 @dataclass
 class GlyphsProtoNet(FewShotRecipe):
     """Prototypical network on glyphs."""
@@ -26,7 +26,7 @@ class GlyphsProtoNet(FewShotRecipe):
         return learners.ProtoNet(self.net(), self.distance, self.batch_norm)
 
 
-@recipe("glyphs-siamese", paper="Hadsell et al. 2006; Koch et al. 2015")
+@recipe("glyphs-siamese", learner="Siamese", paper="Hadsell et al. 2006; Koch et al. 2015")
 @dataclass
 class GlyphsSiamese(FewShotRecipe):
     """Siamese network with contrastive or triplet loss on glyphs."""
@@ -42,7 +42,7 @@ class GlyphsSiamese(FewShotRecipe):
         return learners.Siamese(self.net(), self.objective, self.margin, batch_norm=self.batch_norm)
 
 
-@recipe("glyphs-matching", paper="Vinyals et al. 2016")
+@recipe("glyphs-matching", learner="MatchingNet", paper="Vinyals et al. 2016")
 @dataclass
 class GlyphsMatchingNet(FewShotRecipe):
     """Matching network on glyphs, with or without full-context embeddings."""
@@ -56,7 +56,7 @@ class GlyphsMatchingNet(FewShotRecipe):
         return learners.MatchingNet(self.net(), self.full_context, batch_norm=self.batch_norm)
 
 
-@recipe("glyphs-relation", paper="Sung et al. 2018")
+@recipe("glyphs-relation", learner="RelationNet", paper="Sung et al. 2018")
 @dataclass
 class GlyphsRelationNet(FewShotRecipe):
     """Relation network on glyphs."""

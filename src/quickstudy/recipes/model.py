@@ -15,12 +15,12 @@ from quickstudy.core import Learner
 from quickstudy.datasets.base import ClassData
 from quickstudy.nets.plastic import Rule
 from quickstudy.outer.base import Schedule
-from quickstudy.recipes.base import Plan, Recipe, recipe
+from quickstudy.recipes.base import Recipe, RecipeParts, recipe
 from quickstudy.recipes.few_shot import FewShotRecipe
 from quickstudy.tasks.synthetic.linear_regression import LinearRegression
 
 
-@recipe("glyphs-incontext", paper="Kirsch et al. 2022")
+@recipe("glyphs-incontext", learner="InContext", paper="Kirsch et al. 2022")
 @dataclass
 class GlyphsInContext(FewShotRecipe):
     """In-context learner on glyphs."""
@@ -40,7 +40,7 @@ class GlyphsInContext(FewShotRecipe):
         )
 
 
-@recipe("glyphs-hypernetwork", paper="Ha et al. 2016")
+@recipe("glyphs-hypernetwork", learner="HyperNetwork", paper="Ha et al. 2016")
 @dataclass
 class GlyphsHyperNetwork(FewShotRecipe):
     """Hypernetwork learner on glyphs: the support becomes a linear classifier."""
@@ -58,7 +58,7 @@ class GlyphsHyperNetwork(FewShotRecipe):
         )
 
 
-@recipe("glyphs-snail", paper="Mishra et al. 2018")
+@recipe("glyphs-snail", learner="SNAIL", paper="Mishra et al. 2018")
 @dataclass
 class GlyphsSNAIL(FewShotRecipe):
     """SNAIL on glyphs."""
@@ -73,7 +73,7 @@ class GlyphsSNAIL(FewShotRecipe):
         return learners.SNAIL(self.net(), self.ways, filters=self.filters, length=length, batch_norm=self.batch_norm)
 
 
-@recipe("glyphs-metanet", paper="Munkhdalai & Yu 2017")
+@recipe("glyphs-metanet", learner="MetaNet", paper="Munkhdalai & Yu 2017")
 @dataclass
 class GlyphsMetaNet(FewShotRecipe):
     """Meta network on glyphs."""
@@ -88,7 +88,7 @@ class GlyphsMetaNet(FewShotRecipe):
         return learners.MetaNet(self.net(), self.ways, width=self.width, batch_norm=self.batch_norm)
 
 
-@recipe("glyphs-plastic", paper="Miconi et al. 2018")
+@recipe("glyphs-plastic", learner="Plastic", paper="Miconi et al. 2018")
 @dataclass
 class GlyphsPlastic(FewShotRecipe):
     """Plastic network on glyphs, with a Hebbian, Oja's or a neuromodulated rule."""
@@ -110,7 +110,7 @@ class GlyphsPlastic(FewShotRecipe):
         return learners.Plastic(net, self.ways, rule=rules[self.rule], batch_norm=self.batch_norm)
 
 
-@recipe("linear-incontext", paper="Garg et al. 2022")
+@recipe("linear-incontext", learner="InContext", paper="Garg et al. 2022")
 @dataclass
 class LinearInContext(Recipe):
     """In-context learner on linear regression, whose best predictor is a ridge regression."""
@@ -136,14 +136,14 @@ class LinearInContext(Recipe):
     steps: int = 5000
     meta_batch: int = 64
 
-    def plan(self) -> Plan:
+    def plan(self) -> RecipeParts:
         """Return the objects that these options describe."""
         manual_seed(self.seed)
 
         def tasks(shots: int | tuple[int, int], seed: int) -> LinearRegression:
             return LinearRegression(self.dimensions, shots, self.queries, self.noise, seed)
 
-        return Plan(
+        return RecipeParts(
             learner=learners.InContext(None, 1, self.dimensions, self.width, self.depth),
             train=tasks(self.train_shots, self.seed),
             validation=tasks(self.shots, self.seed + 1),

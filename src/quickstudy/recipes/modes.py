@@ -16,7 +16,7 @@ from torch import manual_seed
 from quickstudy import learners, nets, outer
 from quickstudy.core import Learner
 from quickstudy.outer.base import Schedule
-from quickstudy.recipes.base import Plan, Recipe, recipe
+from quickstudy.recipes.base import Recipe, RecipeParts, recipe
 from quickstudy.tasks.synthetic.functions import MultiModal
 
 
@@ -52,14 +52,14 @@ class ModesRecipe(Recipe):
         """Return the learner."""
         raise NotImplementedError
 
-    def plan(self) -> Plan:
+    def plan(self) -> RecipeParts:
         """Return the objects that these options describe."""
         manual_seed(self.seed)
 
         def tasks(queries: int, seed: int) -> MultiModal:
             return MultiModal(self.modes, self.shots, queries, self.noise, seed)
 
-        return Plan(
+        return RecipeParts(
             learner=self.make_learner(),
             train=tasks(self.queries, self.seed),
             validation=tasks(100, self.seed + 1),
@@ -69,7 +69,7 @@ class ModesRecipe(Recipe):
         )
 
 
-@recipe("two-modes-maml", paper="Vuorio et al. 2019")
+@recipe("two-modes-maml", learner="MAML", paper="Vuorio et al. 2019")
 @dataclass
 class TwoModesMAML(ModesRecipe):
     """MAML on sinusoids and lines: one start for both."""
@@ -79,7 +79,7 @@ class TwoModesMAML(ModesRecipe):
         return learners.MAML(nets.mlp(1, self.hidden, outputs=1), self.inner_lr, self.inner_steps)
 
 
-@recipe("two-modes-mmaml", paper="Vuorio et al. 2019")
+@recipe("two-modes-mmaml", learner="MMAML", paper="Vuorio et al. 2019")
 @dataclass
 class TwoModesMMAML(ModesRecipe):
     """MMAML on sinusoids and lines."""

@@ -38,7 +38,7 @@ class GradientRecipe(FewShotRecipe):
         }
 
 
-@recipe("glyphs-maml", paper="Finn et al. 2017")
+@recipe("glyphs-maml", learner="MAML", paper="Finn et al. 2017")
 @dataclass
 class GlyphsMAML(GradientRecipe):
     """MAML on glyphs."""
@@ -48,7 +48,7 @@ class GlyphsMAML(GradientRecipe):
         return learners.MAML(self.net(self.ways), **self.inner)  # type: ignore[arg-type]
 
 
-@recipe("glyphs-fomaml", paper="Finn et al. 2017")
+@recipe("glyphs-fomaml", learner="FOMAML", paper="Finn et al. 2017")
 @dataclass
 class GlyphsFOMAML(GradientRecipe):
     """First-order MAML on glyphs."""
@@ -60,7 +60,7 @@ class GlyphsFOMAML(GradientRecipe):
         return learners.FOMAML(self.net(self.ways), **self.inner)  # type: ignore[arg-type]
 
 
-@recipe("glyphs-anil", paper="Raghu et al. 2020")
+@recipe("glyphs-anil", learner="ANIL", paper="Raghu et al. 2020")
 @dataclass
 class GlyphsANIL(GradientRecipe):
     """ANIL on glyphs."""
@@ -70,7 +70,7 @@ class GlyphsANIL(GradientRecipe):
         return learners.ANIL(self.net(self.ways), **self.inner)  # type: ignore[arg-type]
 
 
-@recipe("glyphs-metasgd", paper="Li et al. 2017")
+@recipe("glyphs-metasgd", learner="MetaSGD", paper="Li et al. 2017")
 @dataclass
 class GlyphsMetaSGD(GradientRecipe):
     """Meta-SGD on glyphs."""
@@ -83,7 +83,7 @@ class GlyphsMetaSGD(GradientRecipe):
         return learners.MetaSGD(self.net(self.ways), **self.inner)  # type: ignore[arg-type]
 
 
-@recipe("glyphs-cavia", paper="Zintgraf et al. 2019")
+@recipe("glyphs-cavia", learner="CAVIA", paper="Zintgraf et al. 2019")
 @dataclass
 class GlyphsCAVIA(GradientRecipe):
     """CAVIA on glyphs, with a context of 100 numbers."""
@@ -100,7 +100,7 @@ class GlyphsCAVIA(GradientRecipe):
         return learners.CAVIA(self.net(self.ways, context=self.context), **self.inner)  # type: ignore[arg-type]
 
 
-@recipe("glyphs-adml", paper="Yin et al. 2018")
+@recipe("glyphs-adml", learner="ADML", paper="Yin et al. 2018")
 @dataclass
 class GlyphsADML(GradientRecipe):
     """ADML on glyphs."""
@@ -114,7 +114,7 @@ class GlyphsADML(GradientRecipe):
         return learners.ADML(self.net(self.ways), epsilon=self.epsilon, **self.inner)  # type: ignore[arg-type]
 
 
-@recipe("glyphs-imaml", paper="Rajeswaran et al. 2019")
+@recipe("glyphs-imaml", learner="IMAML", paper="Rajeswaran et al. 2019")
 @dataclass
 class GlyphsIMAML(GradientRecipe):
     """Implicit MAML on glyphs."""
@@ -136,7 +136,7 @@ class GlyphsIMAML(GradientRecipe):
         return learners.IMAML(self.net(self.ways), **options)  # type: ignore[arg-type]
 
 
-@recipe("glyphs-protomaml", paper="Triantafillou et al. 2020")
+@recipe("glyphs-protomaml", learner="ProtoMAML", paper="Triantafillou et al. 2020")
 @dataclass
 class GlyphsProtoMAML(GradientRecipe):
     """Proto-MAML on glyphs."""
@@ -149,7 +149,7 @@ class GlyphsProtoMAML(GradientRecipe):
         return learners.ProtoMAML(self.net(), **self.inner)  # type: ignore[arg-type]
 
 
-@recipe("glyphs-reptile", paper="Nichol et al. 2018")
+@recipe("glyphs-reptile", learner="Reptile", paper="Nichol et al. 2018")
 @dataclass
 class GlyphsReptile(GradientRecipe):
     """Reptile on glyphs: inner Adam, batches of 10, 10 training shots."""

@@ -10,7 +10,7 @@ from torch import manual_seed, nn
 from quickstudy import learners, objectives, outer, rules
 from quickstudy.nets.optimizees import perceptron, small_conv
 from quickstudy.outer.base import Schedule
-from quickstudy.recipes.base import Plan, Recipe, recipe
+from quickstudy.recipes.base import Recipe, RecipeParts, recipe
 from quickstudy.tasks.base import TaskDistribution
 from quickstudy.tasks.mixture import Mixture
 from quickstudy.tasks.problems.budgets import Budgets
@@ -20,7 +20,7 @@ from quickstudy.tasks.problems.optimizer_problems import Part, digits
 from quickstudy.tasks.synthetic.imitation import Imitation
 
 
-@recipe("learned-optimizer", paper="Metz et al. 2020")
+@recipe("learned-optimizer", learner="L2O", paper="Metz et al. 2020")
 @dataclass
 class LearnedOptimizer(Recipe):
     """The optimiser that comes with the library: an MLP rule, meta-trained by PES to fit small problems well."""
@@ -50,11 +50,11 @@ class LearnedOptimizer(Recipe):
     steps: int = 2000
     meta_batch: int = 32
 
-    def plan(self) -> Plan:
+    def plan(self) -> RecipeParts:
         """Return the objects that these options describe."""
         manual_seed(self.seed)
         learner = learners.L2O(rules.MLPRule(self.hidden, self.width), self.most, self.batch, told=self.told)
-        return Plan(
+        return RecipeParts(
             learner,
             self.problems("train"),
             None,

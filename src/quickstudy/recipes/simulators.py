@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 from quickstudy import learners, nets, outer
 from quickstudy.functional.physics import SYSTEMS
-from quickstudy.recipes.base import Plan, Recipe, recipe
+from quickstudy.recipes.base import Recipe, RecipeParts, recipe
 from quickstudy.tasks.synthetic.motion import Motion
 
 
@@ -41,12 +41,12 @@ class SimulatorRecipe(Recipe):
         """Return tasks."""
         return Motion(self.system, self.real, self.trajectories, duration=self.duration, noise=self.noise, seed=seed)
 
-    def plan(self) -> Plan:
+    def plan(self) -> RecipeParts:
         """Return the objects that these options describe; all parameters of the simulator begin at 1."""
         features = nets.Monomials(SYSTEMS[self.system].spread, self.degree, (self.angle,))
         simulator = nets.Simulator(self.system, duration=self.duration)
         evolution = outer.EvolutionStrategies(12, 0.05, lr=self.lr, schedule="cosine")
-        return Plan(
+        return RecipeParts(
             learner=learners.Simulated(simulator, learners.Ridge(1e-3), features),
             train=self.drawn(self.seed),
             validation=self.drawn(self.seed + 1),
@@ -55,7 +55,7 @@ class SimulatorRecipe(Recipe):
         )
 
 
-@recipe("pendulum-simulator", paper="Chebotar et al. 2019")
+@recipe("pendulum-simulator", learner="Simulated", paper="Chebotar et al. 2019")
 @dataclass
 class PendulumSimulator(SimulatorRecipe):
     """Pendulum of unknown mass, length and friction."""
@@ -65,7 +65,7 @@ class PendulumSimulator(SimulatorRecipe):
     real: ClassVar[dict[str, float]] = {"mass": 1.3, "length": 0.7, "friction": 0.3}
 
 
-@recipe("cart-pole-simulator", paper="Chebotar et al. 2019")
+@recipe("cart-pole-simulator", learner="Simulated", paper="Chebotar et al. 2019")
 @dataclass
 class CartPoleSimulator(SimulatorRecipe):
     """Cart-pole of unknown masses, length and friction."""

@@ -13,7 +13,7 @@ from torch import manual_seed, nn
 from quickstudy import learners, nets, objectives, outer
 from quickstudy.core import Learner
 from quickstudy.outer.base import Outer, Schedule
-from quickstudy.recipes.base import Plan, Recipe, recipe
+from quickstudy.recipes.base import Recipe, RecipeParts, recipe
 from quickstudy.tasks.synthetic.functions import Sinusoid
 
 
@@ -54,10 +54,10 @@ class SinusoidRecipe(Recipe):
         """Return further arguments of `meta_train`."""
         return {"chunk": self.meta_batch}
 
-    def plan(self) -> Plan:
+    def plan(self) -> RecipeParts:
         """Return the objects that these options describe."""
         manual_seed(self.seed)
-        return Plan(
+        return RecipeParts(
             learner=self.make_learner(),
             train=Sinusoid(self.shots, self.queries, seed=self.seed),
             validation=Sinusoid(self.shots, 100, seed=self.seed + 1),
@@ -67,7 +67,7 @@ class SinusoidRecipe(Recipe):
         )
 
 
-@recipe("sinusoid-maml", paper="Finn et al. 2017")
+@recipe("sinusoid-maml", learner="MAML", paper="Finn et al. 2017")
 @dataclass
 class SinusoidMAML(SinusoidRecipe):
     """MAML on sinusoids."""
@@ -77,7 +77,7 @@ class SinusoidMAML(SinusoidRecipe):
         return learners.MAML(self.net(), self.inner_lr, self.inner_steps)
 
 
-@recipe("sinusoid-maml-es", paper="Song et al. 2020")
+@recipe("sinusoid-maml-es", learner="MAML", paper="Song et al. 2020")
 @dataclass
 class SinusoidMAMLByEvolution(SinusoidMAML):
     """MAML on sinusoids by evolution strategies: no derivative but the inner one."""
@@ -99,7 +99,7 @@ class SinusoidMAMLByEvolution(SinusoidMAML):
         return {}
 
 
-@recipe("sinusoid-maml-cma", paper="Ros & Hansen 2008")
+@recipe("sinusoid-maml-cma", learner="MAML", paper="Ros & Hansen 2008")
 @dataclass
 class SinusoidMAMLByCMA(SinusoidMAML):
     """MAML on sinusoids by CMA-ES with a diagonal covariance, for there are 1,761 parameters."""
@@ -120,7 +120,7 @@ class SinusoidMAMLByCMA(SinusoidMAML):
         return {}
 
 
-@recipe("sinusoid-maml-pg", paper="Williams 1992")
+@recipe("sinusoid-maml-pg", learner="MAML", paper="Williams 1992")
 @dataclass
 class SinusoidMAMLByPolicyGradient(SinusoidMAML):
     """MAML on sinusoids by rewards of drawn answers: minus their squared errors, which nobody differentiates."""
@@ -140,7 +140,7 @@ class SinusoidMAMLByPolicyGradient(SinusoidMAML):
         return {"objective": objectives.Reward(), **super().options()}
 
 
-@recipe("sinusoid-fomaml", paper="Finn et al. 2017")
+@recipe("sinusoid-fomaml", learner="FOMAML", paper="Finn et al. 2017")
 @dataclass
 class SinusoidFOMAML(SinusoidRecipe):
     """First-order MAML on sinusoids."""
@@ -150,7 +150,7 @@ class SinusoidFOMAML(SinusoidRecipe):
         return learners.FOMAML(self.net(), self.inner_lr, self.inner_steps)
 
 
-@recipe("sinusoid-anil", paper="Raghu et al. 2020")
+@recipe("sinusoid-anil", learner="ANIL", paper="Raghu et al. 2020")
 @dataclass
 class SinusoidANIL(SinusoidRecipe):
     """ANIL on sinusoids."""
@@ -160,7 +160,7 @@ class SinusoidANIL(SinusoidRecipe):
         return learners.ANIL(self.net(), self.inner_lr, self.inner_steps)
 
 
-@recipe("sinusoid-metasgd", paper="Li et al. 2017")
+@recipe("sinusoid-metasgd", learner="MetaSGD", paper="Li et al. 2017")
 @dataclass
 class SinusoidMetaSGD(SinusoidRecipe):
     """Meta-SGD on sinusoids."""
@@ -170,7 +170,7 @@ class SinusoidMetaSGD(SinusoidRecipe):
         return learners.MetaSGD(self.net(), self.inner_lr, self.inner_steps)
 
 
-@recipe("sinusoid-cavia", paper="Zintgraf et al. 2019")
+@recipe("sinusoid-cavia", learner="CAVIA", paper="Zintgraf et al. 2019")
 @dataclass
 class SinusoidCAVIA(SinusoidRecipe):
     """CAVIA on sinusoids, with 5 context parameters."""

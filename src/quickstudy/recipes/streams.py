@@ -11,7 +11,7 @@ from quickstudy.recipes.base import recipe
 from quickstudy.recipes.few_shot import SequentialRecipe
 
 
-@recipe("glyphs-stream-snail", paper="Mishra et al. 2018")
+@recipe("glyphs-stream-snail", learner="SNAIL", paper="Mishra et al. 2018")
 @dataclass
 class GlyphsStreamSNAIL(SequentialRecipe):
     """SNAIL on streams of glyphs."""
@@ -28,7 +28,7 @@ class GlyphsStreamSNAIL(SequentialRecipe):
         )
 
 
-@recipe("glyphs-stream-metanet", paper="Munkhdalai & Yu 2017")
+@recipe("glyphs-stream-metanet", learner="MetaNet", paper="Munkhdalai & Yu 2017")
 @dataclass
 class GlyphsStreamMetaNet(SequentialRecipe):
     """Meta network on streams of glyphs."""
@@ -45,7 +45,7 @@ class GlyphsStreamMetaNet(SequentialRecipe):
         return learners.MetaNet(net, self.ways, width=self.width, batch_norm=self.batch_norm)
 
 
-@recipe("glyphs-stream-plastic", paper="Miconi et al. 2018")
+@recipe("glyphs-stream-plastic", learner="Plastic", paper="Miconi et al. 2018")
 @dataclass
 class GlyphsStreamPlastic(SequentialRecipe):
     """Plastic network on streams of glyphs."""
@@ -55,7 +55,7 @@ class GlyphsStreamPlastic(SequentialRecipe):
         return learners.Plastic(self.embedding(train), self.ways, batch_norm=self.batch_norm)
 
 
-@recipe("glyphs-stream-incontext", paper="Kirsch et al. 2022")
+@recipe("glyphs-stream-incontext", learner="CausalInContext", paper="Kirsch et al. 2022")
 @dataclass
 class GlyphsStreamInContext(SequentialRecipe):
     """Causal in-context learner on streams of glyphs."""

@@ -10,7 +10,7 @@ from torch import manual_seed
 from quickstudy import datasets, learners, outer
 from quickstudy.datasets.tables import TABLES
 from quickstudy.outer.base import Schedule
-from quickstudy.recipes.base import Plan, Recipe, recipe
+from quickstudy.recipes.base import Recipe, RecipeParts, recipe
 from quickstudy.tasks.data.attributes import Attributes
 from quickstudy.tasks.data.few_shot import FewShot
 from quickstudy.tasks.mixture import Mixture
@@ -29,7 +29,7 @@ def table_tasks(name: str, shots: tuple[int, int], queries: int, slots: int, see
     return Attributes(source, slots, (2, slots), WAYS, standardise=True, seed=seed)
 
 
-@recipe("tables-attribute-sets", paper="Iwata & Kumagai 2020")
+@recipe("tables-attribute-sets", learner="AttributeSets", paper="Iwata & Kumagai 2020")
 @dataclass
 class TablesAttributeSets(Recipe):
     """Tables of scikit-learn, all but one; test tasks are of that one."""
@@ -53,13 +53,13 @@ class TablesAttributeSets(Recipe):
     steps: int = 2000
     meta_batch: int = 16
 
-    def plan(self) -> Plan:
+    def plan(self) -> RecipeParts:
         """Return the objects that these options describe."""
         manual_seed(self.seed)
         parts = [
             table_tasks(name, (1, self.shots), self.queries, self.slots) for name in TABLES if name != self.held_out
         ]
-        return Plan(
+        return RecipeParts(
             learner=learners.AttributeSets(self.width),
             train=Mixture(parts, seed=self.seed),
             validation=None,

@@ -16,7 +16,7 @@ from quickstudy import learners, nets, outer
 from quickstudy.core import Examples, Learner, Task
 from quickstudy.functional import random
 from quickstudy.outer.base import Schedule
-from quickstudy.recipes.base import Plan, Recipe, recipe
+from quickstudy.recipes.base import Recipe, RecipeParts, recipe
 from quickstudy.tasks.one_task import OneTask
 
 TARGETS = {"teacher": 10, "inputs": 64, "random": 10}
@@ -68,15 +68,15 @@ class DigitsRecipe(Recipe):
         """Return the learner, as it begins."""
         raise NotImplementedError
 
-    def plan(self) -> Plan:
+    def plan(self) -> RecipeParts:
         """Return the objects that these options describe."""
         task, test = self.problem()
         manual_seed(self.seed)
         way = outer.Gradient(lr=self.lr, schedule=self.schedule)
-        return Plan(self.make_learner(), OneTask(task), None, OneTask(task.support, test), way)
+        return RecipeParts(self.make_learner(), OneTask(task), None, OneTask(task.support, test), way)
 
 
-@recipe("digits-decays", paper="Lorraine et al. 2020")
+@recipe("digits-decays", learner="HyperParameters", paper="Lorraine et al. 2020")
 @dataclass
 class DigitsDecays(DigitsRecipe):
     """A weight decay for each pixel of logistic regression."""
@@ -95,7 +95,7 @@ class DigitsDecays(DigitsRecipe):
         return learner
 
 
-@recipe("digits-auxiliary", paper="Navon et al. 2021")
+@recipe("digits-auxiliary", learner="AuxiliaryLosses", paper="Navon et al. 2021")
 @dataclass
 class DigitsAuxiliary(DigitsRecipe):
     """Weights of auxiliary losses: what a teacher answers, the pixels themselves, and random numbers.

@@ -20,7 +20,7 @@ from quickstudy.errors import CheckpointError, InputError
 from quickstudy.evaluation.evaluating import BANK_SEED, Difference, Report, differences, evaluate
 from quickstudy.functional.checks import as_device
 from quickstudy.learners import NearestNeighbour
-from quickstudy.recipes import Plan, Recipe, of_run
+from quickstudy.recipes import Recipe, RecipeParts, of_run
 from quickstudy.reports.guarantee import Guarantee, guarantee
 from quickstudy.storage.checkpoint import BEST, RUN, load, read_json
 from quickstudy.tasks import FewShot, Sequential
@@ -55,7 +55,7 @@ class OpenedRun:
     name: str
     folder: Path
     recipe: Recipe
-    plan: Plan
+    plan: RecipeParts
     learner: Learner
     facts: Mapping[str, Any]
     checkpoint: str
@@ -99,7 +99,7 @@ def open_run(
     return run
 
 
-def _plan(recipe: Recipe, wanted: Mapping[str, Any]) -> Plan:
+def _plan(recipe: Recipe, wanted: Mapping[str, Any]) -> RecipeParts:
     known = {each.name for each in dataclasses.fields(recipe)}
     for name in wanted:
         if name not in known:

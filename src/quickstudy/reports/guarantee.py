@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from quickstudy.core import Learner
 from quickstudy.objectives import PACBayes
-from quickstudy.recipes import Plan
+from quickstudy.recipes import RecipeParts
 
 OF_DRAWN_WEIGHTS = (
     "The bound is of answers by weights drawn anew for each; what is evaluated is the vote of such weights."
@@ -41,7 +41,7 @@ class Guarantee:
         )
 
 
-def guarantee(learner: Learner, plan: Plan) -> Guarantee | None:
+def guarantee(learner: Learner, plan: RecipeParts) -> Guarantee | None:
     """Return the bound of a learner on all tasks that it learned from, or None if it was not trained by one."""
     objective = plan.options.get("objective")
     if not isinstance(objective, PACBayes):
