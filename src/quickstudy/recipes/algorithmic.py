@@ -22,19 +22,20 @@ class AlgorithmRecipe(Recipe):
     controller: int = 100
     """Width of the controller."""
     slots: int = 128
-    """Memory slots."""
+    """Number of memory slots."""
     width: int = 20
-    """Numbers of a slot."""
+    """Numbers per memory slot."""
     lr: float = 1e-3
-    """Outer learning rate (Adam)."""
+    """Outer learning rate, for Adam."""
     clip: float = 1.0
-    """Largest norm of the meta-gradient; heads that are sharp by now make it jump."""
+    """Largest norm of the meta-gradient; late in training, sharp heads make it jump."""
     schedule: Schedule = "cosine"
-    """Of the outer learning rate."""
+    """Schedule of the outer learning rate."""
     steps: int = 3000
     meta_batch: int = 16
     validate_every: int = 1_000_000
-    """At the end alone: of the weights that make no mistake at trained lengths the last ones hold the longest."""
+    """Outer steps between validations. The default validates only at the end: among weights that make no mistake at
+    trained lengths, the last hold up longest."""
 
     def cell(self, inputs: int) -> nn.Module:
         """Return the cell."""
@@ -65,9 +66,9 @@ class CopyNTM(AlgorithmRecipe):
     """Neural Turing machine that learns to copy, tested at twice the trained length."""
 
     length: int = 20
-    """Longest sequence in training."""
+    """Length of the longest sequence in training."""
     bits: int = 8
-    """Bits of a row."""
+    """Bits per row."""
 
     def tasks(self, seed: int, longer: bool = False) -> Copy:
         """Return copies."""
@@ -81,7 +82,8 @@ class CopyDNC(CopyNTM):
 
     steps: int = 2000
     slots: int = 96
-    """Memory slots: as many as rows are read and answered at the test, as it may go on writing while it answers."""
+    """Number of memory slots: as many as rows are read and answered at the test, because it may write while it
+    answers."""
 
     def cell(self, inputs: int) -> nn.Module:
         """Return the cell."""
@@ -94,11 +96,11 @@ class RecallNTM(AlgorithmRecipe):
     """Neural Turing machine that learns associative recall, tested with twice as many items."""
 
     items: int = 4
-    """Most items of a list in training (6 in the paper, which takes many more steps)."""
+    """Largest number of items in a list in training (6 in the paper, which takes many more steps)."""
     rows: int = 3
-    """Rows of an item."""
+    """Rows per item."""
     bits: int = 6
-    """Bits of a row."""
+    """Bits per row."""
     slots: int = 32
 
     def tasks(self, seed: int, longer: bool = False) -> AssociativeRecall:
@@ -113,7 +115,7 @@ class RecallDNC(RecallNTM):
 
     steps: int = 4000
     slots: int = 64
-    """Memory slots: as many as rows are read and answered at the test."""
+    """Number of memory slots: as many as rows are read and answered at the test."""
 
     def cell(self, inputs: int) -> nn.Module:
         """Return the cell."""

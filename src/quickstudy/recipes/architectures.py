@@ -1,8 +1,8 @@
 """A recipe of architecture search: DARTS (Liu et al. 2019) on the cells of a net for scikit-learn's digits.
 
 Cells have NAS-Bench-201's operations (`nets.conv_cells`). Weights learn from 300 rows, the mixture from 300 others, a
-step each in turns; the other 1,197 are for tests. What is tested is the mixed net, trained anew with the mixture that
-was found; the architecture itself is `learner.discrete()`, to be trained from scratch (docs/studies/architectures.md).
+step each in turns; the other 1,197 are for tests. The test is of the mixed net, trained anew with the mixture that was
+found; the architecture itself is `learner.discrete()`, to be trained from scratch (docs/studies/architectures.md).
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ Order = Literal["first", "second"]
 @recipe("digits-darts", learner="DARTS", paper="Liu et al. 2019")
 @dataclass
 class DigitsDARTS(Recipe):
-    """Which operation each edge of a cell has, by DARTS on digits."""
+    """Choice of the operation of each edge of a cell, by DARTS on digits."""
 
     test_tasks: ClassVar[int] = 10
 
     order: Order = "second"
-    """Whether alpha's gradient takes along that weights depend on alpha ('second') or not ('first')."""
+    """Order of alpha's gradient: 'second' follows how the weights depend on alpha, 'first' does not."""
     train_rows: int = 300
-    """Rows that weights learn from."""
+    """Number of rows that the weights learn from."""
     validation_rows: int = 300
-    """Rows that the mixture learns from."""
+    """Number of rows that the mixture learns from."""
     split: int = 0
-    """Which order of all rows."""
+    """Number of the order in which all rows are dealt."""
     nodes: int = 3
-    """Of a cell, with an edge between any two."""
+    """Nodes per cell, with an edge between any two."""
     hidden: int = 8
-    """Channels."""
+    """Channels of the net."""
     inner_steps: int = 500
-    """Steps of a training run; where there are more outer steps, the next one begins."""
+    """Steps per training run; if there are more outer steps, the next run begins."""
     inner_lr: float = 0.01
-    """Of the weights (Adam)."""
+    """Learning rate of the weights, for Adam."""
     batch: int = 50
-    """Rows a step, for weights and for the mixture."""
+    """Rows per step, for weights and for the mixture."""
     lr: float = 0.02
-    """Of the mixture (Adam)."""
+    """Learning rate of the mixture, for Adam."""
     weight_decay: float = 1e-3
-    """Of the mixture."""
+    """Weight decay of the mixture."""
     steps: int = 500
     meta_batch: int = 1
 

@@ -1,6 +1,6 @@
-"""What a recipe is: one typed configuration that says everything about a published result or an example.
+"""A recipe is one typed configuration that says everything about a published result or an example.
 
-A recipe is a dataclass. Its fields are the options of `quickstudy train NAME`; `plan` turns them into the objects
+It is a dataclass. Its fields are the options of `quickstudy train NAME`; `plan` turns them into the objects
 that `meta_train` and `evaluate` take. Registering it is all that the command line needs.
 """
 
@@ -73,24 +73,24 @@ class Recipe:
     name: ClassVar[str] = ""
     paper: ClassVar[str] = ""
     test_tasks: ClassVar[int] = 1000
-    """Test tasks of an evaluation, unless asked otherwise: fewer where one is a whole training run."""
+    """Test tasks per evaluation, unless asked otherwise: fewer where one is a whole training run."""
 
     steps: int = 1000
     """Outer steps."""
     meta_batch: int = 4
-    """Tasks an outer step."""
+    """Tasks per outer step."""
     seed: int = 0
     """Seed of the initial weights, the tasks and everything drawn in training."""
     validate_every: int = 0
     """Outer steps between validations; 0 makes ten in all."""
     validation_tasks: int = 100
-    """Tasks of a validation, always the same."""
+    """Tasks per validation, always the same ones."""
     patience: int = 0
-    """Stop after so many validations without a better one; 0 never."""
+    """Stop after this many validations without a better one; 0 never stops early."""
     device: str = "auto"
-    """'auto', 'cpu', 'cuda', ..."""
+    """Device to train on: 'auto', 'cpu', 'cuda', ..."""
     precision: str = "32-true"
-    """'32-true', '64-true', 'bf16-true' or 'bf16-mixed'."""
+    """Precision of weights and arithmetic: '32-true', '64-true', 'bf16-true' or 'bf16-mixed'."""
     compile: bool | Literal["record"] | None = None
     """Compile a whole outer step (True), or only record it ('record'); None chooses."""
     tensorboard: bool = False

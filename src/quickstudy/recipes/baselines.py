@@ -16,10 +16,10 @@ from quickstudy.tasks.data.supervised import Supervised
 
 @dataclass
 class PretrainedRecipe(FewShotRecipe):
-    """What recipes of pretrained nets share."""
+    """Options that recipes of pretrained nets share."""
 
     rows: int = 128
-    """Rows of a pretraining mini-batch."""
+    """Rows per pretraining mini-batch."""
     meta_batch: int = 1
 
     def make_train(self, train: ClassData) -> TaskDistribution:
@@ -33,7 +33,7 @@ class GlyphsFineTune(PretrainedRecipe):
     """Fine-tuning of a pretrained net on glyphs."""
 
     adapts: Literal["head", "all"] = "head"
-    """What is fine-tuned."""
+    """Part of the net that is fine-tuned: 'head' or 'all'."""
 
     def make_learner(self, train: ClassData) -> Learner:
         """Return the baseline."""

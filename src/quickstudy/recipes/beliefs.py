@@ -1,6 +1,6 @@
 """Recipes of learners that predict distributions, where few points leave more than one answer open.
 
-On sinusoids from 5 noisy points, and on half planes from one point a class (docs/studies/beliefs.md).
+Tasks are sinusoids from 5 noisy points, and half planes from one point per class (docs/studies/beliefs.md).
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ class BeliefRecipe(Recipe):
     """Few-shot learning with uncertainty."""
 
     data: Literal["sinusoids", "half-planes"] = "sinusoids"
-    """Sinusoids with noise on all targets, or half planes."""
+    """Family of tasks: 'sinusoids', with noise on all targets, or 'half-planes'."""
     shots: int = 0
-    """Support points, of half planes a class; 0 makes 5 of sinusoids and 1 of half planes."""
+    """Support points per sinusoid, or per class of half planes; 0 takes 5 for sinusoids and 1 for half planes."""
     queries: int = 20
-    """Query points."""
+    """Query points per task."""
     noise: float = 0.3
-    """Standard deviation of the noise of sinusoids."""
+    """Standard deviation of the noise on sinusoids' targets."""
     hidden: tuple[int, ...] = (40, 40)
     """Width of each hidden layer."""
     inner_lr: float = 0.0
-    """Inner learning rate; 0 makes 0.01 for sinusoids and 0.3 for half planes."""
+    """Inner learning rate; 0 takes 0.01 for sinusoids and 0.3 for half planes."""
     inner_steps: int = 5
-    """Inner steps, in training and test."""
+    """Number of inner steps, in training and test."""
     start_noise: float = 1.0
-    """Standard deviation that learners give sinusoids' targets to begin with: were it small, only the nearest of
-    several models would learn."""
+    """Initial standard deviation that learners give sinusoids' targets. If it were small, only the nearest of several
+    models would learn."""
     lr: float = 5e-3
-    """Outer learning rate (Adam)."""
+    """Outer learning rate, for Adam."""
     clip: float = 10.0
     """Largest norm of the meta-gradient."""
     schedule: Schedule = "cosine"
-    """Of the outer learning rate."""
+    """Schedule of the outer learning rate."""
     steps: int = 1000
     meta_batch: int = 25
 
@@ -56,7 +56,7 @@ class BeliefRecipe(Recipe):
 
     @property
     def outputs(self) -> int:
-        """Of the net: a target, or logits of two classes."""
+        """Outputs of the net: one target, or the logits of two classes."""
         return 1 if self.data == "sinusoids" else 2
 
     def net(self, embedding: bool = False) -> nn.Module:
@@ -106,11 +106,11 @@ class BeliefsEnsemble(BeliefRecipe):
     """Ensemble of MAMLs."""
 
     particles: int = 5
-    """Models."""
+    """Number of models."""
 
     @property
     def rate(self) -> float:
-        """The inner learning rate: half of MAML's for sinusoids, else a model that others make up for may diverge."""
+        """The inner learning rate: half of MAML's for sinusoids, as a model for which others make up may diverge."""
         return self.inner_lr or super().rate / (2 if self.data == "sinusoids" else 1)
 
     def make_learner(self) -> Learner:
@@ -125,7 +125,7 @@ class BeliefsBMAML(BeliefsEnsemble):
 
     @property
     def rate(self) -> float:
-        """The inner learning rate: three times the others', of which particles far apart get about a third each."""
+        """The inner learning rate: three times the others', because particles far apart get about a third each."""
         return 3 * super(BeliefsEnsemble, self).rate
 
     def make_learner(self) -> Learner:
@@ -139,11 +139,11 @@ class BeliefsPLATIPUS(BeliefRecipe):
     """PLATIPUS, trained for the likelihood of the query under what it predicts with."""
 
     samples: int = 5
-    """Draws of the start."""
+    """Number of starts that are drawn."""
     spread: float = 0.0
-    """Standard deviation of starts to begin with; 0 is 0.1 for sinusoids and 0.02 for half planes."""
+    """Initial standard deviation of starts; 0 takes 0.1 for sinusoids and 0.02 for half planes."""
     objective: str = "query_loss"
-    """'query_loss', or 'elbo', the paper's, which trains a draw that has seen the query."""
+    """Objective: 'query_loss', or the paper's 'elbo', which trains a draw that has seen the query."""
 
     def make_learner(self) -> Learner:
         """Return PLATIPUS."""
@@ -162,7 +162,7 @@ class BeliefsVERSA(BeliefRecipe):
     """VERSA, whose classes read each other: where a line between two can run depends on both."""
 
     samples: int = 50
-    """Draws of the head for half planes."""
+    """Number of heads that are drawn for half planes."""
 
     def make_learner(self) -> Learner:
         """Return VERSA."""
@@ -175,9 +175,9 @@ class BeliefsLaplace(BeliefRecipe):
     """Laplace approximation of the head."""
 
     hidden: tuple[int, ...] = (40, 8)
-    """Width of each hidden layer; the head is on the last."""
+    """Width of each hidden layer; the head reads the last one."""
     samples: int = 50
-    """Draws of the head for half planes."""
+    """Number of heads that are drawn for half planes."""
 
     def make_learner(self) -> Learner:
         """Return a Bayesian head."""

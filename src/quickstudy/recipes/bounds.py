@@ -16,19 +16,19 @@ class HalfSpacesPACBayes(Recipe):
     """Stochastic linear classifier on half-spaces, by a PAC-Bayes bound."""
 
     tasks: int = 1024
-    """Tasks to learn from."""
+    """Number of tasks to learn from."""
     dimensions: int = 4
-    """Numbers of an input."""
+    """Numbers per input."""
     rows: int = 400
-    """Support rows of a task."""
+    """Support rows per task."""
     spread: float = 0.3
-    """How much tasks differ."""
+    """Spread of the tasks: how much they differ."""
     bound: Literal["amit-meir", "pacoh"] = "amit-meir"
-    """Which bound."""
+    """Bound that is minimised: 'amit-meir' or 'pacoh'."""
     delta: float = 0.05
-    """Probability that it does not hold."""
+    """Probability that the bound does not hold."""
     lr: float = 0.05
-    """Outer learning rate (Adam)."""
+    """Outer learning rate, for Adam."""
     steps: int = 100
     meta_batch: int = 64
 

@@ -38,21 +38,23 @@ class OmniglotChallenge(Recipe):
     """Prototypical network for one-shot recognition of the characters of a new alphabet."""
 
     train_on: Literal["background", "small1", "small2", "known"] = "background"
-    """Alphabets of meta-training: those not held out, or one of the two official minimal sets of five. Or 'known': all,
-    in the hands of 14 of their 20 people, to be asked for in the hands of the others, which `quickstudy reproduce
-    challenge-known` does; `evaluate` refuses classes that were trained on."""
+    """Alphabets of meta-training: 'background' takes those not held out, 'small1' and 'small2' are the two official
+    minimal sets of five. 'known' takes all alphabets as drawn by 14 of their 20 people; the test asks for them as drawn
+    by the others. `quickstudy reproduce challenge-known` does that, because `evaluate` refuses classes that were
+    trained on."""
     fold: int = 0
-    """Which fold of alphabets is held out for the test, of `folds`; of account for 'background' alone."""
+    """Number of the fold of alphabets, among `folds`, that is held out for the test; used only with --train-on
+    background."""
     folds: int = FOLDS
-    """Parts into which alphabets are dealt."""
+    """Number of folds into which alphabets are dealt."""
     validation: int = 0
-    """Further alphabets that are held out for choosing; 0 takes the last weights."""
+    """Number of further alphabets held out for choosing weights; 0 takes the last weights."""
     ways: int = 20
-    """Characters a task in test."""
+    """Characters per task in test."""
     train_ways: int = 20
-    """Characters a task in meta-training, at most; alphabets that have fewer give as many as they have."""
+    """Largest number of characters per task in meta-training; alphabets that have fewer give all of theirs."""
     queries: int = 3
-    """Query drawings a character in meta-training."""
+    """Query drawings per character in meta-training."""
     pixels: int = 32
     """Height and width that drawings are reduced to."""
     size: int = 32
@@ -60,31 +62,35 @@ class OmniglotChallenge(Recipe):
     aspect: float = 0.5
     """Power of the ratio of a drawing's shorter side to its longer one in the frame (`nets.Drawings`)."""
     rotations: bool = True
-    """Whether alphabets turned by 90, 180 and 270 degrees are further ones."""
+    """Whether alphabets turned by 90, 180 and 270 degrees are further alphabets."""
     combinations: int = 0
-    """Further alphabets for meta-training, of characters put together from those of one (`with_combinations`)."""
+    """Number of further alphabets for meta-training, whose characters are put together from those of one alphabet
+    (`with_combinations`)."""
     warp: float = 0.7
-    """Strength of the random warps of training drawings; 0 leaves them."""
+    """Strength of the random warps of training drawings; 0 leaves drawings unchanged."""
     hidden: int = 64
-    """Filters of each block of the net but the first, which has half as many."""
+    """Filters per block of the net; the first block has half as many."""
     halvings: int = 2
-    """How often the net halves its maps, whose places are compared: once every second block, from the first."""
+    """Number of times that the net halves its maps, once every second block from the first on. The places of the last
+    maps are compared."""
     reach: float = 2.0
-    """Places by which a part may be off in those maps (`nets.Distortion`); 0 compares the same places."""
+    """Number of places by which a part may be off in the last maps (`nets.Distortion`); 0 compares the same places."""
     scaled: bool = True
-    """Whether distances have a learned factor, from one by the root of the number of features (`ProtoNet(scale=)`)."""
+    """Whether distances have a learned factor, which starts at one over the root of the number of features
+    (`ProtoNet(scale=)`)."""
     norm: Norm = "group"
     """Normalisation in the net: 'batch', 'group', 'layer' or 'none'."""
     batch_norm: BatchNormPolicy = "support"
-    """Where batch statistics for queries come from: 'support' or 'transductive'."""
+    """Source of the batch statistics for queries: 'support' or 'transductive'."""
     objective: Literal["all_pairs", "query_loss"] = "all_pairs"
-    """What is minimised: the loss of every pair of drawings of a character, or of queries alone."""
+    """Objective: 'all_pairs' is the loss of every pair of drawings of a character, 'query_loss' that of queries
+    alone."""
     optimizer: OptimizerName = "muon"
     """Outer optimiser."""
     lr: float = 0.01
     """Outer learning rate."""
     schedule: Schedule = "cosine"
-    """Of the outer learning rate."""
+    """Schedule of the outer learning rate."""
     steps: int = 3000
     meta_batch: int = 2
 

@@ -26,20 +26,21 @@ ELSEWHERE = {
     "glyphs": ("script", ("HEBREW", "GEORGIAN")),
     "omniglot": ("alphabet", ("Cyrillic", "Malay_(Jawi_-_Arabic)")),
 }
-"""Of each data set, the writing that is in the other one's test: it is neither trained nor chosen on, so that no letter
-of a test was seen before in print or in handwriting."""
+"""For each data set, the writing that is in the other one's test. It is neither trained nor chosen on, so that no
+letter of a test was seen before in print or in handwriting."""
 
 
 @dataclass
 class DrawingsRecipe(FewShotRecipe):
-    """What recipes on both data sets share."""
+    """Options that recipes on both data sets share."""
 
     data: Literal["both"] = "both"  # type: ignore[assignment]
-    """Glyphs (split by script) and Omniglot (Vinyals' classes with rotations), each task of one of them."""
+    """Source of the tasks: glyphs (split by script) and Omniglot (Vinyals' classes with rotations), each task from one
+    of them."""
     train_classes: int = 0
-    """Meta-training classes of each, before rotations and what is left out; 0 takes all."""
+    """Number of meta-training classes of each data set, before rotations and what is left out; 0 takes all."""
     framed: bool = True
-    """Whether drawings are cut to what is drawn, so that place and size do not matter."""
+    """Whether drawings are cut to their ink, so that place and size do not matter."""
 
     def splits(self) -> tuple[ClassData, ClassData, ClassData]:
         """Return meta-training, -validation and -test data, with the attribute 'data'."""

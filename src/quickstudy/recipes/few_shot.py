@@ -35,32 +35,32 @@ class ImageRecipe(Recipe):
     """Classification of 28x28 drawings with a Conv4 net."""
 
     data: Data = "glyphs"
-    """'glyphs' (split by script), 'omniglot' (Vinyals' classes with rotations; tested on his validation classes) or
-    'double-mnist' (pairs of digits; parts share neither pairs nor handwriting)."""
+    """Source of the tasks: 'glyphs' (split by script), 'omniglot' (Vinyals' classes with rotations; tested on his
+    validation classes) or 'double-mnist' (pairs of digits; parts share neither pairs nor handwriting)."""
     test_data: Literal["same", "glyphs", "omniglot"] = "same"
-    """Where test tasks come from, if not from where all others do."""
+    """Source of the test tasks, if it differs from that of all others."""
     train_classes: int = 0
-    """Meta-training classes, before rotations; 0 takes all."""
+    """Number of meta-training classes, before rotations; 0 takes all."""
     rotations: bool = True
     """Whether, in meta-training on Omniglot, drawings turned by 90, 180 and 270 degrees are further classes."""
     ways: int = 5
-    """Classes a task in validation and test."""
+    """Classes per task in validation and test."""
     hidden: int = 64
-    """Filters of each block of the net."""
+    """Filters per block of the net."""
     norm: Norm = "batch"
     """Normalisation in the net: 'batch', 'group', 'layer' or 'none'."""
     halve: Literal["pool", "stride"] = "pool"
-    """How each block halves its maps: by max-pooling, or by strided convolution, which costs a quarter."""
+    """Way in which each block halves its maps: by max-pooling, or by strided convolution, which costs a quarter."""
     batch_norm: BatchNormPolicy = "support"
-    """Where batch statistics for queries come from: 'support' or 'transductive'."""
+    """Source of the batch statistics for queries: 'support' or 'transductive'."""
     optimizer: OptimizerName = "adam"
     """Outer optimiser; 'muon' takes a few times Adam's rate."""
     lr: float = 3e-3
     """Outer learning rate."""
     clip: float = 0.0
-    """Largest norm of the meta-gradient; 0 leaves it."""
+    """Largest norm of the meta-gradient; 0 does not clip."""
     schedule: Schedule = "cosine"
-    """Of the outer learning rate: 'constant', 'cosine', 'linear' or 'halving'."""
+    """Schedule of the outer learning rate: 'constant', 'cosine', 'linear' or 'halving'."""
     steps: int = 1000
     meta_batch: int = 4
 
@@ -109,17 +109,17 @@ class FewShotRecipe(ImageRecipe):
     """N-way K-shot classification of drawings."""
 
     shots: int = 1
-    """Support rows a class in validation and test."""
+    """Support rows per class in validation and test."""
     queries: int = 15
-    """Query rows a class in validation and test."""
+    """Query rows per class in validation and test."""
     train_ways: int = 5
-    """Classes a task in meta-training."""
+    """Classes per task in meta-training."""
     train_shots: int = 1
-    """Support rows a class in meta-training."""
+    """Support rows per class in meta-training."""
     train_queries: int = 5
-    """Query rows a class in meta-training."""
+    """Query rows per class in meta-training."""
     warp: float = 0.0
-    """Strength of the random warps of meta-training drawings (`tasks.Warp`); 0 leaves them."""
+    """Strength of the random warps of meta-training drawings (`tasks.Warp`); 0 leaves drawings unchanged."""
 
     def make_train(self, train: ClassData) -> TaskDistribution:
         """Return the meta-training tasks."""
@@ -150,14 +150,14 @@ class SequentialRecipe(ImageRecipe):
 
     Two things decide whether a learner that reads such sequences learns within thousands of them or not in tens of
     thousands. Features must start centred, or all are alike to whatever compares them. And the embedding must learn
-    slower than what reads it: while nothing is remembered yet its gradient is noise, of which Adam makes steps as large
-    as of any other, and what was learned of the features of before no longer fits.
+    slower than what reads it. While nothing is remembered yet, its gradient is noise, but Adam normalises it to
+    full-size steps; the reader then no longer matches the features.
     """
 
     presentations: int = 10
-    """Examples of each class in a sequence."""
+    """Examples of each class per sequence."""
     embedding_rate: float = 0.1
-    """Learning rate of the embedding, as a factor of the others'."""
+    """Factor by which the embedding's learning rate differs from that of everything else."""
     norm: Norm = "group"
     halve: Literal["pool", "stride"] = "stride"
     hidden: int = 32
@@ -195,7 +195,7 @@ class SequentialRecipe(ImageRecipe):
 def _splits(data: str) -> tuple[ClassData, ...]:
     """Return drawings for training, for choosing, and for the figure; Omniglot's not turned yet.
 
-    Of Omniglot the figure is on Vinyals' validation classes ('Vinyals-val'); a tenth of his training classes is held
+    On Omniglot the figure is for Vinyals' validation classes ('Vinyals-val'); a tenth of his training classes is held
     out for choosing weights, so that nothing is chosen on what is reported. Pairs of digits are composed from MNIST's
     test file alone, 64x64 as published, and averaged to 28x28; each of the ten digits is in pairs of every part.
     """

@@ -18,7 +18,7 @@ class GPRecipe(Recipe):
     """Regression with uncertainty on draws of a Gaussian process."""
 
     kernel: str = "rbf"
-    """'rbf', 'matern12', 'matern32', 'matern52' or 'periodic'."""
+    """Kernel of the process: 'rbf', 'matern12', 'matern32', 'matern52' or 'periodic'."""
     length_scale: tuple[float, float] = (0.2, 0.6)
     """Range of the length scale, drawn for each task."""
     noise: float = 0.1
@@ -28,13 +28,13 @@ class GPRecipe(Recipe):
     shots: int = 10
     """Support points in validation and test."""
     queries: int = 50
-    """Query points."""
+    """Query points per task."""
     width: int = 128
     """Width of hidden layers and representations."""
     lr: float = 1e-3
-    """Outer learning rate (Adam)."""
+    """Outer learning rate, for Adam."""
     schedule: Schedule = "cosine"
-    """Of the outer learning rate."""
+    """Schedule of the outer learning rate."""
     steps: int = 20000
     meta_batch: int = 16
 

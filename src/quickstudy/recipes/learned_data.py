@@ -44,9 +44,9 @@ class LearnedDataRecipe(Recipe):
     test_tasks: ClassVar[int] = 10
 
     split: int = 0
-    """Which order of all rows."""
+    """Number of the order in which all rows are dealt."""
     hidden: int = 100
-    """Of the net's hidden layer."""
+    """Width of the net's hidden layer."""
     meta_batch: int = 4
 
     def parts(self) -> tuple[Examples, Examples, Examples]:
@@ -62,7 +62,7 @@ class LearnedDataRecipe(Recipe):
         raise NotImplementedError
 
     def net(self) -> nn.Module:
-        """Return the net, of which shapes alone matter."""
+        """Return the net; only its shapes matter."""
         return nets.mlp(64, (self.hidden,), 10)
 
     def plan(self) -> RecipeParts:
@@ -75,7 +75,7 @@ class LearnedDataRecipe(Recipe):
 
 
 class NoisyRows(NamedTuple):
-    """Digits of which some have a wrong label."""
+    """Digits, some of which have a wrong label."""
 
     train: Examples
     truth: Examples
@@ -83,7 +83,7 @@ class NoisyRows(NamedTuple):
     clean: Examples
     test: Examples
     wrong: Tensor
-    """(S,) rows of `train` with a wrong label."""
+    """Mask (S,) of the rows of `train` that have a wrong label."""
 
 
 @recipe("digits-noisy-labels", learner="MetaWeightNet", paper="Shu et al. 2019")
@@ -92,19 +92,19 @@ class DigitsNoisyLabels(LearnedDataRecipe):
     """Meta-Weight-Net: a weight from each row's loss, where many labels are wrong and a few are known to be right."""
 
     train_rows: int = 600
-    """Rows to fit."""
+    """Number of rows to fit."""
     wrong: float = 0.4
-    """Share of rows whose label is another class, each other class alike."""
+    """Share of rows whose label is another class, with all other classes alike."""
     clean_shots: int = 10
-    """Rows of each class with their right labels, which weights are learned by."""
+    """Rows per class with their right labels, from which the weights are learned."""
     inner_steps: int = 1000
-    """Steps of a training run."""
+    """Steps per training run."""
     inner_lr: float = 1.0
-    """Of gradient descent."""
+    """Learning rate of the net, for gradient descent."""
     batch: int = 50
-    """Rows a step."""
+    """Rows per step."""
     lr: float = 1e-3
-    """Outer learning rate (Adam); one that is too large drives all weights to 1."""
+    """Outer learning rate, for Adam; if it is too large, all weights go to 1."""
     steps: int = 1500
 
     def rows(self) -> NoisyRows:
@@ -142,21 +142,21 @@ class DigitsDistillation(LearnedDataRecipe):
     """A thousand digits distilled into ten synthetic ones, and the rates of ten steps on them, for any beginning."""
 
     train_rows: int = 1000
-    """Rows that are distilled."""
+    """Number of rows that are distilled."""
     synthetic: int = 1
-    """Synthetic digits of each class."""
+    """Synthetic digits per class."""
     inner_steps: int = 10
-    """Steps on them."""
+    """Number of steps on the synthetic digits."""
     inner_lr: float = 0.3
-    """Where each step's rate begins."""
+    """Initial learning rate of each step."""
     scale: float = 0.3
-    """Standard deviation of synthetic pixels to begin with."""
+    """Initial standard deviation of synthetic pixels."""
     lr: float = 0.02
-    """Outer learning rate (Adam)."""
+    """Outer learning rate, for Adam."""
     rates: float = 0.5
-    """Of the outer rate, for the logarithms of inner rates."""
+    """Factor on the outer learning rate for the logarithms of inner rates."""
     schedule: Schedule = "cosine"
-    """Of the outer learning rate."""
+    """Schedule of the outer learning rate."""
     steps: int = 800
 
     def parts(self) -> tuple[Examples, Examples, Examples]:
@@ -183,33 +183,33 @@ class DigitsAugmentation(LearnedDataRecipe):
     """How far upright digits are turned, shifted, scaled and made noisy, for other digits that are turned."""
 
     train_rows: int = 600
-    """Upright rows to fit."""
+    """Number of upright rows to fit."""
     query_rows: int = 200
-    """Other rows, turned, which ranges are learned by."""
+    """Number of other rows, turned, from which the ranges are learned."""
     copies: int = 4
-    """Of each of these, turned differently."""
+    """Number of copies of each query row, turned differently."""
     degrees: float = 30.0
-    """Rows to learn by and test rows are turned by up to so much, either way."""
+    """Largest angle, either way, by which query rows and test rows are turned."""
     rotation: float = 10.0
-    """Where the range of turns begins, in degrees; at 0 nothing would be learned."""
+    """Initial range of turns in degrees; from 0 nothing would be learned."""
     shift: float = 0.02
-    """Where the range of shifts begins."""
+    """Initial range of shifts."""
     scale: float = 0.05
-    """Where the range of scales begins."""
+    """Initial range of scales."""
     noise: float = 0.05
-    """Where the noise's standard deviation begins."""
+    """Initial standard deviation of the noise."""
     hidden: int = 32
-    """Of the net's hidden layer."""
+    """Width of the net's hidden layer."""
     inner_steps: int = 1000
-    """Steps of a training run."""
+    """Steps per training run."""
     inner_lr: float = 0.01
-    """Of Adam."""
+    """Learning rate of the net, for Adam."""
     batch: int = 50
-    """Rows a step."""
+    """Rows per step."""
     lr: float = 0.02
-    """Outer learning rate (Adam)."""
+    """Outer learning rate, for Adam."""
     schedule: Schedule = "cosine"
-    """Of the outer learning rate."""
+    """Schedule of the outer learning rate."""
     steps: int = 1000
 
     def parts(self) -> tuple[Examples, Examples, Examples]:

@@ -1,4 +1,4 @@
-"""A recipe of a learned loss (ML3, Bechtle et al. 2021, section 4): sinusoids, of whose targets a share may be wrong.
+"""A recipe of a learned loss (ML3, Bechtle et al. 2021, section 4): sinusoids, a share of whose targets may be wrong.
 
 Departures: what descends is a linear layer on sines and cosines, which learns within a few steps of gradient descent
 where the paper's net takes hundreds; wrong targets are ours.
@@ -66,21 +66,21 @@ class SinusoidML3(Recipe):
     wrong: float = 0.3
     """Share of wrong targets in the support."""
     shots: int = 20
-    """Support points, and query points of meta-training tasks; test tasks have 100."""
+    """Support points, and query points of meta-training tasks; test tasks have 100 query points."""
     waves: int = 8
-    """Frequencies whose sine and cosine are features."""
+    """Number of frequencies whose sine and cosine are features."""
     inner_lr: float = 0.1
     """Inner learning rate."""
     inner_steps: int = 20
-    """Inner steps, in training and test."""
+    """Number of inner steps, in training and test."""
     lr: float = 0.01
-    """Outer learning rate (Adam)."""
+    """Outer learning rate, for Adam."""
     clip: float = 0.1
-    """Largest norm of the meta-gradient: with 1, one of three beginnings ends in a loss that is flat on one side."""
+    """Largest norm of the meta-gradient. With 1, one of three beginnings ends in a loss that is flat on one side."""
     schedule: Schedule = "cosine"
-    """Of the outer learning rate."""
+    """Schedule of the outer learning rate."""
     compile: bool | Literal["record"] | None = "record"
-    """As for all recipes."""
+    """Compile a whole outer step (True), or only record it ('record'); None chooses."""
     steps: int = 250
     meta_batch: int = 8
 

@@ -1,6 +1,6 @@
 """Recipes of learners that read a stream into a memory or a hidden state (Santoro et al. 2016).
 
-Five classes a sequence, ten presentations of each, sixteen sequences an outer step, as in the paper. Departures:
+Five classes per sequence, ten presentations of each, sixteen sequences per outer step, as in the paper. Departures:
 drawings are embedded by a Conv4 net in place of 20x20 raw pixels, and Adam takes the place of RMSprop.
 """
 
@@ -30,7 +30,7 @@ class GlyphsMANN(MemoryRecipe):
     """Memory-augmented network on sequences of glyphs."""
 
     slots: int = 128
-    """Memory slots."""
+    """Number of memory slots."""
 
     def make_learner(self, train: ClassData) -> Learner:
         """Return a MANN."""
@@ -45,7 +45,7 @@ class GlyphsDNC(MemoryRecipe):
     """Differentiable neural computer on sequences of glyphs."""
 
     slots: int = 64
-    """Memory slots."""
+    """Number of memory slots."""
 
     def make_learner(self, train: ClassData) -> Learner:
         """Return a DNC."""
@@ -59,7 +59,7 @@ class GlyphsRecurrent(MemoryRecipe):
     """LSTM or GRU on sequences of glyphs."""
 
     cell: Literal["lstm", "gru"] = "lstm"
-    """Recurrent cell."""
+    """Recurrent cell: 'lstm' or 'gru'."""
 
     def make_learner(self, train: ClassData) -> Learner:
         """Return a recurrent learner."""

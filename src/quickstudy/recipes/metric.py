@@ -32,9 +32,9 @@ class GlyphsSiamese(FewShotRecipe):
     """Siamese network with contrastive or triplet loss on glyphs."""
 
     objective: Literal["contrastive", "triplet"] = "triplet"
-    """Loss of pairs or of triplets."""
+    """Loss: of pairs ('contrastive') or of triplets ('triplet')."""
     margin: float = 0.5
-    """Of either loss."""
+    """Margin of the contrastive or triplet loss."""
     train_ways: int = 20
 
     def make_learner(self, train: ClassData) -> Learner:

@@ -26,11 +26,11 @@ class GlyphsInContext(FewShotRecipe):
     """In-context learner on glyphs."""
 
     width: int = 128
-    """Numbers of a token."""
+    """Numbers per token."""
     depth: int = 3
-    """Layers."""
+    """Number of layers."""
     labels: Literal["learned", "random"] = "learned"
-    """Label tokens: learned, or drawn for each task."""
+    """Label tokens: 'learned', or drawn for each task ('random')."""
     lr: float = 1e-3
 
     def make_learner(self, train: ClassData) -> Learner:
@@ -46,7 +46,7 @@ class GlyphsHyperNetwork(FewShotRecipe):
     """Hypernetwork learner on glyphs: the support becomes a linear classifier."""
 
     width: int = 256
-    """Width of the support's reader."""
+    """Width of the net that reads the support."""
     rank: int = 0
     """Rank of the generated matrices; 0 generates them whole."""
     lr: float = 1e-3
@@ -94,7 +94,7 @@ class GlyphsPlastic(FewShotRecipe):
     """Plastic network on glyphs, with a Hebbian, Oja's or a neuromodulated rule."""
 
     rule: Literal["hebbian", "oja", "neuromodulated", "retroactive"] = "hebbian"
-    """How the traces change."""
+    """Rule by which the traces change."""
     lr: float = 1e-3
 
     def make_learner(self, train: ClassData) -> Learner:
@@ -116,23 +116,23 @@ class LinearInContext(Recipe):
     """In-context learner on linear regression, whose best predictor is a ridge regression."""
 
     dimensions: int = 4
-    """Of the inputs."""
+    """Numbers per input."""
     train_shots: tuple[int, int] = (1, 16)
     """Range of the number of support rows in meta-training."""
     shots: int = 8
     """Support rows in validation and test."""
     queries: int = 16
-    """Query rows."""
+    """Query rows per task."""
     noise: float = 0.5
     """Standard deviation of the noise on support targets."""
     width: int = 64
-    """Numbers of a token."""
+    """Numbers per token."""
     depth: int = 4
-    """Layers."""
+    """Number of layers."""
     lr: float = 1e-3
-    """Outer learning rate (Adam)."""
+    """Outer learning rate, for Adam."""
     schedule: Schedule = "cosine"
-    """Of the outer learning rate."""
+    """Schedule of the outer learning rate."""
     steps: int = 5000
     meta_batch: int = 64
 

@@ -1,9 +1,9 @@
 """Recipes of tasks from several unlike families (Vuorio et al. 2019, table 2): sinusoids and lines, noise 0.3, 5 steps.
 
-As the authors' code has it, from which the paper's figures are: of 10 samples of a function 5 are the support and 5 the
-query, both noisy; the sinusoids are a sin(x - phi); three hidden layers of 100, learned in 70,000 outer steps of 50
-tasks. Departures: about a ninth of the tasks, at a larger outer rate that falls to zero; 20 queries in meta-training;
-PyTorch's initial weights; MAML without the 20 learned inputs that the authors add to x.
+The numbers are those of the authors' code, from which the paper's figures are. Of 10 samples of a function, 5 are the
+support and 5 the query, both noisy; the sinusoids are a sin(x - phi); the net has three hidden layers of 100, learned
+in 70,000 outer steps of 50 tasks. Departures: about a ninth of the tasks, at a larger outer rate that falls to zero; 20
+queries in meta-training; PyTorch's initial weights; MAML without the 20 learned inputs that the authors add to x.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ class ModesRecipe(Recipe):
     """Regression of functions from two families."""
 
     modes: tuple[str, ...] = ("sine", "linear")
-    """Families (`tasks.MultiModal`); 'sine' is the sinusoid of the authors' code, 'sinusoid' that of their text."""
+    """Families of functions (`tasks.MultiModal`); 'sine' is the sinusoid of the authors' code, 'sinusoid' that of their
+    text."""
     shots: int = 5
-    """Support points."""
+    """Support points per task."""
     queries: int = 20
-    """Query points of meta-training tasks; validation and test tasks have 100."""
+    """Query points per meta-training task; validation and test tasks have 100."""
     noise: float = 0.3
     """Standard deviation of the noise on all targets."""
     hidden: tuple[int, ...] = (100, 100, 100)
@@ -37,13 +38,13 @@ class ModesRecipe(Recipe):
     inner_lr: float = 1e-3
     """Inner learning rate."""
     inner_steps: int = 5
-    """Inner steps, in training and test."""
+    """Number of inner steps, in training and test."""
     lr: float = 2e-3
-    """Outer learning rate (Adam)."""
+    """Outer learning rate, for Adam."""
     clip: float = 2.0
     """Largest norm of the meta-gradient."""
     schedule: Schedule = "cosine"
-    """Of the outer learning rate."""
+    """Schedule of the outer learning rate."""
     steps: int = 16000
     meta_batch: int = 25
     compile: bool | Literal["record"] | None = True
@@ -85,7 +86,7 @@ class TwoModesMMAML(ModesRecipe):
     """MMAML on sinusoids and lines."""
 
     width: int = 128
-    """Of the task encoder's hidden layers."""
+    """Width of the task encoder's hidden layers."""
 
     def make_learner(self) -> Learner:
         """Return MMAML."""

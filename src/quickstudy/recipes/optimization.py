@@ -15,16 +15,17 @@ from quickstudy.recipes.few_shot import FewShotRecipe
 
 @dataclass
 class GradientRecipe(FewShotRecipe):
-    """What recipes with an inner loop share."""
+    """Options that recipes with an inner loop share."""
 
     halve: Literal["pool", "stride"] = "stride"
-    """Strided convolutions, as in MAML's experiments on Omniglot."""
+    """Way in which each block halves its maps; strided convolutions, as in MAML's experiments on Omniglot, are the
+    default."""
     inner_lr: float = 0.4
     """Inner learning rate."""
     inner_steps: int = 1
-    """Inner steps in meta-training."""
+    """Number of inner steps in meta-training."""
     test_steps: int = 3
-    """Inner steps in evaluation."""
+    """Number of inner steps in evaluation."""
     steps: int = 2000
 
     @property
@@ -91,7 +92,7 @@ class GlyphsCAVIA(GradientRecipe):
     context: int = 100
     """Size of the context vector."""
     inner_lr: float = 10.0
-    """Inner learning rate: with the paper's 1 (for miniImageNet), training does not leave chance on glyphs."""
+    """Inner learning rate. With the paper's 1 (for miniImageNet), training on glyphs stays at chance."""
     inner_steps: int = 2
     test_steps: int = 2
 
@@ -120,11 +121,11 @@ class GlyphsIMAML(GradientRecipe):
     """Implicit MAML on glyphs."""
 
     strength: float = 0.5
-    """How hard the inner loop is pulled to its start."""
+    """Strength with which the inner loop is pulled to its start."""
     cg_steps: int = 5
-    """Conjugate-gradient steps."""
+    """Number of conjugate-gradient steps."""
     damping: float = 10.0
-    """Of the conjugate gradient, in units of strength; 0 for the exact solution."""
+    """Damping of the conjugate gradient, in units of the strength; 0 gives the exact solution."""
     lr: float = 2e-3
     inner_lr: float = 0.03
     inner_steps: int = 10
@@ -158,7 +159,7 @@ class GlyphsReptile(GradientRecipe):
     inner_steps: int = 5
     test_steps: int = 50
     batch: int = 10
-    """Rows an inner step."""
+    """Rows per inner step."""
     train_shots: int = 10
     train_queries: int = 5
     optimizer: OptimizerName = "sgd"

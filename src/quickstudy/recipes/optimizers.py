@@ -26,27 +26,28 @@ class LearnedOptimizer(Recipe):
     """The optimiser that comes with the library: an MLP rule, meta-trained by PES to fit small problems well."""
 
     hidden: int = 4
-    """Of the rule's network for parameters."""
+    """Width of the rule's network for parameters."""
     width: int = 8
-    """Of the rule's network for tensors."""
+    """Width of the rule's network for tensors."""
     fewest: int = 20
-    """Least number of steps that a problem is to be solved in."""
+    """Least number of steps in which a problem is to be solved."""
     most: int = 500
-    """Largest number of steps, from the least up at random (log-uniform)."""
+    """Largest number of steps in which a problem is to be solved; numbers are drawn log-uniformly from the least up."""
     told: float = 0.5
     """Share of problems whose number of steps the rule is told."""
     batch: int = 32
-    """Rows a step."""
+    """Rows per step."""
     length: int = 20
-    """Steps of a segment."""
+    """Steps per segment."""
     sigma: float = 0.02
     """Standard deviation of perturbations."""
     lr: float = 1.5e-4
-    """Outer learning rate (Adam)."""
+    """Outer learning rate, for Adam."""
     schedule: Schedule = "linear"
-    """Of the outer learning rate."""
+    """Schedule of the outer learning rate."""
     compile: bool | Literal["record"] | None = False
-    """As for all recipes; to record so many kinds of problems takes minutes."""
+    """Compile a whole outer step (True), or only record it ('record'); None chooses. Recording so many kinds of
+    problems takes minutes."""
     steps: int = 2000
     meta_batch: int = 32
 

@@ -20,21 +20,21 @@ class SimulatorRecipe(Recipe):
 
     system: ClassVar[str]
     angle: ClassVar[int]
-    """Which number of a state is the angle."""
+    """Index of the angle among the numbers of a state."""
     real: ClassVar[dict[str, float]]
 
     by: Literal["gradient", "evolution"] = "gradient"
-    """Outer optimiser."""
+    """Outer optimiser: 'gradient' or 'evolution'."""
     trajectories: int = 10
-    """In support and query each."""
+    """Number of trajectories in the support, and in the query."""
     duration: float = 0.1
-    """Seconds that a force is kept up."""
+    """Seconds for which a force is kept up."""
     noise: float = 0.02
-    """Of measurements, as a share of their standard deviation."""
+    """Noise of measurements, as a share of their standard deviation."""
     degree: int = 3
-    """Of the products that are a ridge regression's features."""
+    """Largest degree of the products that are the features of a ridge regression."""
     lr: float = 0.1
-    """Outer learning rate (Adam), of logarithms."""
+    """Outer learning rate, for Adam, of the logarithms of parameters."""
     steps: int = 150
 
     def drawn(self, seed: int) -> Motion:

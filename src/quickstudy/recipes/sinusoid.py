@@ -22,19 +22,19 @@ class SinusoidRecipe(Recipe):
     """Regression of sinusoids from a few points."""
 
     shots: int = 5
-    """Support points."""
+    """Support points per task."""
     queries: int = 10
-    """Query points of meta-training and validation tasks; test tasks have 100."""
+    """Query points per meta-training task; validation and test tasks have 100."""
     hidden: int = 40
     """Width of both hidden layers."""
     inner_lr: float = 0.01
     """Inner learning rate."""
     inner_steps: int = 1
-    """Inner steps, in training and test."""
+    """Number of inner steps, in training and test."""
     lr: float = 2e-3
-    """Outer learning rate (Adam)."""
+    """Outer learning rate, for Adam."""
     schedule: Schedule = "cosine"
-    """Of the outer learning rate."""
+    """Schedule of the outer learning rate."""
     steps: int = 30000
     meta_batch: int = 25
 
@@ -86,9 +86,9 @@ class SinusoidMAMLByEvolution(SinusoidMAML):
     steps: int = 6000
     meta_batch: int = 5
     population: int = 128
-    """Candidates an outer step, each judged on all of its tasks."""
+    """Candidates per outer step, each judged on all of its tasks."""
     sigma: float = 0.05
-    """Standard deviation of perturbations."""
+    """Standard deviation of the perturbations."""
 
     def make_outer(self) -> Outer:
         """Return evolution strategies."""
@@ -107,9 +107,9 @@ class SinusoidMAMLByCMA(SinusoidMAML):
     steps: int = 3000
     meta_batch: int = 10
     population: int = 128
-    """Candidates an outer step, each judged on all of its tasks."""
+    """Candidates per outer step, each judged on all of its tasks."""
     sigma: float = 0.05
-    """Standard deviation to begin with."""
+    """Initial standard deviation of the candidates."""
 
     def make_outer(self) -> Outer:
         """Return CMA-ES, which has no rate."""
@@ -127,9 +127,9 @@ class SinusoidMAMLByPolicyGradient(SinusoidMAML):
 
     steps: int = 8000
     samples: int = 16
-    """Answers to each query point."""
+    """Answers per query point."""
     exploration: float = 0.5
-    """Standard deviation of answers."""
+    """Standard deviation of the answers."""
 
     def make_outer(self) -> Outer:
         """Return the policy gradient."""

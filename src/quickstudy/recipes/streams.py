@@ -34,7 +34,7 @@ class GlyphsStreamMetaNet(SequentialRecipe):
     """Meta network on streams of glyphs."""
 
     features: int = 32
-    """Size of the embedding: the LSTM that makes fast weights reads features x width numbers a row."""
+    """Size of the embedding; the LSTM that makes fast weights reads features x width numbers per row."""
     width: int = 32
     """Width of the base learner's hidden layer and of the representation."""
     meta_batch: int = 8
@@ -61,9 +61,9 @@ class GlyphsStreamInContext(SequentialRecipe):
     """Causal in-context learner on streams of glyphs."""
 
     width: int = 128
-    """Numbers of a token."""
+    """Numbers per token."""
     depth: int = 3
-    """Layers."""
+    """Number of layers."""
 
     def make_learner(self, train: ClassData) -> Learner:
         """Return a causal in-context learner."""

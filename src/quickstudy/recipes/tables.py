@@ -16,7 +16,7 @@ from quickstudy.tasks.data.few_shot import FewShot
 from quickstudy.tasks.mixture import Mixture
 
 WAYS = 3
-"""Most classes a task."""
+"""Largest number of classes per task."""
 
 
 def table_tasks(name: str, shots: tuple[int, int], queries: int, slots: int, seed: int = 0) -> Attributes:
@@ -35,21 +35,21 @@ class TablesAttributeSets(Recipe):
     """Tables of scikit-learn, all but one; test tasks are of that one."""
 
     held_out: Literal["cancer", "digits", "iris", "wine"] = "wine"
-    """Table of the test tasks."""
+    """Table from which the test tasks come."""
     shots: int = 5
-    """Support rows a class; meta-training tasks have 1 to so many."""
+    """Support rows per class in test; meta-training tasks have between 1 and this many."""
     queries: int = 5
-    """Query rows a class of meta-training tasks; test tasks have 15."""
+    """Query rows per class in meta-training; test tasks have 15."""
     slots: int = 16
-    """Most attributes a task."""
+    """Largest number of attributes per task."""
     width: int = 32
-    """Of the learner's layers."""
+    """Width of the learner's layers."""
     lr: float = 3e-3
-    """Outer learning rate (Adam)."""
+    """Outer learning rate, for Adam."""
     clip: float = 1.0
     """Largest norm of the meta-gradient."""
     schedule: Schedule = "cosine"
-    """Of the outer learning rate."""
+    """Schedule of the outer learning rate."""
     steps: int = 2000
     meta_batch: int = 16
 

@@ -30,21 +30,22 @@ class DigitsRecipe(Recipe):
     test_tasks: ClassVar[int] = 10
 
     train_rows: int = 100
-    """Rows to train on."""
+    """Number of rows to train on."""
     validation_rows: int = 500
-    """Rows whose loss is minimised."""
+    """Number of rows whose loss is minimised."""
     unused: ClassVar[int] = 0
-    """Rows between those and the test rows."""
+    """Number of rows between the validation rows and the test rows."""
     split: int = 0
-    """Which order of all rows."""
+    """Number of the order in which all rows are dealt."""
     inner_steps: int = 300
-    """Steps of a training run."""
+    """Steps per training run."""
     lr: float = 1.0
-    """Outer learning rate (Adam)."""
+    """Outer learning rate, for Adam."""
     schedule: Schedule = "cosine"
-    """Of the outer learning rate."""
+    """Schedule of the outer learning rate."""
     compile: bool | None = False
-    """As for all recipes; so few outer steps do not pay for it."""
+    """Compile a whole outer step (True), or only record it ('record'); None chooses. The few outer steps here do not
+    repay it."""
     steps: int = 9
     meta_batch: int = 1
 
@@ -82,9 +83,9 @@ class DigitsDecays(DigitsRecipe):
     """A weight decay for each pixel of logistic regression."""
 
     inner_lr: float = 2.0
-    """Of gradient descent."""
+    """Inner learning rate, for gradient descent."""
     decay: float = 1e-3
-    """Where each weight decay begins."""
+    """Initial value of each weight decay."""
 
     def make_learner(self) -> learners.HyperParameters:
         """Return the learner."""
@@ -107,15 +108,15 @@ class DigitsAuxiliary(DigitsRecipe):
     unused: ClassVar[int] = 700
     inner_steps: int = 200
     inner_lr: float = 0.3
-    """Of gradient descent."""
+    """Inner learning rate, for gradient descent."""
     width: int = 32
-    """Of the hidden layer."""
+    """Width of the hidden layer."""
     weight: float = 0.1
-    """Where each loss's weight begins."""
+    """Initial weight of each loss."""
     lr: float = 0.5
-    """Outer learning rate (Adam)."""
+    """Outer learning rate, for Adam."""
     teaching: int = 300
-    """Steps of gradient descent of the teacher."""
+    """Number of gradient-descent steps that train the teacher."""
     steps: int = 12
 
     def problem(self) -> tuple[Task, Examples]:
