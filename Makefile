@@ -6,27 +6,36 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_VENV := benchmarks/.venv
 BENCH_STAMP := $(BENCH_VENV)/.installed
+# The oldest PyTorch is the bound itself: 'torch>=2.9' is tried with 2.9.0. The newest is what the registry has today.
+OLDEST := $(shell sed -n 's/^ *"torch>=\([0-9.]*\)",$$/\1/p' pyproject.toml)
 
-.PHONY: demo test test-slow lint types docs check bench results clean help
+.PHONY: demo test test-slow test-oldest test-newest lint types docs check bench results clean help
 
 help: ## Show this help
-	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 demo: $(STAMP) ## Meta-train on embedded data, evaluate on writing systems never seen, write a report (under ten minutes)
 	$(BIN)/quickstudy demo
 
 # Each test uses one thread, so as many run at once as there are cores.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+PYTEST := python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 test: $(STAMP) ## Run the tests
-	$(PYTEST)
+	$(BIN)/$(PYTEST)
 
 test-slow: $(STAMP) ## Run the tests that take minutes, too
-	$(PYTEST) -m "slow or not slow"
+	$(BIN)/$(PYTEST) -m "slow or not slow"
 
-lint: $(STAMP) ## Check style
+test-oldest: .venv-oldest/.installed ## Run the tests on the oldest PyTorch that pyproject.toml allows (6 GB to install)
+	.venv-oldest/bin/$(PYTEST)
+
+test-newest: .venv-newest/.installed ## Run the tests on the newest PyTorch that there is (6 GB to install)
+	.venv-newest/bin/$(PYTEST)
+
+lint: $(STAMP) ## Check style, and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: $(STAMP) ## Check types
 	$(BIN)/mypy
@@ -58,5 +67,16 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+# With neither's pinned versions: whatever goes with that PyTorch today.
+.venv-oldest/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check 'torch==$(OLDEST)' --editable '.[dev]'
+	@touch $@
+
+.venv-newest/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade torch --editable '.[dev]'
+	@touch $@
+
 clean: ## Remove environments and runs
-	rm -rf $(VENV) $(BENCH_VENV) runs build dist src/*.egg-info
+	rm -rf $(VENV) .venv-oldest .venv-newest $(BENCH_VENV) runs build dist src/*.egg-info
