@@ -13,6 +13,7 @@ from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.inner.differentiation import Unrolled
 from quickstudy.objectives.query_loss import query_loss
+from quickstudy.operators import trees
 from quickstudy.operators.checkpointing import interval
 from quickstudy.testing.contract import _variants
 from quickstudy.testing.specimens import CLASSIFICATION, WAYS, classification_task, mlp
@@ -42,7 +43,7 @@ def kept(learner: qs.Learner, tasks: qs.Task) -> int:
     """Return how many numbers the outer gradient keeps."""
     storages: dict[int, int] = {}
     states = batching.adapt(learner, tasks.support)
-    nodes = [leaf.grad_fn for leaf in batching.pytree.tree_leaves(states) if isinstance(leaf, Tensor) and leaf.grad_fn]
+    nodes = [leaf.grad_fn for leaf in trees.leaves(states) if isinstance(leaf, Tensor) and leaf.grad_fn]
     seen = set()
     while nodes:
         node = nodes.pop()
