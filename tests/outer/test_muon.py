@@ -115,12 +115,6 @@ def test_another_optimisers_state_is_refused() -> None:
         MuonAdamW([{"params": given}]).load_state_dict(saved)
 
 
-def test_a_pytorch_without_it_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(torch.optim, "Muon")
-    with pytest.raises(qs.errors.InputError, match=r"Muon needs PyTorch 2\.9 or newer"):
-        MuonAdamW([{"params": parameters()}])
-
-
 @pytest.mark.parametrize("rule", ["gradient", "reptile"])
 def test_every_outer_takes_it(rule: str) -> None:
     outer = {"gradient": qs.outer.Gradient, "reptile": qs.outer.Reptile}[rule](0.1, optimizer="muon")  # type: ignore[operator]

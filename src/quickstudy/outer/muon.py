@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
-from quickstudy.errors import CheckpointError, InputError
+from quickstudy.errors import CheckpointError
 
 
 class MuonAdamW(Optimizer):
@@ -30,19 +30,11 @@ class MuonAdamW(Optimizer):
         lr: learning rate.
         weight_decay: decoupled, as in both.
         fused: AdamW in one call for all parameters.
-
-    Raises:
-        InputError: this PyTorch has no Muon.
     """
 
     def __init__(
         self, groups: list[dict[str, Any]], lr: float = 1e-3, weight_decay: float = 0.0, fused: bool = True
     ) -> None:
-        if not hasattr(torch.optim, "Muon"):
-            raise InputError(
-                f"Muon needs PyTorch 2.9 or newer, but this is {torch.__version__}; install that, or use 'adam' at a "
-                "tenth of the rate"
-            )
         super().__init__(groups, {"lr": lr, "weight_decay": weight_decay})
         # Muon moves matrices that share the parameters' memory.
         self._matrices = [
