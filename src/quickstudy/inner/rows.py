@@ -5,7 +5,7 @@ A part is asked with the learner that it is of, for what is learned across tasks
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from quickstudy.core import Examples
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.inner.differentiation import Differentiation
+from quickstudy.inner.differentiation import Differentiation, Unrolled
 from quickstudy.operators import trees
 
 if TYPE_CHECKING:
@@ -109,3 +109,34 @@ class MiniBatches(RowChoice):
         # With fewer real rows than a batch, each comes once.
         mask = None if support.mask is None else take(support.mask) & (slots < size)
         return Examples(trees.map_leaves(take, support.inputs), take(support.labels), mask, support.ways, check=False)
+
+
+class ChangedRows(RowChoice):
+    """Base of rows that are changed before each step as something learned says, so that only `Unrolled` reaches it.
+
+    Args:
+        of: which rows are changed.
+    """
+
+    unseen: ClassVar[str]
+    """What other derivatives than the exact one leave out, and why."""
+
+    def __init__(self, of: RowChoice) -> None:
+        self.of, self.drawn = of, of.drawn
+
+    def ordered(self, learner: Any) -> bool:
+        """Return whether it matters for the rows that are changed."""
+        return self.of.ordered(learner)
+
+    def start(self, state: InnerState, support: Examples, key: Tensor | None) -> InnerState:
+        """Return the state from which rows to change are taken."""
+        return self.of.start(state, support, key)
+
+    def refuses(self, learner: GradientLearner, differentiation: Differentiation) -> str | None:
+        """Refuse all but the exact derivative through the steps."""
+        if isinstance(differentiation, Unrolled):
+            return None
+        return (
+            f"{type(differentiation).__name__} gradients know nothing of {self.unseen} each inner gradient; "
+            f"{type(learner).__name__} needs Unrolled()"
+        )

@@ -118,7 +118,7 @@ class AuxiliaryLosses(GradientLearner):
         differentiation: Differentiation | None = None,
     ) -> None:
         passing = Unrolled() if differentiation is None else differentiation
-        super().__init__(Columns(net), SGD(lr), passing, steps, test_steps, batch_norm, batch, Weighted())
+        super().__init__(Columns(net), SGD(lr), passing, steps, test_steps, batch_norm, batch, loss=Weighted())
         if outputs < 1 or not auxiliary or any(size < 1 for size in auxiliary.values()):
             raise InputError(f"outputs and the sizes of at least one auxiliary target must be positive: {auxiliary}")
         if not 0 < weight < math.inf:

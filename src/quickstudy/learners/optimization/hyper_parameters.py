@@ -117,7 +117,7 @@ class HyperParameters(GradientLearner):
         numbers = {name: layers.index(name.rpartition(".")[0]) for name in adapted.names()}
         passing = Unrolled() if differentiation is None else differentiation
         rule = LayerRates(numbers, lr)
-        super().__init__(adapted, rule, passing, steps, test_steps, batch_norm, batch, Penalised())
+        super().__init__(adapted, rule, passing, steps, test_steps, batch_norm, batch, loss=Penalised())
         self.layers, self.strengths = tuple(layers), strengths
         shapes = {name: value.shape for name, value in adapted.net.named_parameters()}
         self._groups = _groups({name: shapes[name] for name in adapted.names()}, numbers, strengths)

@@ -23,8 +23,8 @@ from quickstudy.core import Examples
 from quickstudy.functional import random
 from quickstudy.inner.differentiation import Differentiation
 from quickstudy.inner.loop import InnerState
-from quickstudy.inner.rows import RowChoice
-from quickstudy.learners.optimization.learned_rows import ChangedRows, LearnedRows
+from quickstudy.inner.rows import ChangedRows, RowChoice
+from quickstudy.learners.optimization.learned_rows import LearnedRows
 from quickstudy.nets.augmentations import Affine
 from quickstudy.problem import Optimizee
 from quickstudy.registry import register

@@ -2,54 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from torch import Tensor
-
-from quickstudy.core import Examples
 from quickstudy.errors import InputError
 from quickstudy.inner.differentiation import Differentiation, Unrolled
-from quickstudy.inner.loop import GradientLearner, InnerState
-from quickstudy.inner.rows import RowChoice
+from quickstudy.inner.rows import ChangedRows
 from quickstudy.learners.optimization.l2o import L2O
 from quickstudy.rules import SGD, Rule
-
-
-class ChangedRows(RowChoice):
-    """Base of rows that are changed before each step as something learned says, so that only `Unrolled` reaches it.
-
-    Args:
-        of: which rows are changed.
-    """
-
-    unseen: ClassVar[str]
-    """What other derivatives than the exact one leave out, and why."""
-
-    def __init__(self, of: RowChoice) -> None:
-        self.of, self.drawn = of, of.drawn
-
-    def ordered(self, learner: Any) -> bool:
-        """Return whether it matters for the rows that are changed."""
-        return self.of.ordered(learner)
-
-    def start(self, state: InnerState, support: Examples, key: Tensor | None) -> InnerState:
-        """Return the state from which rows to change are taken."""
-        return self.of.start(state, support, key)
-
-    def refuses(self, learner: GradientLearner, differentiation: Differentiation) -> str | None:
-        """Refuse all but the exact derivative through the steps."""
-        if isinstance(differentiation, Unrolled):
-            return None
-        return (
-            f"{type(differentiation).__name__} gradients know nothing of {self.unseen} each inner gradient; "
-            f"{type(learner).__name__} needs Unrolled()"
-        )
 
 
 class LearnedRows(L2O):
     """Base of learners of weights or augmentations; `SGD(0.1)` and `Unrolled()` unless told.
 
-    Arguments as of `L2O`, and how the rows that it takes are changed.
+    Arguments as for `L2O`; `changed` says what becomes of the rows that it would take.
     """
 
     default_objective: ClassVar[str] = "InnerSteps"

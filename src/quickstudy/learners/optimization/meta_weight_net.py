@@ -31,7 +31,8 @@ from quickstudy.inner.adapted import Theta
 from quickstudy.inner.differentiation import Differentiation
 from quickstudy.inner.loop import GradientLearner, InnerState
 from quickstudy.inner.losses import TaskLoss, over_classes
-from quickstudy.learners.optimization.learned_rows import ChangedRows, LearnedRows
+from quickstudy.inner.rows import ChangedRows
+from quickstudy.learners.optimization.learned_rows import LearnedRows
 from quickstudy.nets.example_weights import LossWeights, RowWeights
 from quickstudy.registry import register
 from quickstudy.rules import Rule
