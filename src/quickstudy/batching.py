@@ -116,8 +116,8 @@ def stream_one(learner: Learner, sequence: Examples, key: Tensor | None = None) 
     rows = torch.arange(len(sequence), device=sequence.labels.device)
 
     def answer(row: Tensor) -> Any:
-        mask = rows < row if sequence.mask is None else (rows < row) & sequence.mask
-        support = Examples(sequence.inputs, sequence.labels, mask, sequence.ways, check=False)
+        earlier = (rows < row) & sequence.counted
+        support = Examples(sequence.inputs, sequence.labels, earlier, sequence.ways, check=False)
         query = trees.map_leaves(lambda leaf: leaf[row.unsqueeze(0)], sequence.inputs)
         return select(learner.predict(learner.learn(support, key), query), 0)
 

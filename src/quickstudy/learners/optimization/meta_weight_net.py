@@ -116,7 +116,7 @@ class MetaWeightNet(LearnedRows):
         checkpoint: as for `L2O`.
 
     Raises:
-        InputError: an argument is out of range; in `adapt`, no `Problem`, or as many rows as `RowWeights` has not.
+        InputError: an argument is out of range; in `adapt`, no `Problem`, or not as many rows as `RowWeights` is for.
 
     Examples:
         >>> import torch, quickstudy as qs
