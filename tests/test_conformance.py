@@ -95,3 +95,12 @@ def test_drawn_tasks_of_variable_ways(name: str) -> None:
     for index in (int(sizes.argmin()), int(sizes.argmax())):
         # Labels of padding count as shown; whole classes may be padding.
         check_learner(CLASSIFICATION[name](mlp, WAYS), qs.batching.select(batch, index))
+
+
+@pytest.mark.parametrize("name", [*CLASSIFICATION, *REGRESSION.keys() - CLASSIFICATION.keys(), *PROBLEMS])
+def test_modules_own_apply(name: str) -> None:
+    """PyTorch's idiom for initialising, which visits every module of a learner."""
+    learner = PROBLEMS[name]() if name in PROBLEMS else (CLASSIFICATION | REGRESSION)[name](mlp, WAYS)
+    visited = []
+    learner.apply(lambda module: visited.append(module))
+    assert {id(module) for module in visited} == {id(module) for module in learner.modules()}

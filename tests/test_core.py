@@ -10,6 +10,7 @@ import quickstudy as qs
 from quickstudy import Examples, Task, batching
 from quickstudy.core import Resumable, masked_mean, prediction_loss
 from quickstudy.errors import InputError
+from quickstudy.functional import random
 from quickstudy.learners import MAML, ProtoNet
 from quickstudy.operators import trees
 
@@ -25,6 +26,27 @@ def test_examples_from_arrays() -> None:
     assert Examples(np.zeros((2, 1)), [0, 1], ways=5).ways == 5
     assert Examples(np.zeros((2, 1)), [0.5, 1.5]).ways is None
     assert Examples(np.zeros((2, 1)), [0, 1], np.array([True, False])).mask.tolist() == [True, False]
+
+
+def test_rows_that_count() -> None:
+    mask = torch.tensor([True, False])
+    assert torch.equal(Examples(np.zeros((2, 1)), [0, 1], mask).counted, mask)
+    plain = Examples(np.zeros((3, 1)), torch.zeros(3, 2))
+    assert torch.equal(plain.counted, torch.ones(3).bool())
+    assert plain.mask is None
+
+
+@pytest.mark.parametrize("masked", [(False, False), (True, False), (False, True), (True, True)])
+def test_joined_rows(masked: tuple[bool, bool]) -> None:
+    masks = [torch.tensor([False, True]) if one else None for one in masked]
+    one = Examples({"a": np.zeros((2, 1))}, [0, 1], masks[0], 3)
+    other = Examples({"a": np.ones((2, 1))}, [1, 1], masks[1])
+    both = one.joined(other)
+    assert both.ways == 3
+    assert both.inputs["a"].flatten().tolist() == [0, 0, 1, 1]
+    assert both.labels.tolist() == [0, 1, 1, 1]
+    assert (both.mask is None) == (not any(masked))
+    assert both.counted.tolist() == [not masked[0], True, not masked[1], True]
 
 
 def test_examples_of_no_row() -> None:
@@ -152,3 +174,23 @@ def test_query_of_classes_that_the_support_lacks_is_refused() -> None:
     batch = batching.stack([Task(support, support)] * 2)
     turned = batching.map_tasks(lambda task: Task(task.query, task.support), batch)
     assert torch.equal(turned.support.labels, batch.query.labels)
+
+
+class Noisy(qs.Learner):
+    """A state that is the key's draw."""
+
+    stochastic = True  # type: ignore[assignment]
+
+    def adapt(self, support: Examples, key: Tensor) -> Tensor:  # type: ignore[override]
+        return random.normal(key, 2)
+
+
+def test_learn_passes_the_key_to_those_who_take_one() -> None:
+    rows, key = Examples(np.zeros((2, 1)), [0, 1]), random.key(5)
+    assert torch.equal(Noisy().learn(rows, key), random.normal(key, 2))
+    assert torch.equal(batching.adapt_one(Noisy(), rows, key), random.normal(key, 2))
+    with pytest.raises(InputError, match="pass keys"):
+        Noisy().learn(rows)
+    plain = ProtoNet(nn.Identity())
+    assert torch.equal(plain.learn(rows, key).means, plain.adapt(rows).means)
+    assert torch.equal(plain.learn(rows).means, plain.adapt(rows).means)

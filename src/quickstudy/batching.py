@@ -78,9 +78,7 @@ def map_tasks(function: Callable[..., Any], *batched: Any, chunk_size: int | Non
 
 def adapt(learner: Learner, support: Any, keys: Tensor | None = None, chunk_size: int | None = None) -> State:
     """Return the batched states of T tasks from their batched support."""
-    if learner.stochastic:
-        return map_tasks(learner.adapt, support, _keys(keys), chunk_size=chunk_size)
-    return map_tasks(learner.adapt, support, chunk_size=chunk_size)
+    return map_tasks(learner.learn, support, *_given(keys), chunk_size=chunk_size)
 
 
 def predict(learner: Learner, states: State, inputs: Any, chunk_size: int | None = None) -> Output:
@@ -89,8 +87,8 @@ def predict(learner: Learner, states: State, inputs: Any, chunk_size: int | None
 
 
 def adapt_one(learner: Learner, support: Any, key: Tensor | None) -> State:
-    """Adapt to one task, passing the key to learners that take one."""
-    return learner.adapt(support, _keys(key)) if learner.stochastic else learner.adapt(support)  # type: ignore[call-arg]
+    """Adapt to one task, passing the key to learners that take one: `learner.learn`."""
+    return learner.learn(support, key)
 
 
 PREFIXES = 10
@@ -106,8 +104,8 @@ def stream(learner: Learner, sequences: Any, keys: Tensor | None = None, chunk_s
         keys: (T,), for stochastic learners.
         chunk_size: at most so many tasks at once; None for all.
     """
-    arguments = (sequences, _keys(keys)) if learner.stochastic else (sequences,)
-    outputs: Tensor = map_tasks(functools.partial(stream_one, learner), *arguments, chunk_size=chunk_size)
+    along = functools.partial(stream_one, learner)
+    outputs: Tensor = map_tasks(along, sequences, *_given(keys), chunk_size=chunk_size)
     return outputs
 
 
@@ -118,10 +116,10 @@ def stream_one(learner: Learner, sequence: Examples, key: Tensor | None = None) 
     rows = torch.arange(len(sequence), device=sequence.labels.device)
 
     def answer(row: Tensor) -> Any:
-        mask = rows < row if sequence.mask is None else (rows < row) & sequence.mask
-        support = Examples(sequence.inputs, sequence.labels, mask, sequence.ways, check=False)
+        earlier = (rows < row) & sequence.counted
+        support = Examples(sequence.inputs, sequence.labels, earlier, sequence.ways, check=False)
         query = trees.map_leaves(lambda leaf: leaf[row.unsqueeze(0)], sequence.inputs)
-        return select(learner.predict(adapt_one(learner, support, key), query), 0)
+        return select(learner.predict(learner.learn(support, key), query), 0)
 
     answers: Tensor = vmap(answer, randomness="different", chunk_size=PREFIXES)(rows)
     return answers
@@ -132,10 +130,9 @@ def streams(learner: Learner) -> bool:
     return isinstance(learner, Streaming) and learner.batch_norm == "none"
 
 
-def _keys(keys: Tensor | None) -> Tensor:
-    if keys is None:
-        raise InputError("this learner is stochastic: pass keys, one a task (quickstudy.functional.random.fold_in)")
-    return keys
+def _given(keys: Tensor | None) -> tuple[Tensor, ...]:
+    """Return keys as arguments to map over, which None is not."""
+    return () if keys is None else (keys,)
 
 
 Objective = Callable[[Learner, Task, Tensor], Tensor]

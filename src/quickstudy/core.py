@@ -71,6 +71,18 @@ class Examples:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def counted(self) -> Tensor:
+        """The mask, or all True where there is none: (S,) booleans."""
+        every = torch.ones(len(self.labels), dtype=torch.bool, device=self.labels.device)
+        return every if self.mask is None else self.mask
+
+    def joined(self, other: Examples) -> Examples:
+        """Return the rows of both, these first; the number of ways is that of these."""
+        inputs = trees.map_leaves(lambda a, b: torch.cat([a, b]), self.inputs, other.inputs)
+        mask = None if self.mask is None and other.mask is None else torch.cat([self.counted, other.counted])
+        return Examples(inputs, torch.cat([self.labels, other.labels]), mask, self.ways, check=False)
+
 
 @dataclass(frozen=True)
 class Task:
@@ -91,10 +103,7 @@ class Task:
             return
         if torch.compiler.is_compiling() or in_transform(self.query.labels):
             return  # Inside a transform labels have no values that could be looked at.
-        shown, asked = (
-            set((rows.labels if rows.mask is None else rows.labels[rows.mask]).tolist())
-            for rows in (self.support, self.query)
-        )
+        shown, asked = (set(rows.labels[rows.counted].tolist()) for rows in (self.support, self.query))
         if not asked <= shown:
             raise InputError(
                 f"the query has label {min(asked - shown)}, which no support row has (labels {sorted(shown)}); support "
@@ -121,6 +130,14 @@ class Learner(nn.Module):
     def adapt(self, support: Examples) -> State:
         """Learn one task from its support rows; return what was learned."""
         raise NotImplementedError
+
+    def learn(self, support: Examples, key: Tensor | None = None) -> State:
+        """Adapt to one task, with the key () if `adapt` takes one (`stochastic`): what code for any learner calls."""
+        if not self.stochastic:
+            return self.adapt(support)
+        if key is None:
+            raise InputError("this learner is stochastic: pass keys, one a task (quickstudy.functional.random.fold_in)")
+        return self.adapt(support, key)  # type: ignore[call-arg]
 
     def predict(self, state: State, inputs: Any) -> Output:
         """Return (Q, N) logits, or (Q, ...) outputs for regression (or a `Gaussian` of them), for one task's inputs."""

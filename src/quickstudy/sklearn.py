@@ -27,7 +27,6 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from quickstudy import batching
 from quickstudy.core import Examples, Learner
 from quickstudy.errors import InputError, NonFiniteError, QuickstudyError, unknown_name
 from quickstudy.functional import random
@@ -173,7 +172,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
             key = random.key(seed, device)
         with torch.no_grad(), _shape_errors(inputs):
-            state = batching.adapt_one(adapted, support, key)
+            state = adapted.learn(support, key)
         self.classes_ = classes
         self.input_shape_ = shape
         self.scaler_, self.learner_, self.state_ = scaler, adapted, state

@@ -59,7 +59,7 @@ class Vector(Adapted):
         super().__init__(nn.Linear(len(start), 1, bias=False).requires_grad_(False))
         self.net.weight.copy_(start)
 
-    def initial(self, support: Examples, given: object = None) -> Theta:
+    def initial(self, support: Examples, given: object = None, key: Tensor | None = None) -> Theta:
         """Return the start."""
         return {"weight": self.net.weight}
 

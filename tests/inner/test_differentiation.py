@@ -13,8 +13,9 @@ from quickstudy import Examples, Task, batching
 from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.inner.adapted import AllParameters, HeadParameters
+from quickstudy.inner.adapted import AllParameters, HeadParameters, Theta
 from quickstudy.inner.differentiation import SAMA, Differentiation, FirstOrder, Implicit, Unrolled
+from quickstudy.inner.losses import InnerLoss, TaskLoss
 from quickstudy.learners import IMAML, MAML, GradientLearner, MetaSGD
 from quickstudy.objectives import query_loss
 from quickstudy.rules import SGD, Adam, LearnedRates, ProximalSGD, Rule
@@ -46,15 +47,20 @@ def gradients(learner: GradientLearner, tasks: Task) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in learner.named_parameters() if p.grad is not None}
 
 
+class TiltedLoss(TaskLoss):
+    """The task's loss minus the learner's linear term."""
+
+    def value(self, learner: Tilted, theta: Theta, rows: Examples, classes: Tensor | None = None) -> Tensor:
+        return super().value(learner, theta, rows, classes) - (theta["weight"] * learner.tilt).sum()
+
+
 class Tilted(GradientLearner):
     """Least squares with a learned linear term: 1/2 theta' H theta - (c + tilt)' theta, from a learned start."""
 
     def __init__(self, rule: Rule, differentiation: Differentiation, steps: int = 80) -> None:
-        super().__init__(AllParameters(nn.Linear(SIZE, 1, bias=False)), rule, differentiation, steps)
+        start = AllParameters(nn.Linear(SIZE, 1, bias=False))
+        super().__init__(start, rule, differentiation, steps, loss=TiltedLoss())
         self.tilt = nn.Parameter(torch.randn(1, SIZE))
-
-    def inner_loss(self, theta: dict[str, Tensor], support: Examples, is_present: Tensor | None = None) -> Tensor:
-        return super().inner_loss(theta, support, is_present) - (theta["weight"] * self.tilt).sum()
 
 
 class Problem:
@@ -190,23 +196,28 @@ def test_sama_adapts_to_adam() -> None:
     assert float(found.get("adapted.net.weight", torch.zeros(1)).abs().max()) == 0
 
 
-class Weighed(GradientLearner):
-    """MAML with a proximal term whose inner loss weighs each row by a learned net of its loss."""
+class Weighing(nn.Module, InnerLoss):
+    """Weighs the loss of each row by a net of it, whose parameters are the part's own."""
 
-    def __init__(self, net: nn.Module, differentiation: Differentiation, batch: int | None = None) -> None:
-        super().__init__(AllParameters(net), ProximalSGD(0.2, 1.0), differentiation, 3, batch=batch)
+    def __init__(self) -> None:
+        super().__init__()
         self.weights = nn.Sequential(nn.Linear(1, 3), nn.Tanh(), nn.Linear(3, 1), nn.Softplus())
 
-    def inner_loss(self, theta: dict[str, Tensor], support: Examples, is_present: Tensor | None = None) -> Tensor:
-        outputs, _ = self.adapted.apply(theta, support.inputs, None, support.mask)
-        losses = F.cross_entropy(outputs, support.labels, reduction="none")
+    def value(self, learner: GradientLearner, theta: Theta, rows: Examples, classes: Tensor | None = None) -> Tensor:
+        losses = F.cross_entropy(learner.answers(theta, rows), rows.labels, reduction="none")
         weighed = losses * self.weights(losses.unsqueeze(1)).squeeze(1)
-        return weighed.mean() if support.mask is None else (weighed * support.mask).sum() / support.mask.sum()
+        return weighed.mean() if rows.mask is None else (weighed * rows.mask).sum() / rows.mask.sum()
+
+
+def weighed(differentiation: Differentiation, batch: int | None = None) -> GradientLearner:
+    """MAML with a proximal term and a learned inner loss, put together from parts."""
+    rule = ProximalSGD(0.2, 1.0)
+    return GradientLearner(AllParameters(mlp(WAYS)), rule, differentiation, 3, batch=batch, loss=Weighing())
 
 
 LEARNERS = {
-    "learned-loss": lambda: Weighed(mlp(WAYS), Unrolled()),
-    "mini-batches": lambda: Weighed(mlp(WAYS), Unrolled(), batch=4),
+    "learned-loss": lambda: weighed(Unrolled()),
+    "mini-batches": lambda: weighed(Unrolled(), batch=4),
     "head": lambda: GradientLearner(HeadParameters(mlp(WAYS)), SGD(0.2), Unrolled(), 3),
     "CAVIA": lambda: CLASSIFICATION["CAVIA"](mlp, WAYS),
     "IMAML": lambda: CLASSIFICATION["IMAML"](mlp, WAYS),
@@ -293,7 +304,7 @@ def test_no_step_is_stored(how: str, rule: Rule) -> None:
 
 
 def test_values_do_not_depend_on_differentiation() -> None:
-    learner, task = Weighed(mlp(WAYS), Unrolled()).double(), batching.to_dtype(classification_task(), torch.float64)
+    learner, task = weighed(Unrolled()).double(), batching.to_dtype(classification_task(), torch.float64)
     expected = learner.adapt(task.support).theta
     for differentiation in (FirstOrder(), *FIXED.values()):
         learner.differentiation = differentiation

@@ -10,16 +10,17 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples
 from quickstudy.errors import InputError
+from quickstudy.functional import random
 from quickstudy.functional.classes import class_means, ways_of
 from quickstudy.operators.calls import Given, Statistics, call, uses_batch_statistics
-from quickstudy.problem import Optimizee, Problem
+from quickstudy.problem import Optimizee, Problem, budget
 
 Theta = dict[str, Tensor]
 """Adapted tensors by name."""
 
 
 class Adapted(nn.Module):
-    """The part of a net that an inner loop changes: `initial` says where it starts, `apply` runs the net with it."""
+    """The part of a net that an inner loop changes: `initial` says where it starts, `run` runs the net with it."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -27,16 +28,39 @@ class Adapted(nn.Module):
 
     own: ClassVar[bool] = False
     """Whether theta is made of the net's own parameters and of nothing else."""
+    drawn: bool = False
+    """Whether `initial` or `steps` draws with the task's key."""
 
     def names(self) -> list[str]:
         """Return names of the net's parameters that are adapted, from their learned values; none unless it says so."""
         return []
 
-    def initial(self, support: Examples, given: Given = None) -> Theta:
-        """Return theta_0 for a task."""
+    def learned_now(self) -> None:
+        """Take note of what is learned now, for when candidates' tensors, which do not tell, take its place."""
+
+    def start_names(self) -> set[str]:
+        """Return names of own parameters that say where the inner loop starts and nothing else."""
+        return {f"net.{name}" for name in self.names()}
+
+    def initial(self, support: Examples, given: Given = None, key: Tensor | None = None) -> Theta:
+        """Return theta_0 for a task.
+
+        Args:
+            support: the task's rows.
+            given: batch statistics for the net (see `operators.calls.call`).
+            key: () of the task, for a start that is drawn; None for key 0.
+        """
         raise NotImplementedError
 
-    def apply(  # type: ignore[override]
+    def steps(self, support: Examples, steps: Tensor, key: Tensor | None = None) -> Tensor:
+        """Return how many steps () the rule is told of where the learner takes so many; 0 tells it nothing."""
+        return steps
+
+    def budget(self, support: Examples) -> Tensor | None:
+        """Return the number of steps () after which theta stays as it is, or None."""
+        return None
+
+    def run(
         self, theta: Theta, inputs: Any, given: Given = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Statistics]:
         """Return outputs of the net with theta, and the batch statistics used (see `operators.calls.call`)."""
@@ -52,7 +76,7 @@ class AllParameters(Adapted):
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__(net)
-        self._last = tuple(name for name, value in net.named_parameters() if value.requires_grad)
+        self._noted = tuple(name for name, value in net.named_parameters() if value.requires_grad)
 
     def names(self) -> list[str]:
         """Names of the adapted parameters."""
@@ -61,14 +85,20 @@ class AllParameters(Adapted):
         exchanged = {name for name, value in named.items() if not isinstance(value, nn.Parameter)}
         if not names and exchanged:
             # A candidate's tensors in the place of parameters, which inside vmap all deny that they are learned.
-            names = [name for name in self._last if name in exchanged]
-        elif self._last != tuple(names):
-            self._last = tuple(names)
+            names = [name for name in self._noted if name in exchanged]
         if not names:
             raise InputError("no parameter of the net requires a gradient, so there is nothing to adapt; unfreeze some")
         return names
 
-    def initial(self, support: Examples, given: Given = None) -> Theta:
+    def learned_now(self) -> None:
+        """Take note of which parameters require a gradient.
+
+        Raises:
+            InputError: none does.
+        """
+        self._noted = tuple(AllParameters.names(self))
+
+    def initial(self, support: Examples, given: Given = None, key: Tensor | None = None) -> Theta:
         """Return the learned initialisation."""
         named = dict(self.net.named_parameters())
         return {name: named[name] for name in self.names()}
@@ -114,12 +144,12 @@ class ContextVector(Adapted):
             )
         self.size = size
 
-    def initial(self, support: Examples, given: Given = None) -> Theta:
+    def initial(self, support: Examples, given: Given = None, key: Tensor | None = None) -> Theta:
         """Return zeros (C,)."""
         like = next(self.net.parameters())
         return {"context": torch.zeros(self.size, dtype=like.dtype, device=like.device)}
 
-    def apply(  # type: ignore[override]
+    def run(
         self, theta: Theta, inputs: Any, given: Given = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Statistics]:
         """Run the net with the context."""
@@ -135,7 +165,7 @@ class PrototypeHead(AllParameters):
 
     own: ClassVar[bool] = False
 
-    def initial(self, support: Examples, given: Given = None) -> Theta:
+    def initial(self, support: Examples, given: Given = None, key: Tensor | None = None) -> Theta:
         """Return the net's parameters and the head's."""
         theta = super().initial(support, given)
         features, _ = call(self.net, support.inputs, theta, given, support.mask)
@@ -144,7 +174,7 @@ class PrototypeHead(AllParameters):
         means = class_means(features, support)
         return {**theta, ".weight": 2 * means, ".bias": -means.square().sum(-1)}
 
-    def apply(  # type: ignore[override]
+    def run(
         self, theta: Theta, inputs: Any, given: Given = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Statistics]:
         """Return logits of the linear head."""
@@ -154,12 +184,35 @@ class PrototypeHead(AllParameters):
 
 
 class Optimizees(Adapted):
-    """All parameters of the net that a problem brings, from where the problem starts."""
+    """All parameters of the net that a problem brings, from where the problem starts, in the steps that it gives.
 
-    def __init__(self) -> None:
+    Args:
+        told: share of problems whose number of steps the rule is told, drawn with the task's key.
+
+    Raises:
+        InputError: the share is not one.
+    """
+
+    def __init__(self, told: float = 1.0) -> None:
         super().__init__(nn.Identity())
+        if not 0 <= told <= 1:
+            raise InputError(f"told must be a share of problems, 0 to 1, not {told}")
+        self.told, self.drawn = told, 0 < told < 1
 
-    def initial(self, support: Examples, given: Given = None) -> Theta:
+    def budget(self, support: Examples) -> Tensor | None:
+        """Return the number of steps () that the problem gives, or None."""
+        return budget(support)
+
+    def steps(self, support: Examples, steps: Tensor, key: Tensor | None = None) -> Tensor:
+        """Return the problem's number of steps, or else the learner's, for those problems whose rule is told."""
+        known = budget(support)
+        steps = steps if known is None else known
+        if self.told < 1:
+            key = random.key(0, steps.device) if key is None else key
+            steps = torch.where(random.uniform(random.fold_in(key, 7)) < self.told, steps, 0)
+        return steps
+
+    def initial(self, support: Examples, given: Given = None, key: Tensor | None = None) -> Theta:
         """Return the problem's theta_0."""
         if not isinstance(support, Problem) or not isinstance(support.inputs, Optimizee):
             raise InputError(
@@ -183,7 +236,7 @@ class Optimizees(Adapted):
             )
         return dict(support.start)
 
-    def apply(  # type: ignore[override]
+    def run(
         self, theta: Theta, inputs: Any, given: Given = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Statistics]:
         """Run the problem's net with theta."""

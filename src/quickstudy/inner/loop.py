@@ -1,9 +1,10 @@
 """The one inner loop of all gradient-based learners: a composition of parts.
 
-    theta_0  = adapted.initial(support)
-    g_t      = differentiation.gradient(inner loss at theta_t)
+    theta_0   = adapted.initial(support)
+    B_t       = rows.take(support)
+    g_t       = differentiation.gradient(inner_loss.value at theta_t on B_t)
     theta_t+1 = rule.update(g_t, theta_t)
-    theta'   = differentiation.finish(the step at theta_T)
+    theta'    = differentiation.finish(the step at theta_T)
 
 Named methods (`maml.py`, `meta_sgd.py`, ...) only put the parts together. The loop is resumable: `start` gives the
 state before learning, `step` makes one step, `finish` what prediction needs; `adapt` is the three in turn.
@@ -16,12 +17,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from quickstudy.core import Examples, Learner, State, prediction_loss
+from quickstudy.core import Examples, Learner, State
 from quickstudy.errors import InputError
-from quickstudy.functional import random
 from quickstudy.functional.classes import mask_absent, present
-from quickstudy.inner.adapted import Adapted, Theta, slice_ways
+from quickstudy.inner.adapted import Adapted, Theta
 from quickstudy.inner.differentiation import Differentiation, InnerStep
+from quickstudy.inner.losses import InnerLoss, TaskLoss
+from quickstudy.inner.rows import AllRows, MiniBatches, RowChoice
 from quickstudy.operators import trees
 from quickstudy.operators.calls import BatchNormPolicy, Statistics, check_policy, given_by, uses_batch_statistics
 from quickstudy.operators.checkpointing import unroll
@@ -56,6 +58,11 @@ class GradientLearner(Learner):
         test_steps: inner steps in evaluation mode (`learner.eval()`); None for the same.
         batch_norm: 'support', 'transductive' or 'frozen' (see `operators.calls.BatchNormPolicy`).
         batch: rows a step, in random order; None for all rows.
+        loss: what inner steps descend.
+        rows: which rows a step sees; None for `MiniBatches(batch)`, or `AllRows()` where that is None too.
+
+    Raises:
+        InputError: steps are negative, a batch is empty, or both `batch` and `rows` say which rows a step sees.
     """
 
     def __init__(
@@ -67,6 +74,8 @@ class GradientLearner(Learner):
         test_steps: int | None = None,
         batch_norm: BatchNormPolicy = "support",
         batch: int | None = None,
+        loss: InnerLoss = TaskLoss(),  # noqa: B008
+        rows: RowChoice | None = None,
     ) -> None:
         super().__init__()
         check_policy(batch_norm)
@@ -75,20 +84,21 @@ class GradientLearner(Learner):
                 raise InputError(f"{name} must be 0 or more, not {value}")
         self.adapted, self.rule, self.differentiation = adapted, rule, differentiation
         self.steps, self.test_steps = steps, test_steps
-        if batch is not None and batch < 1:
-            raise InputError(f"batch must be at least 1 row, or None for all, not {batch}")
-        self.policy: BatchNormPolicy = batch_norm
-        self.batch = batch
+        if batch is not None and rows is not None:
+            raise InputError("both batch and rows say which rows a step sees; for mini-batches take either")
+        self.norm_policy: BatchNormPolicy = batch_norm
+        self.inner_loss = loss
+        self.rows = (AllRows() if batch is None else MiniBatches(batch)) if rows is None else rows
 
     @property
     def stochastic(self) -> bool:
-        """Mini-batches are drawn with a key."""
-        return self.batch is not None
+        """Whether the start, the number of steps or the rows of a step are drawn."""
+        return self.adapted.drawn or self.rows.drawn
 
     @property
     def permutation_invariant(self) -> bool:
-        """Mini-batches depend on the order of rows."""
-        return self.batch is None
+        """Whether the rows of a step do not depend on the order of the support's."""
+        return not self.rows.ordered(self)
 
     @property
     def exact_meta_gradient(self) -> bool:
@@ -98,7 +108,7 @@ class GradientLearner(Learner):
     @property
     def batch_norm(self) -> str:
         """The policy, if the net has batch norm at all."""
-        return self.policy if uses_batch_statistics(self.adapted.net) else "none"
+        return self.norm_policy if uses_batch_statistics(self.adapted.net) else "none"
 
     @property
     def inner_steps(self) -> int:
@@ -107,8 +117,9 @@ class GradientLearner(Learner):
 
     def accepts(self, differentiation: Differentiation) -> str | None:
         """Return why the outer gradient cannot pass this inner loop so, or None if it can."""
-        if differentiation.recorded:
-            return None
+        reason = self.inner_loss.refuses(self, differentiation) or self.rows.refuses(self, differentiation)
+        if reason is not None or differentiation.recorded:
+            return reason
         name = type(differentiation).__name__
         if getattr(differentiation, "solver", None) == "cg" and not getattr(self.rule, "symmetric", False):
             return f"{name}('cg') needs an update like plain gradient descent's, not {type(self.rule).__name__}'s"
@@ -127,7 +138,7 @@ class GradientLearner(Learner):
     @property
     def learns_only_start(self) -> bool:
         """Whether all that is learned across tasks is where the inner loop starts."""
-        start = {f"adapted.net.{name}" for name in self.adapted.names()}
+        start = {f"adapted.{name}" for name in self.adapted.start_names()}
         return all(name in start for name, value in self.named_parameters() if value.requires_grad)
 
     @property
@@ -135,66 +146,58 @@ class GradientLearner(Learner):
         """Whether the inner loop's end holds values of the very parameters that it starts from, as Reptile needs."""
         return self.adapted.own
 
-    def inner_outputs(self, theta: Theta, support: Examples, is_present: Tensor | None = None) -> Tensor:
-        """Return what theta answers to the support's rows, over the classes (N,) that are present; None looks at the
-        rows."""
-        outputs, _ = self.adapted.apply(theta, support.inputs, given_by(self.batch_norm), support.mask)
-        if support.ways is not None:
-            outputs = mask_absent(slice_ways(outputs, support), present(support) if is_present is None else is_present)
+    def answers(self, theta: Theta, rows: Examples) -> Tensor:
+        """Return what theta answers to rows (S, ...), the net's outputs as they are."""
+        outputs, _ = self.adapted.run(theta, rows.inputs, given_by(self.batch_norm), rows.mask)
         return outputs
-
-    def inner_loss(self, theta: Theta, support: Examples, is_present: Tensor | None = None) -> Tensor:
-        """Return the loss that inner steps descend; arguments as for `inner_outputs`."""
-        return prediction_loss(self.inner_outputs(theta, support, is_present), support)
 
     def start(self, support: Examples, key: Tensor | None = None) -> InnerState:
         """Return the state before the first step."""
-        theta = self.adapted.initial(support, given_by(self.batch_norm))
-        like = next(iter(theta.values()))
-        order: Tensor | tuple[()] = ()
-        if self.batch is not None and self.batch < len(support):
-            key = random.key(0, like.device) if key is None else key
-            order = random.permutation(key, len(support))
-            if support.mask is not None:
-                # Padding last, where no mini-batch reaches.
-                order = order[(~support.mask[order]).long().argsort(stable=True)]
-        return InnerState(
+        theta = self.adapted.initial(support, given_by(self.batch_norm), key)
+        zero = torch.zeros((), dtype=torch.long, device=next(iter(theta.values())).device)
+        steps = self.adapted.steps(support, torch.full_like(zero, self.inner_steps), key)
+        state = InnerState(
             theta=theta,
             initial=theta,
-            rule=self.rule.start(theta, self.inner_steps),
-            step=torch.zeros((), dtype=torch.long, device=like.device),
-            order=order,
+            rule=self.rule.start(theta, steps),
+            step=zero,
+            order=(),
             present=() if support.ways is None else present(support),
             statistics=(),
         )
+        return self.rows.start(state, support, key)
 
     def step(self, state: InnerState, support: Examples) -> InnerState:
-        """Make one inner step."""
-        rows = self._rows(state, support)
+        """Make one inner step, unless the task's number of them is reached."""
+        rows, budget = self.rows.take(self, state, support), self.adapted.budget(support)
         # A mini-batch may lack a class that the task has: the task decides which classes compete.
-        is_present = state.present if isinstance(state.present, Tensor) else None
+        classes = state.present if isinstance(state.present, Tensor) else None
 
         def loss(theta: Theta, rows: Examples) -> Tensor:
-            return self.inner_loss(theta, rows, is_present)
+            return self.inner_loss.value(self, theta, rows, classes)
 
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.differentiation.recorded):
             grads, value = self.differentiation.gradient(loss, state.theta, rows)
             theta, rule = self.rule.update(grads, state.rule, state.theta, value)
-        return state._replace(theta=theta, rule=rule, step=state.step + 1)
+        new = state._replace(theta=theta, rule=rule, step=state.step + 1)
+        if budget is None:
+            return new
+        return trees.map_leaves(lambda a, b: torch.where(state.step < budget, a, b), new, state)  # type: ignore[no-any-return]
 
     def finish(self, state: InnerState, support: Examples) -> InnerState:
         """Return the state that prediction uses: the outer gradient attached, batch statistics taken."""
         inner = InnerStep(
-            loss=lambda theta, rule, rows: self.inner_loss(theta, rows),
+            loss=lambda theta, rule, rows: self.inner_loss.value(self, theta, rows),
             update=lambda grads, theta, value, rule, rows: self.rule.update(grads, rule, theta, value)[0],
             module=self,
             symmetric=getattr(self.rule, "symmetric", False),
         )
         # With mini-batches, too, it is the step on all rows whose fixed point the end is taken for.
-        theta = self.differentiation.finish(inner, state.theta, state.rule, support)
+        rows = self.rows.end(self, state, support)
+        theta = self.differentiation.finish(inner, state.theta, state.rule, rows)
         statistics: Statistics = ()
         if self.batch_norm == "support":
-            _, statistics = self.adapted.apply(theta, support.inputs, None, support.mask)
+            _, statistics = self.adapted.run(theta, rows.inputs, None, rows.mask)
         return state._replace(theta=theta, statistics=statistics)
 
     def adapt(self, support: Examples, key: Tensor | None = None) -> State:
@@ -206,22 +209,7 @@ class GradientLearner(Learner):
     def predict(self, state: InnerState, inputs: Any) -> Tensor:
         """Return logits (Q, N), or outputs (Q, ...) for regression."""
         given = given_by(self.batch_norm, state.statistics)
-        outputs, _ = self.adapted.apply(state.theta, inputs, given)
+        outputs, _ = self.adapted.run(state.theta, inputs, given)
         if not isinstance(state.present, Tensor):
             return outputs
         return mask_absent(outputs[:, : len(state.present)], state.present)
-
-    def _rows(self, state: InnerState, support: Examples) -> Examples:
-        if self.batch is None or not isinstance(state.order, Tensor):
-            return support
-        slots = torch.arange(self.batch, device=state.order.device)
-        size = torch.full_like(state.step, len(support)) if support.mask is None else support.mask.sum().clamp_min(1)
-        # Each pass over the support takes its rows in the same random order; `step` counts on across passes.
-        picked = state.order[(state.step * self.batch + slots) % size]
-
-        def take(leaf: Tensor) -> Tensor:
-            return leaf[picked]
-
-        # With fewer real rows than a batch, each comes once.
-        mask = None if support.mask is None else take(support.mask) & (slots < size)
-        return Examples(trees.map_leaves(take, support.inputs), take(support.labels), mask, support.ways, check=False)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import copy
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from quickstudy.core import Examples
 from quickstudy.functional import random
 from quickstudy.inner.adapted import AllParameters, Theta
-from quickstudy.inner.differentiation import Differentiation, FirstOrder
-from quickstudy.inner.loop import GradientLearner, InnerState
 from quickstudy.nets.initialisation import initialise
+from quickstudy.operators.calls import Given
 
 
 class FixedStart(AllParameters):
@@ -34,46 +32,27 @@ class FixedStart(AllParameters):
         """Names of the adapted parameters."""
         return list(self._adapted)
 
+    def learned_now(self) -> None:
+        """Keep the names, which are fixed."""
+
 
 class DrawnStart(FixedStart):
     """All parameters that require a gradient, drawn anew from a key as PyTorch draws them (`nets.initialisation`)."""
+
+    drawn = True
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__(net)
         # In a tuple, so that it is no submodule: of it only layers and shapes are used.
         self._structure = (copy.deepcopy(net),)
 
-    def draw(self, key: Tensor) -> Theta:
-        """Return theta_0 for a key ()."""
+    def structure(self) -> nn.Module:
+        """Return the net as it was given; of its parameters only shapes count."""
+        return self._structure[0]
+
+    def initial(self, support: Examples, given: Given = None, key: Tensor | None = None) -> Theta:
+        """Return the parameters drawn for a task."""
         like = dict(self.net.named_parameters())
-        drawn = initialise(self._structure[0], key)
+        key = random.key(0, next(iter(like.values())).device) if key is None else key
+        drawn = initialise(self._structure[0], random.fold_in(key, 11))
         return {name: drawn[name].to(like[name].dtype) for name in self.names()}
-
-
-class DrawnStartLearner(GradientLearner):
-    """A gradient learner each of whose tasks starts from parameters drawn with the task's key."""
-
-    adapted: DrawnStart
-
-    @property
-    def stochastic(self) -> bool:
-        """The start is drawn with a key."""
-        return True
-
-    def start(self, support: Examples, key: Tensor | None = None) -> InnerState:
-        """Return the state before the first step."""
-        state = super().start(support, key)
-        key = random.key(0, state.step.device) if key is None else key
-        theta = self.adapted.draw(random.fold_in(key, 11))
-        steps = torch.full_like(state.step, self.inner_steps)
-        return state._replace(theta=theta, initial=theta, rule=self.rule.start(theta, steps))
-
-
-def loss_alone(learner: GradientLearner, differentiation: Differentiation) -> str | None:
-    """Return why a gradient cannot pass so to what only an inner loss depends on, or None if it can."""
-    if not isinstance(differentiation, FirstOrder):
-        return None
-    return (
-        f"FirstOrder takes inner gradients for constants, and what {type(learner).__name__} learns is in them alone; "
-        "use Unrolled, Implicit('neumann') or SAMA"
-    )

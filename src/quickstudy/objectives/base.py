@@ -19,13 +19,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from quickstudy.batching import Objective
 from quickstudy.core import Examples, Learner, Task
 from quickstudy.errors import InputError
-from quickstudy.operators import trees
 from quickstudy.registry import lookup
 
 
@@ -70,13 +68,4 @@ class Wrapper(nn.Module):
 
 def joined(support: Examples, query: Examples) -> Examples:
     """Return the rows of both, those of the support first."""
-    inputs = trees.map_leaves(lambda a, b: torch.cat([a, b]), support.inputs, query.inputs)
-    masks = None
-    if support.mask is not None or query.mask is not None:
-        masks = torch.cat([_mask(support), _mask(query)])
-    return Examples(inputs, torch.cat([support.labels, query.labels]), masks, support.ways, check=False)
-
-
-def _mask(rows: Examples) -> Tensor:
-    every = torch.ones(len(rows.labels), dtype=torch.bool, device=rows.labels.device)
-    return every if rows.mask is None else rows.mask
+    return support.joined(query)

@@ -138,7 +138,7 @@ class Outer:
         adapted: Any = getattr(learner, "adapted", None)
         if adapted is not None:
             # Inner loops take note of what is learned now: candidates' tensors will not tell.
-            adapted.names()
+            adapted.learned_now()
 
     def behind(self, tasks: Task) -> Task | None:
         """Return the tasks that the last losses are of, where these are not the tasks that it was given."""

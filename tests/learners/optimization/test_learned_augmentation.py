@@ -81,7 +81,7 @@ def test_draws_are_fresh_in_each_step_and_of_the_key():
     learner = LearnedAugmentation(Affine(20.0), steps=2).double()
 
     def shown(state):
-        return learner._rows(state, task).inputs.inputs
+        return learner.rows.take(learner, state, task).inputs.inputs
 
     first, other = learner.start(task, random.key(1)), learner.start(task, random.key(2))
     assert torch.equal(shown(first), shown(learner.start(task, random.key(1))))

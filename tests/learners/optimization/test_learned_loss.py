@@ -99,4 +99,4 @@ def test_each_task_starts_elsewhere() -> None:
     }
     dense = Examples(torch.randn(2, 4), torch.zeros(2, 3, dtype=torch.long), ways=2)
     with pytest.raises(InputError, match="one label a row"):
-        learner.inner_loss(learner.adapt(rows).theta, dense)
+        learner.inner_loss.value(learner, learner.adapt(rows).theta, dense)

@@ -489,7 +489,7 @@ def test_mini_batches_pass_over_all_rows_and_never_padding() -> None:
     state = learner.start(support, KEY)
     seen = []
     for _ in range(5):
-        rows = learner._rows(state, support)
+        rows = learner.rows.take(learner, state, support)
         seen += rows.inputs.flatten().tolist()
         state = learner.step(state, support)
     assert sorted(seen) == sorted([0.0, 2.0, 3.0, 4.0, 6.0] * 2)

@@ -63,7 +63,7 @@ class ExactGP(Learner):
         if support.ways is not None or support.labels.numel() != len(support.labels):
             raise InputError(f"ExactGP regresses one target a row, not labels {tuple(support.labels.shape)}")
         x, y = support.inputs.flatten(1), support.labels.flatten()
-        rows = torch.ones_like(y, dtype=torch.bool) if support.mask is None else support.mask
+        rows = support.counted
         eye = torch.eye(len(y), dtype=y.dtype, device=y.device)
         # A padding row is independent of all others, of variance 1 and value 0: it adds nothing to any sum.
         both = rows.unsqueeze(1) & rows

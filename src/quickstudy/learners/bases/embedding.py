@@ -30,12 +30,12 @@ class EmbeddingLearner(Learner):
         super().__init__()
         check_policy(batch_norm)
         self.net = net
-        self.policy: BatchNormPolicy = batch_norm
+        self.norm_policy: BatchNormPolicy = batch_norm
 
     @property
     def batch_norm(self) -> str:
         """The policy, if the net has batch norm at all."""
-        return self.policy if uses_batch_statistics(self) else "none"
+        return self.norm_policy if uses_batch_statistics(self) else "none"
 
     def on_features(self) -> Self:
         """Return this learner for rows that its net has embedded already; parameters are shared."""

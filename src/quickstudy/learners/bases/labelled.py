@@ -56,8 +56,7 @@ class LabelledLearner(EmbeddingLearner):
         if features.shape[1] != self.size:
             raise InputError(f"the net gives {features.shape[1]} features, not {self.size}; pass features=...")
         labels = label_features(support, width or self.outputs, features.dtype)
-        real = torch.ones_like(labels[:, 0], dtype=torch.bool) if support.mask is None else support.mask
-        return Rows(features, labels, real, self.seen(support).any(0), statistics)
+        return Rows(features, labels, support.counted, self.seen(support).any(0), statistics)
 
     def seen(self, support: Examples) -> Tensor:
         """Return (S, N) whether each row shows each class; (S, outputs) all True for regression."""

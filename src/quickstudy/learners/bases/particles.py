@@ -13,9 +13,10 @@ from quickstudy.core import Examples, Output, prediction_loss
 from quickstudy.errors import InputError
 from quickstudy.functional.averaging import average_logits, each, mixture
 from quickstudy.functional.classes import mask_absent, present
-from quickstudy.inner.adapted import Adapted, AllParameters, Theta, slice_ways
+from quickstudy.inner.adapted import Adapted, AllParameters, Theta
 from quickstudy.inner.differentiation import Unrolled
 from quickstudy.inner.loop import GradientLearner, InnerState
+from quickstudy.inner.losses import InnerLoss, over_classes
 from quickstudy.operators.calls import BatchNormPolicy, Given, Statistics, call, given_by
 from quickstudy.rules import Rule
 
@@ -51,38 +52,48 @@ class Particles(Adapted):
             raise InputError("no parameter of the net requires a gradient, so there is nothing to adapt; unfreeze some")
         self.net.requires_grad_(False)
 
-    def initial(self, support: Examples, given: Given = None) -> Theta:
+    def initial(self, support: Examples, given: Given = None, key: Tensor | None = None) -> Theta:
         """Return the learned starts, each (M, ...)."""
         return {name.replace("/", "."): value for name, value in self.starts.items()}
 
-    def apply(  # type: ignore[override]
+    def run(
         self, theta: Theta, inputs: Any, given: Given = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Statistics]:
         """Return outputs (M, rows, ...) and statistics of every particle."""
-        return apply_each(self.net, theta, inputs, given, mask)
+        return run_each(self.net, theta, inputs, given, mask)
 
 
 class Spread(AllParameters):
     """A net's own parameters, of which the inner loop moves M copies (from where the learner draws them)."""
 
     own = False
+    drawn = True
 
-    def apply(  # type: ignore[override]
+    def run(
         self, theta: Theta, inputs: Any, given: Given = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Statistics]:
         """Return outputs (M, rows, ...) and statistics of every copy."""
-        return apply_each(self.net, theta, inputs, given, mask)
+        return run_each(self.net, theta, inputs, given, mask)
 
 
-def apply_each(
-    net: nn.Module, theta: Theta, inputs: Any, given: Given, mask: Tensor | None
-) -> tuple[Tensor, Statistics]:
+def run_each(net: nn.Module, theta: Theta, inputs: Any, given: Given, mask: Tensor | None) -> tuple[Tensor, Statistics]:
     """Run a net with every set of weights of theta."""
     if isinstance(given, tuple) and given:
         found = each(lambda one, its: call(net, inputs, one, its, mask), theta, given)
     else:
         found = each(lambda one: call(net, inputs, one, given, mask), theta)
     return found  # type: ignore[no-any-return]
+
+
+class EachLoss(InnerLoss):
+    """The sum of the particles' own losses, whose gradient is each particle's of its own."""
+
+    def value(self, learner: Any, theta: Theta, rows: Examples, classes: Tensor | None = None) -> Tensor:
+        """Return the sum over M."""
+        outputs = learner.answers(theta, rows)
+        classes = present(rows) if classes is None and rows.ways is not None else classes
+        losses: Tensor = each(lambda one: prediction_loss(over_classes(one, rows, classes), rows), outputs)
+        return losses.sum()
 
 
 class ParticleLearner(GradientLearner):
@@ -106,7 +117,7 @@ class ParticleLearner(GradientLearner):
         noise: float = 0.5,
         batch_norm: BatchNormPolicy = "support",
     ) -> None:
-        super().__init__(adapted, rule, Unrolled(), steps, test_steps, batch_norm)
+        super().__init__(adapted, rule, Unrolled(), steps, test_steps, batch_norm, loss=EachLoss())
         if not noise > 0:
             raise InputError(f"noise must be positive, not {noise}")
         self.log_noise = nn.Parameter(torch.tensor(math.log(noise)))
@@ -116,21 +127,9 @@ class ParticleLearner(GradientLearner):
         """The noise enters no inner step."""
         return True
 
-    def inner_loss(self, theta: Theta, support: Examples, is_present: Tensor | None = None) -> Tensor:
-        """Return the sum of the particles' own losses, whose gradient is each particle's of its own."""
-        outputs, _ = self.adapted.apply(theta, support.inputs, given_by(self.batch_norm), support.mask)
-        classes = None if support.ways is None else (present(support) if is_present is None else is_present)
-
-        def one(outputs: Tensor) -> Tensor:
-            answers = outputs if classes is None else mask_absent(slice_ways(outputs, support), classes)
-            return prediction_loss(answers, support)
-
-        losses: Tensor = each(one, outputs)
-        return losses.sum()
-
     def predict(self, state: InnerState, inputs: Any) -> Output:
         """Return log-probabilities (Q, N), or a mixture (Q, ...) for regression."""
-        outputs, _ = self.adapted.apply(state.theta, inputs, given_by(self.batch_norm, state.statistics))
+        outputs, _ = self.adapted.run(state.theta, inputs, given_by(self.batch_norm, state.statistics))
         if not isinstance(state.present, Tensor):
             return mixture(outputs, self.log_noise.exp())
         is_present, ways = state.present, len(state.present)

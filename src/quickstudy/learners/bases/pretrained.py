@@ -53,7 +53,7 @@ class PretrainedLearner(Learner):
             raise InputError(f"classes must be at least 1, not {classes}")
         check_policy(batch_norm)
         self.net = net
-        self.policy: BatchNormPolicy = batch_norm
+        self.norm_policy: BatchNormPolicy = batch_norm
         self.pretraining_head: nn.Module = CosineHead(size, classes) if cosine else nn.Linear(size, classes)
 
     @property
@@ -64,7 +64,7 @@ class PretrainedLearner(Learner):
     @property
     def batch_norm(self) -> str:
         """The policy, if the net has batch norm at all."""
-        return self.policy if uses_batch_statistics(self.net) else "none"
+        return self.norm_policy if uses_batch_statistics(self.net) else "none"
 
     def classify(self, examples: Examples) -> Tensor:
         """Return (S, C) logits over all meta-training classes."""

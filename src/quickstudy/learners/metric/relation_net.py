@@ -118,9 +118,8 @@ class RelationNet(EmbeddingLearner):
         features, statistics = self.embed_support(support)
         means, is_present = class_means(features, support), present(support)
         pair_statistics: Statistics = ()
-        if self.policy == "support" and uses_batch_statistics(self.relation):
-            rows = torch.ones_like(support.labels, dtype=torch.bool) if support.mask is None else support.mask
-            pairs = (rows.unsqueeze(1) & is_present).flatten()
+        if self.norm_policy == "support" and uses_batch_statistics(self.relation):
+            pairs = (support.counted.unsqueeze(1) & is_present).flatten()
             _, pair_statistics = self._related(features, means, mask=pairs)
         return Relations(means, is_present, statistics, pair_statistics)
 

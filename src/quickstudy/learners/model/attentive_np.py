@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from quickstudy.core import Examples
@@ -78,8 +77,7 @@ class AttentiveNP(LatentNeuralProcess):
         """Prepare keys and values of the support."""
         keys = self.to_keys(self.address(self.rows(support.inputs)))
         values = self.to_values(self.encoder(self.pairs(support)))
-        rows = torch.ones(len(keys), dtype=torch.bool, device=z.device) if support.mask is None else support.mask
-        return Attended(split_heads(keys, self.heads), split_heads(values, self.heads), rows, z)
+        return Attended(split_heads(keys, self.heads), split_heads(values, self.heads), support.counted, z)
 
     def predict(self, state: Attended, inputs: Any) -> GaussianMixture:
         """Return a mixture (Q, outputs) over the draws."""

@@ -136,7 +136,7 @@ def columns(inputs: Any) -> tuple[Tensor, Tensor]:
 def read(support: Examples) -> Table:
     """Return a support as a table."""
     x, has = columns(support.inputs)
-    real = torch.ones_like(has[:, 0]) if support.mask is None else support.mask
+    real = support.counted
     if support.ways is None:
         y = label_features(support, support.labels[0].numel(), x.dtype)
         asked = torch.ones_like(y[0], dtype=torch.bool)

@@ -82,7 +82,7 @@ class Simulated(Learner):
                 f"the simulator answers {tuple(targets.shape)} where the task has targets {tuple(support.labels.shape)}"
             )
         rows = Examples(self._seen(support.inputs), targets, support.mask, check=False)
-        return self.learner.adapt(rows, key) if self.learner.stochastic else self.learner.adapt(rows)  # type: ignore[call-arg]
+        return self.learner.learn(rows, key)
 
     def predict(self, state: State, inputs: Any) -> Output:
         """Return the learner's (Q, ...) predictions."""

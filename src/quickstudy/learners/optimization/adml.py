@@ -74,7 +74,8 @@ class ADML(MAML):
         theta = {name: value.detach() for name, value in initial.items()}
 
         def loss(inputs: Tensor) -> Tensor:
-            return self.inner_loss(theta, Examples(inputs, examples.labels, examples.mask, examples.ways, check=False))
+            rows = Examples(inputs, examples.labels, examples.mask, examples.ways, check=False)
+            return self.inner_loss.value(self, theta, rows)
 
         moved = fgsm(loss, examples.inputs, self.epsilon)
         return Examples(moved, examples.labels, examples.mask, examples.ways, check=False)

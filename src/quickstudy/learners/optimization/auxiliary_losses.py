@@ -20,11 +20,12 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples, masked_mean, prediction_loss
 from quickstudy.errors import InputError
-from quickstudy.functional.classes import mask_absent, present
-from quickstudy.inner.adapted import Theta, slice_ways
+from quickstudy.functional.classes import mask_absent
+from quickstudy.inner.adapted import Theta
 from quickstudy.inner.differentiation import Differentiation, Unrolled
 from quickstudy.inner.loop import GradientLearner, InnerState
-from quickstudy.inner.starts import FixedStart, loss_alone
+from quickstudy.inner.losses import LearnedInnerLoss, over_classes
+from quickstudy.inner.starts import FixedStart
 from quickstudy.operators.calls import BatchNormPolicy, Given, Statistics, given_by
 from quickstudy.registry import register
 from quickstudy.rules import SGD
@@ -36,11 +37,46 @@ INPUTS = "inputs"
 class Columns(FixedStart):
     """The start of a net whose first outputs are the main ones and whose others are for auxiliary losses."""
 
-    def apply(  # type: ignore[override]
+    def run(
         self, theta: Theta, inputs: Any, given: Given = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Statistics]:
         """Run the net on what of the inputs it sees."""
-        return super().apply(theta, inputs[INPUTS] if isinstance(inputs, dict) else inputs, given, mask)
+        return super().run(theta, inputs[INPUTS] if isinstance(inputs, dict) else inputs, given, mask)
+
+
+class Weighted(LearnedInnerLoss):
+    """The main loss plus the weighted auxiliary ones."""
+
+    def value(self, learner: AuxiliaryLosses, theta: Theta, rows: Examples, classes: Tensor | None = None) -> Tensor:
+        """Return the sum."""
+        weights, main, auxiliary = learner.log_weight.exp(), learner.outputs, learner.auxiliary
+        outputs = learner.answers(theta, rows)
+        if outputs.ndim != 2 or outputs.shape[1] != main + sum(auxiliary.values()):
+            raise InputError(
+                f"the net has outputs of shape {tuple(outputs.shape)}; it needs outputs={main} of the main loss + "
+                f"{sum(auxiliary.values())} of auxiliary ones"
+            )
+        total, at = prediction_loss(over_classes(outputs[:, :main], rows, classes), rows), main
+        for number, (name, size) in enumerate(auxiliary.items()):
+            errors = (outputs[:, at : at + size] - targets(name, size, rows)).square()
+            total = total + weights[number] * masked_mean(errors, rows.mask)
+            at += size
+        return total
+
+
+def targets(name: str, size: int, rows: Examples) -> Tensor:
+    """Return the targets (S, size) of an auxiliary loss, which the inputs bring.
+
+    Raises:
+        InputError: they do not, or they are of another size.
+    """
+    brought = rows.inputs if isinstance(rows.inputs, dict) else {INPUTS: rows.inputs}
+    if name not in brought:
+        raise InputError(f"the support's inputs lack the targets '{name}' of an auxiliary loss; has {list(brought)}")
+    found: Tensor = brought[name].reshape(len(rows), -1)
+    if found.shape[1] != size:
+        raise InputError(f"auxiliary targets '{name}' have {found.shape[1]} numbers a row, not {size}")
+    return found
 
 
 @register("learner", family="optimisation", learns="weights of losses", paper="Navon et al. 2021", tasks="both")
@@ -82,7 +118,7 @@ class AuxiliaryLosses(GradientLearner):
         differentiation: Differentiation | None = None,
     ) -> None:
         passing = Unrolled() if differentiation is None else differentiation
-        super().__init__(Columns(net), SGD(lr), passing, steps, test_steps, batch_norm, batch)
+        super().__init__(Columns(net), SGD(lr), passing, steps, test_steps, batch_norm, batch, loss=Weighted())
         if outputs < 1 or not auxiliary or any(size < 1 for size in auxiliary.values()):
             raise InputError(f"outputs and the sizes of at least one auxiliary target must be positive: {auxiliary}")
         if not 0 < weight < math.inf:
@@ -90,35 +126,9 @@ class AuxiliaryLosses(GradientLearner):
         self.outputs, self.auxiliary = outputs, dict(auxiliary)
         self.log_weight = nn.Parameter(torch.full((len(auxiliary),), math.log(weight)))
 
-    def accepts(self, differentiation: Differentiation) -> str | None:
-        """Refuse gradients that do not reach the loss."""
-        return loss_alone(self, differentiation) or super().accepts(differentiation)
-
-    def inner_loss(self, theta: Theta, support: Examples, is_present: Tensor | None = None) -> Tensor:
-        """Return the main loss plus the weighted auxiliary ones."""
-        weights = self.log_weight.exp()
-        outputs, _ = self.adapted.apply(theta, support.inputs, given_by(self.batch_norm), support.mask)
-        if outputs.ndim != 2 or outputs.shape[1] != self.outputs + sum(self.auxiliary.values()):
-            raise InputError(
-                f"the net has outputs of shape {tuple(outputs.shape)}; it needs outputs={self.outputs} of the main "
-                f"loss + {sum(self.auxiliary.values())} of auxiliary ones"
-            )
-        total, at = self.main_loss(outputs[:, : self.outputs], support, is_present), self.outputs
-        for number, (name, size) in enumerate(self.auxiliary.items()):
-            errors = (outputs[:, at : at + size] - self._targets(name, size, support)).square()
-            total = total + weights[number] * masked_mean(errors, support.mask)
-            at += size
-        return total
-
-    def main_loss(self, outputs: Tensor, support: Examples, is_present: Tensor | None = None) -> Tensor:
-        """Return the main loss of the main outputs (S, N)."""
-        if support.ways is not None:
-            outputs = mask_absent(slice_ways(outputs, support), present(support) if is_present is None else is_present)
-        return prediction_loss(outputs, support)
-
     def predict(self, state: InnerState, inputs: Any) -> Tensor:
         """Return the main outputs (Q, N)."""
-        outputs, _ = self.adapted.apply(state.theta, inputs, given_by(self.batch_norm, state.statistics))
+        outputs, _ = self.adapted.run(state.theta, inputs, given_by(self.batch_norm, state.statistics))
         outputs = outputs[:, : self.outputs]
         if not isinstance(state.present, Tensor):
             return outputs
@@ -127,14 +137,3 @@ class AuxiliaryLosses(GradientLearner):
     def weights(self) -> dict[str, float]:
         """Return the weight of each auxiliary loss."""
         return dict(zip(self.auxiliary, self.log_weight.detach().exp().tolist(), strict=True))
-
-    def _targets(self, name: str, size: int, support: Examples) -> Tensor:
-        brought = support.inputs if isinstance(support.inputs, dict) else {INPUTS: support.inputs}
-        if name not in brought:
-            raise InputError(
-                f"the support's inputs lack the targets '{name}' of an auxiliary loss; has {list(brought)}"
-            )
-        targets: Tensor = brought[name].reshape(len(support), -1)
-        if targets.shape[1] != size:
-            raise InputError(f"auxiliary targets '{name}' have {targets.shape[1]} numbers a row, not {size}")
-        return targets

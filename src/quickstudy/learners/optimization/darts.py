@@ -30,8 +30,9 @@ from torch import Tensor, nn
 from quickstudy.core import Examples
 from quickstudy.errors import InputError
 from quickstudy.inner.differentiation import Differentiation, Unrolled
-from quickstudy.inner.loop import InnerState
-from quickstudy.inner.starts import DrawnStart, DrawnStartLearner
+from quickstudy.inner.loop import GradientLearner, InnerState
+from quickstudy.inner.rows import MiniBatches
+from quickstudy.inner.starts import DrawnStart
 from quickstudy.nets.mixed_cells import CellNet
 from quickstudy.operators.calls import BatchNormPolicy, Given, Statistics, call
 from quickstudy.registry import register
@@ -48,7 +49,7 @@ class Relaxed(DrawnStart):
         super().__init__(net)
         self.alpha = nn.Parameter(torch.zeros(net.choices))
 
-    def apply(  # type: ignore[override]
+    def run(
         self, theta: Theta, inputs: Any, given: Given = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Statistics]:
         """Run the net with weights theta."""
@@ -56,7 +57,7 @@ class Relaxed(DrawnStart):
 
 
 @register("learner", family="optimisation", learns="architecture", paper="Liu et al. 2019", tasks="both")
-class DARTS(DrawnStartLearner):
+class DARTS(GradientLearner):
     """Training of a net of mixed cells, whose mixture is learned.
 
     Args:
@@ -106,12 +107,12 @@ class DARTS(DrawnStartLearner):
 
     def loss(self, state: InnerState, query: Examples) -> Tensor:
         """Return the loss on the query; in meta-training with mini-batches, on the rows that are next."""
-        if not self.training or self.batch is None or self.batch >= len(query):
+        if not self.training or not isinstance(self.rows, MiniBatches) or self.rows.size >= len(query):
             return super().loss(state, query)
         order = torch.arange(len(query), device=state.step.device)
         if query.mask is not None:
             order = (~query.mask).long().argsort(stable=True)
-        return super().loss(state, self._rows(state._replace(order=order), query))
+        return super().loss(state, self.rows.take(self, state._replace(order=order), query))
 
     def architecture(self) -> tuple[int, ...]:
         """Return the number of the strongest operation of each edge (E), none but the zero operation left out."""
@@ -121,6 +122,6 @@ class DARTS(DrawnStartLearner):
 
     def discrete(self) -> CellNet:
         """Return a net with the strongest operation of each edge alone, to be trained from scratch."""
-        structure: Any = self.adapted._structure[0]
+        structure: Any = self.adapted.structure()
         net: CellNet = structure.discrete(self.architecture())
         return net

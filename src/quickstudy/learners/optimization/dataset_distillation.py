@@ -19,15 +19,32 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from quickstudy.core import Examples, State
+from quickstudy.core import Examples
 from quickstudy.errors import InputError
 from quickstudy.inner.differentiation import Differentiation, Unrolled
-from quickstudy.inner.loop import InnerState
-from quickstudy.inner.starts import loss_alone
+from quickstudy.inner.loop import GradientLearner, InnerState
+from quickstudy.inner.losses import constant_gradients
+from quickstudy.inner.rows import RowChoice
 from quickstudy.learners.optimization.l2o import L2O
 from quickstudy.problem import Optimizee
 from quickstudy.registry import register
 from quickstudy.rules import Rule, StepRates
+
+
+class Synthetic(RowChoice):
+    """The learned examples, in every step and at the end."""
+
+    def take(self, learner: DatasetDistillation, state: InnerState, support: Examples) -> Examples:
+        """Return the examples as rows of the task."""
+        return learner.synthetic(state, support)
+
+    def end(self, learner: DatasetDistillation, state: InnerState, support: Examples) -> Examples:
+        """Return the examples as rows of the task."""
+        return learner.synthetic(state, support)
+
+    def refuses(self, learner: GradientLearner, differentiation: Differentiation) -> str | None:
+        """Refuse inner gradients that are constants."""
+        return constant_gradients(learner, differentiation)
 
 
 @register("learner", family="optimisation", learns="training examples", paper="Wang et al. 2018", tasks="problems")
@@ -78,13 +95,10 @@ class DatasetDistillation(L2O):
         self.inputs = nn.Parameter(scale * torch.randn(ways * shots, *shape))
         self.register_buffer("labels", torch.arange(ways).repeat(shots))
         self.ways = ways
+        self.rows = Synthetic()
         reason = self.accepts(passing)
         if reason is not None:
             raise InputError(reason)
-
-    def accepts(self, differentiation: Differentiation) -> str | None:
-        """Refuse inner gradients that are constants."""
-        return loss_alone(self, differentiation) or super().accepts(differentiation)
 
     def synthetic(self, state: InnerState, support: Examples) -> Examples:
         """Return the learned examples as rows of the task; those of classes that it lacks are masked."""
@@ -96,10 +110,3 @@ class DatasetDistillation(L2O):
         mask = state.present[self.labels] if isinstance(state.present, Tensor) else None
         rows = Optimizee(self.inputs, inputs.net) if isinstance(inputs, Optimizee) else self.inputs
         return Examples(rows, self.labels, mask, support.ways, check=False)
-
-    def _rows(self, state: InnerState, support: Examples) -> Examples:
-        return self.synthetic(state, support)
-
-    def finish(self, state: InnerState, support: Examples) -> State:
-        """Return the state that prediction uses."""
-        return super().finish(state, self.synthetic(state, support))

@@ -28,6 +28,7 @@ from quickstudy.core import Examples
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.inner.differentiation import Differentiation, Unrolled
 from quickstudy.inner.loop import GradientLearner
+from quickstudy.inner.losses import TaskLoss
 from quickstudy.inner.starts import FixedStart
 from quickstudy.operators.calls import BatchNormPolicy
 from quickstudy.registry import register
@@ -55,6 +56,14 @@ class LayerRates(Rule):
         """Return the moved theta."""
         rates = self.log_lr.exp()
         return {name: theta[name] - rates[layer] * grads[name] for name, layer in self.layers.items()}, state
+
+
+class Penalised(TaskLoss):
+    """The task's loss, and what large weights cost."""
+
+    def value(self, learner: HyperParameters, theta: Theta, rows: Examples, classes: Tensor | None = None) -> Tensor:
+        """Return the loss on the rows and the penalties."""
+        return super().value(learner, theta, rows, classes) + learner.penalty(theta)
 
 
 @register(
@@ -107,7 +116,8 @@ class HyperParameters(GradientLearner):
         layers = list(dict.fromkeys(name.rpartition(".")[0] for name in adapted.names()))
         numbers = {name: layers.index(name.rpartition(".")[0]) for name in adapted.names()}
         passing = Unrolled() if differentiation is None else differentiation
-        super().__init__(adapted, LayerRates(numbers, lr), passing, steps, test_steps, batch_norm, batch)
+        rule = LayerRates(numbers, lr)
+        super().__init__(adapted, rule, passing, steps, test_steps, batch_norm, batch, loss=Penalised())
         self.layers, self.strengths = tuple(layers), strengths
         shapes = {name: value.shape for name, value in adapted.net.named_parameters()}
         self._groups = _groups({name: shapes[name] for name in adapted.names()}, numbers, strengths)
@@ -115,10 +125,6 @@ class HyperParameters(GradientLearner):
         count = len(layers) if strengths == "layer" else count
         self.log_weight_decay = nn.Parameter(torch.full((count,), math.log(weight_decay)))
         self.log_l1 = None if l1 is None else nn.Parameter(torch.full((count,), math.log(l1)))
-
-    def inner_loss(self, theta: Theta, support: Examples, is_present: Tensor | None = None) -> Tensor:
-        """Return the loss on the support and the penalties."""
-        return super().inner_loss(theta, support, is_present) + self.penalty(theta)
 
     def penalty(self, theta: Theta) -> Tensor:
         """Return what large weights cost."""

@@ -18,17 +18,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
-from quickstudy.core import Examples
 from quickstudy.errors import InputError
-from quickstudy.functional import random
 from quickstudy.inner.adapted import Optimizees
 from quickstudy.inner.differentiation import Differentiation, FirstOrder, Unrolled
-from quickstudy.inner.loop import GradientLearner, InnerState
-from quickstudy.operators import trees
-from quickstudy.problem import budget
+from quickstudy.inner.loop import GradientLearner
 from quickstudy.registry import register
 from quickstudy.rules import Rule
 
@@ -77,34 +70,10 @@ class L2O(GradientLearner):
         passing = FirstOrder() if differentiation is None else differentiation
         if checkpoint is not None and checkpoint < 0:
             raise InputError(f"checkpoint must be 0 (keep everything) or more, not {checkpoint}")
-        super().__init__(Optimizees(), rule, passing, steps, test_steps, batch=batch)
+        super().__init__(Optimizees(told), rule, passing, steps, test_steps, batch=batch)
         if not isinstance(rule, Rule):
             raise InputError(f"rule must be an update rule, such as rules.LSTMRule(), not {rule!r}")
-        if not 0 <= told <= 1:
-            raise InputError(f"told must be a share of problems, 0 to 1, not {told}")
-        self.checkpoint, self.told = checkpoint, told
-
-    @property
-    def stochastic(self) -> bool:
-        """Mini-batches, and which problems tell their number of steps, are drawn with a key."""
-        return super().stochastic or 0 < self.told < 1
-
-    def start(self, support: Examples, key: Tensor | None = None) -> InnerState:
-        """Return the state before the first step, the rule told of how many there are or not."""
-        state = super().start(support, key)
-        known = budget(support)
-        steps = torch.full_like(state.step, self.inner_steps) if known is None else known
-        if self.told < 1:
-            key = random.key(0, state.step.device) if key is None else key
-            steps = torch.where(random.uniform(random.fold_in(key, 7)) < self.told, steps, 0)
-        return state._replace(rule=self.rule.start(state.theta, steps))
-
-    def step(self, state: InnerState, support: Examples) -> InnerState:
-        """Make one step, unless the problem's number of them is reached."""
-        new, known = super().step(state, support), budget(support)
-        if known is None:
-            return new
-        return trees.map_leaves(lambda a, b: torch.where(state.step < known, a, b), new, state)  # type: ignore[no-any-return]
+        self.checkpoint = checkpoint
 
     @property
     def every(self) -> int | None:

@@ -23,11 +23,39 @@ from quickstudy.core import Examples
 from quickstudy.functional import random
 from quickstudy.inner.differentiation import Differentiation
 from quickstudy.inner.loop import InnerState
+from quickstudy.inner.rows import ChangedRows, RowChoice
 from quickstudy.learners.optimization.learned_rows import LearnedRows
 from quickstudy.nets.augmentations import Affine
 from quickstudy.problem import Optimizee
 from quickstudy.registry import register
 from quickstudy.rules import Rule
+
+
+class Augmented(ChangedRows):
+    """Rows that are changed at random before each step."""
+
+    unseen: ClassVar[str] = "augmentations, which are drawn anew for"
+
+    def __init__(self, of: RowChoice) -> None:
+        super().__init__(of)
+        self.drawn = True
+
+    def ordered(self, learner: LearnedAugmentation) -> bool:
+        """Which row gets which draw depends on their order."""
+        return True
+
+    def start(self, state: InnerState, support: Examples, key: Tensor | None) -> InnerState:
+        """Keep the key of each step's draws."""
+        state = super().start(state, support, key)
+        return state._replace(key=random.key(0, state.step.device) if key is None else key)
+
+    def take(self, learner: LearnedAugmentation, state: InnerState, support: Examples) -> Examples:
+        """Return the rows, changed."""
+        rows = self.of.take(learner, state, support)
+        assert isinstance(rows.inputs, Optimizee)
+        assert isinstance(state.key, Tensor)
+        changed = learner.augment(rows.inputs.inputs, random.fold_in(random.fold_in(state.key, 5), state.step))
+        return Examples(Optimizee(changed, rows.inputs.net), rows.labels, rows.mask, rows.ways, check=False)
 
 
 @register("learner", family="optimisation", learns="augmentation", paper="Mounsaveng et al. 2021", tasks="problems")
@@ -53,8 +81,6 @@ class LearnedAugmentation(LearnedRows):
         {'rotation': 10.0, 'shift': 0.02, 'scale': 0.05}
     """
 
-    unseen: ClassVar[str] = "augmentations, which are drawn anew for"
-
     def __init__(
         self,
         augment: nn.Module | None = None,
@@ -65,27 +91,5 @@ class LearnedAugmentation(LearnedRows):
         differentiation: Differentiation | None = None,
         checkpoint: int | None = None,
     ) -> None:
-        super().__init__(rule, steps, batch, test_steps, differentiation, checkpoint)
+        super().__init__(Augmented, rule, steps, batch, test_steps, differentiation, checkpoint)
         self.augment = Affine() if augment is None else augment
-
-    @property
-    def stochastic(self) -> bool:
-        """Each step draws."""
-        return True
-
-    @property
-    def permutation_invariant(self) -> bool:
-        """Which row gets which draw depends on their order."""
-        return False
-
-    def start(self, support: Examples, key: Tensor | None = None) -> InnerState:
-        """Return the state before the first step, with the key of its draws."""
-        state = super().start(support, key)
-        return state._replace(key=random.key(0, state.step.device) if key is None else key)
-
-    def _rows(self, state: InnerState, support: Examples) -> Examples:
-        rows = super()._rows(state, support)
-        assert isinstance(rows.inputs, Optimizee)
-        assert isinstance(state.key, Tensor)
-        changed = self.augment(rows.inputs.inputs, random.fold_in(random.fold_in(state.key, 5), state.step))
-        return Examples(Optimizee(changed, rows.inputs.net), rows.labels, rows.mask, rows.ways, check=False)

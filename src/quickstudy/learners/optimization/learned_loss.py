@@ -23,11 +23,12 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples, masked_mean
 from quickstudy.errors import InputError
-from quickstudy.functional.classes import mask_absent, one_hot, present
-from quickstudy.inner.adapted import slice_ways
-from quickstudy.inner.differentiation import Differentiation, Unrolled
-from quickstudy.inner.starts import DrawnStart, DrawnStartLearner, loss_alone
-from quickstudy.operators.calls import BatchNormPolicy, given_by
+from quickstudy.functional.classes import one_hot, present
+from quickstudy.inner.differentiation import Unrolled
+from quickstudy.inner.loop import GradientLearner
+from quickstudy.inner.losses import LearnedInnerLoss, over_classes
+from quickstudy.inner.starts import DrawnStart
+from quickstudy.operators.calls import BatchNormPolicy
 from quickstudy.registry import register
 from quickstudy.rules import SGD
 from quickstudy.rules.base import Theta
@@ -53,8 +54,25 @@ class PairLoss(nn.Module):
         return x.squeeze(-1)
 
 
+class Taught(LearnedInnerLoss):
+    """The learned loss of each output and its target, for classes of the log-probabilities."""
+
+    def value(self, learner: LearnedLoss, theta: Theta, rows: Examples, classes: Tensor | None = None) -> Tensor:
+        """Return the mean over rows."""
+        outputs = learner.answers(theta, rows)
+        if rows.ways is None:
+            return masked_mean(learner.inner(outputs, rows.labels.reshape(outputs.shape)), rows.mask)
+        if rows.labels.ndim != 1:
+            raise InputError(f"a learned loss needs one label a row, shape (S,), not {tuple(rows.labels.shape)}")
+        shown = present(rows) if classes is None else classes
+        logs = over_classes(outputs, rows, shown).log_softmax(1)
+        # An absent class has no finite log-probability, and no part in the loss.
+        losses = learner.inner(torch.where(shown, logs, torch.zeros_like(logs)), one_hot(rows, outputs.dtype))
+        return masked_mean(torch.where(shown, losses, torch.zeros_like(losses)).sum(1), rows.mask)
+
+
 @register("learner", family="optimisation", learns="inner loss", paper="Bechtle et al. 2021", tasks="both")
-class LearnedLoss(DrawnStartLearner):
+class LearnedLoss(GradientLearner):
     """Gradient descent on a learned loss, from parameters drawn anew for each task.
 
     Args:
@@ -76,22 +94,5 @@ class LearnedLoss(DrawnStartLearner):
         test_steps: int | None = None,
         batch_norm: BatchNormPolicy = "support",
     ) -> None:
-        super().__init__(DrawnStart(net), SGD(lr), Unrolled(), steps, test_steps, batch_norm)
+        super().__init__(DrawnStart(net), SGD(lr), Unrolled(), steps, test_steps, batch_norm, loss=Taught())
         self.inner = PairLoss(hidden)
-
-    def accepts(self, differentiation: Differentiation) -> str | None:
-        """Refuse gradients that do not reach the loss."""
-        return loss_alone(self, differentiation) or super().accepts(differentiation)
-
-    def inner_loss(self, theta: Theta, support: Examples, is_present: Tensor | None = None) -> Tensor:
-        """Return the learned loss of outputs on the support."""
-        outputs, _ = self.adapted.apply(theta, support.inputs, given_by(self.batch_norm), support.mask)
-        if support.ways is None:
-            return masked_mean(self.inner(outputs, support.labels.reshape(outputs.shape)), support.mask)
-        if support.labels.ndim != 1:
-            raise InputError(f"a learned loss needs one label a row, shape (S,), not {tuple(support.labels.shape)}")
-        shown = present(support) if is_present is None else is_present
-        logs = mask_absent(slice_ways(outputs, support), shown).log_softmax(1)
-        # An absent class has no finite log-probability, and no part in the loss.
-        losses = self.inner(torch.where(shown, logs, torch.zeros_like(logs)), one_hot(support, outputs.dtype))
-        return masked_mean(torch.where(shown, losses, torch.zeros_like(losses)).sum(1), support.mask)

@@ -6,20 +6,23 @@ from typing import ClassVar
 
 from quickstudy.errors import InputError
 from quickstudy.inner.differentiation import Differentiation, Unrolled
+from quickstudy.inner.rows import ChangedRows
 from quickstudy.learners.optimization.l2o import L2O
 from quickstudy.rules import SGD, Rule
 
 
 class LearnedRows(L2O):
-    """Base of learners of weights or augmentations; `SGD(0.1)` and `Unrolled()` unless told. Arguments as of `L2O`."""
+    """Base of learners of weights or augmentations; `SGD(0.1)` and `Unrolled()` unless told.
+
+    Arguments as for `L2O`; `changed` says what becomes of the rows that it would take.
+    """
 
     default_objective: ClassVar[str] = "InnerSteps"
     """The papers judge the net after every step."""
-    unseen: ClassVar[str]
-    """What other derivatives than the exact one leave out, and why."""
 
     def __init__(
         self,
+        changed: type[ChangedRows],
         rule: Rule | None,
         steps: int,
         batch: int | None,
@@ -28,16 +31,8 @@ class LearnedRows(L2O):
         checkpoint: int | None,
     ) -> None:
         passing = Unrolled() if differentiation is None else differentiation
+        super().__init__(SGD(0.1) if rule is None else rule, steps, batch, test_steps, passing, checkpoint)
+        self.rows = changed(self.rows)
         reason = self.accepts(passing)
         if reason is not None:
             raise InputError(reason)
-        super().__init__(SGD(0.1) if rule is None else rule, steps, batch, test_steps, passing, checkpoint)
-
-    def accepts(self, differentiation: Differentiation) -> str | None:
-        """Refuse all but the exact derivative through the steps."""
-        if isinstance(differentiation, Unrolled):
-            return None
-        return (
-            f"{type(differentiation).__name__} gradients know nothing of {self.unseen} each inner gradient; "
-            f"{type(self).__name__} needs Unrolled()"
-        )

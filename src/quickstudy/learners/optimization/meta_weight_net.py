@@ -29,7 +29,9 @@ from quickstudy.core import Examples, register_pytree
 from quickstudy.errors import InputError
 from quickstudy.inner.adapted import Theta
 from quickstudy.inner.differentiation import Differentiation
-from quickstudy.inner.loop import InnerState
+from quickstudy.inner.loop import GradientLearner, InnerState
+from quickstudy.inner.losses import TaskLoss, over_classes
+from quickstudy.inner.rows import ChangedRows
 from quickstudy.learners.optimization.learned_rows import LearnedRows
 from quickstudy.nets.example_weights import LossWeights, RowWeights
 from quickstudy.registry import register
@@ -49,6 +51,56 @@ class Weighed(Examples):
 register_pytree(Weighed, ("inputs", "labels", "mask", "weights"), ("ways",))
 
 
+class Weighing(ChangedRows):
+    """Rows with their weights at the theta that a step begins with."""
+
+    unseen: ClassVar[str] = "example weights, which are constants to"
+
+    def ordered(self, learner: MetaWeightNet) -> bool:
+        """A weight of a row's own is that of its place."""
+        return super().ordered(learner) or isinstance(learner.weigh, RowWeights)
+
+    def take(self, learner: MetaWeightNet, state: InnerState, support: Examples) -> Weighed:
+        """Return the rows, weighed."""
+        if isinstance(learner.weigh, RowWeights) and learner.weigh.rows != len(support):
+            raise InputError(f"RowWeights is for {learner.weigh.rows} rows, and the support has {len(support)}")
+        numbers = torch.arange(len(support), device=support.labels.device)
+        numbered = Examples((support.inputs, numbers), support.labels, support.mask, support.ways, check=False)
+        taken = self.of.take(learner, state, numbered)
+        inputs, numbers = taken.inputs
+        rows = Examples(inputs, taken.labels, taken.mask, taken.ways, check=False)
+        weights = weights_of(learner, state, rows, numbers)
+        # Weights of next to nothing everywhere make a step of next to nothing, not of NaN.
+        return Weighed(rows, weights / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny))
+
+
+class WeighedLoss(TaskLoss):
+    """The weighted loss of rows that have weights; of others the task's."""
+
+    def value(self, learner: Any, theta: Theta, rows: Examples, classes: Tensor | None = None) -> Tensor:
+        """Return the weighted sum."""
+        if not isinstance(rows, Weighed):
+            return super().value(learner, theta, rows, classes)
+        return (rows.weights * losses(learner, theta, rows, classes)).sum()
+
+
+def losses(learner: GradientLearner, theta: Theta, rows: Examples, classes: Tensor | None) -> Tensor:
+    """Return the loss of each row (R,), 0 for padding."""
+    outputs: Any = over_classes(learner.answers(theta, rows), rows, classes)
+    if rows.labels.dtype.is_floating_point:
+        found = (outputs - rows.labels.reshape(outputs.shape)).square().flatten(1).mean(1)
+    else:
+        found = F.cross_entropy(outputs, rows.labels, reduction="none")
+    return found if rows.mask is None else torch.where(rows.mask, found, 0)
+
+
+def weights_of(learner: MetaWeightNet, state: InnerState, rows: Examples, numbers: Tensor) -> Tensor:
+    """Return what `weigh` gives rows of these numbers (R,) where an inner loop has arrived; 0 for padding."""
+    classes = state.present if isinstance(state.present, Tensor) else None
+    weights: Tensor = learner.weigh(losses(learner, state.theta, rows, classes), numbers)
+    return weights if rows.mask is None else torch.where(rows.mask, weights, 0)
+
+
 @register("learner", family="optimisation", learns="example weights", paper="Shu et al. 2019", tasks="problems")
 class MetaWeightNet(LearnedRows):
     """Fits a problem's net to rows that count more or less, as the query says.
@@ -64,7 +116,7 @@ class MetaWeightNet(LearnedRows):
         checkpoint: as for `L2O`.
 
     Raises:
-        InputError: an argument is out of range; in `adapt`, no `Problem`, or as many rows as `RowWeights` has not.
+        InputError: an argument is out of range; in `adapt`, no `Problem`, or not as many rows as `RowWeights` is for.
 
     Examples:
         >>> import torch, quickstudy as qs
@@ -77,8 +129,6 @@ class MetaWeightNet(LearnedRows):
         tensor([0.5000, 0.5000, 0.5000, 0.5000], grad_fn=<SigmoidBackward0>)
     """
 
-    unseen: ClassVar[str] = "example weights, which are constants to"
-
     def __init__(
         self,
         weigh: nn.Module | None = None,
@@ -89,47 +139,11 @@ class MetaWeightNet(LearnedRows):
         differentiation: Differentiation | None = None,
         checkpoint: int | None = None,
     ) -> None:
-        super().__init__(rule, steps, batch, test_steps, differentiation, checkpoint)
+        super().__init__(Weighing, rule, steps, batch, test_steps, differentiation, checkpoint)
+        self.inner_loss = WeighedLoss()
         self.weigh = LossWeights() if weigh is None else weigh
-
-    @property
-    def permutation_invariant(self) -> bool:
-        """A weight of a row's own is that of its place."""
-        return super().permutation_invariant and not isinstance(self.weigh, RowWeights)
 
     def weights(self, state: InnerState, support: Examples) -> Tensor:
         """Return what `weigh` gives each row of a support (S,) where an inner loop has arrived; 0 for padding."""
         rows = torch.arange(len(support), device=support.labels.device)
-        return self._weights(state, support, rows)
-
-    def inner_loss(self, theta: Theta, support: Examples, is_present: Tensor | None = None) -> Tensor:
-        """Return the weighted loss."""
-        if not isinstance(support, Weighed):
-            return super().inner_loss(theta, support, is_present)
-        return (support.weights * self._losses(theta, support, is_present)).sum()
-
-    def _rows(self, state: InnerState, support: Examples) -> Examples:
-        if isinstance(self.weigh, RowWeights) and self.weigh.rows != len(support):
-            raise InputError(f"RowWeights is for {self.weigh.rows} rows, and the support has {len(support)}")
-        numbers = torch.arange(len(support), device=support.labels.device)
-        numbered = Examples((support.inputs, numbers), support.labels, support.mask, support.ways, check=False)
-        taken = super()._rows(state, numbered)
-        inputs, numbers = taken.inputs
-        rows = Examples(inputs, taken.labels, taken.mask, taken.ways, check=False)
-        weights = self._weights(state, rows, numbers)
-        # Weights of next to nothing everywhere make a step of next to nothing, not of NaN.
-        return Weighed(rows, weights / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny))
-
-    def _weights(self, state: InnerState, rows: Examples, numbers: Tensor) -> Tensor:
-        is_present = state.present if isinstance(state.present, Tensor) else None
-        weights: Tensor = self.weigh(self._losses(state.theta, rows, is_present), numbers)
-        return weights if rows.mask is None else torch.where(rows.mask, weights, 0)
-
-    def _losses(self, theta: Theta, rows: Examples, is_present: Tensor | None) -> Tensor:
-        """Return the loss of each row (R,), 0 for padding."""
-        outputs: Any = self.inner_outputs(theta, rows, is_present)
-        if rows.labels.dtype.is_floating_point:
-            losses = (outputs - rows.labels.reshape(outputs.shape)).square().flatten(1).mean(1)
-        else:
-            losses = F.cross_entropy(outputs, rows.labels, reduction="none")
-        return losses if rows.mask is None else torch.where(rows.mask, losses, 0)
+        return weights_of(self, state, support, rows)

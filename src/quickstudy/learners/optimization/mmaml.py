@@ -68,11 +68,15 @@ class Modulated(AllParameters):
         super().__init__(net)
         self.encoder = encoder
 
-    def initial(self, support: Examples, given: Given = None) -> Theta:
+    def start_names(self) -> set[str]:
+        """Return the names of the net's parameters, and of the encoder's: they do not say where the loop ends."""
+        return super().start_names() | {f"encoder.{name}" for name, _ in self.encoder.named_parameters()}
+
+    def initial(self, support: Examples, given: Given = None, key: Tensor | None = None) -> Theta:
         """Return the learned initialisation and the support's modulation."""
         return {**super().initial(support, given), TAU: self.encoder(support, given)}
 
-    def apply(  # type: ignore[override]
+    def run(
         self, theta: Theta, inputs: Any, given: Given = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Statistics]:
         """Run the net, modulated."""
@@ -152,8 +156,3 @@ class MMAML(GradientLearner):
             raise InputError("the encoder needs the size of what it reads: pass features=..., numbers of a row")
         adapted = Modulated(net, TaskEncoder(embedding, read, outputs, width, size))
         super().__init__(adapted, AllButModulation(lr, clip), Unrolled(), steps, test_steps, batch_norm)
-
-    @property
-    def learns_only_start(self) -> bool:
-        """The encoder's parameters, too, say where the inner loop starts, not where it ends."""
-        return True

@@ -74,11 +74,6 @@ class PLATIPUS(ParticleLearner):
         self.log_prior = nn.Parameter(torch.full((count,), math.log(spread)))
         self.log_posterior = nn.Parameter(torch.full((count,), math.log(spread)))
 
-    @property
-    def stochastic(self) -> bool:
-        """True: starts are drawn."""
-        return True
-
     def latent(self, examples: Examples) -> Gaussian:
         """Return p(theta | examples), a Gaussian (P,) of all adapted numbers."""
         return self._around(examples, self.prior_lr, self.log_prior)
@@ -112,7 +107,7 @@ class PLATIPUS(ParticleLearner):
         mu = self.adapted.initial(examples)
 
         def loss(theta: Theta, rows: Examples) -> Tensor:
-            return self.inner_loss({name: value.unsqueeze(0) for name, value in theta.items()}, rows)
+            return self.inner_loss.value(self, {name: value.unsqueeze(0) for name, value in theta.items()}, rows)
 
         grads, _ = self.differentiation.gradient(loss, mu, examples)
         mean = torch.cat([(mu[name] - lr * grads[name]).flatten() for name in mu])
