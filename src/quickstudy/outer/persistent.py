@@ -24,6 +24,10 @@ from quickstudy.operators import trees
 from quickstudy.outer.base import Following, Outer, name_of
 from quickstudy.problem import budget
 
+Saved = dict[str, Tensor] | list[Tensor]
+"""Leaves of slots in a checkpoint: by path, or in order in those of earlier versions."""
+_FOREIGN = "the checkpoint's inner loops are those of another learner or meta-batch"
+
 
 @dataclass
 class Slots:
@@ -89,7 +93,8 @@ class Persistent(Outer):
     def state_dict(self) -> dict[str, Any]:
         """Return the loops under way."""
         going = {
-            name: [leaf.detach() for leaf in trees.leaves(_contents(slots))] for name, slots in self._slots.items()
+            name: {path: leaf.detach() for path, leaf in trees.named(_contents(slots)).items()}
+            for name, slots in self._slots.items()
         }
         # Loops of a structure that has not come again since they were restored are still under way.
         return {**self._restored, **going}
@@ -125,13 +130,13 @@ class Persistent(Outer):
             alike.append(spec)
         return f"{name}-{alike.index(spec)}"
 
-    def first(self, learner: Learner, task: Task, key: Tensor) -> Any:
-        """Return what a slot holds at the beginning of one task: the inner state, unless an estimator needs more."""
-        return begin(learner, task, key)
+    def first(self, learner: Learner, state: State) -> Any:
+        """Return what a slot holds whose loop is at an inner state: that state, unless an estimator needs more."""
+        return state
 
-    def _open(self, learner: Learner, tasks: Task, keys: Tensor, restored: list[Tensor] | None) -> Slots:
+    def _open(self, learner: Learner, tasks: Task, keys: Tensor, restored: Saved | None) -> Slots:
         with torch.no_grad():
-            states = batching.map_tasks(lambda task, key: self.first(learner, task, key), tasks, keys)
+            states = batching.map_tasks(lambda task, key: self.first(learner, begin(learner, task, key)), tasks, keys)
         # Laid out as what a segment returns: a recording is of one layout.
         states = trees.map_leaves(lambda leaf: leaf.clone(memory_format=torch.contiguous_format), states)
         slot = torch.arange(len(keys), device=keys.device)
@@ -140,13 +145,29 @@ class Persistent(Outer):
         end = self.length * (1 + slot * segments // len(keys))
         slots = Slots(tasks, keys, torch.zeros_like(slot), end, states)
         if restored is not None:
-            leaves, spec = trees.flatten(_contents(slots))
-            shapes = [tuple(leaf.shape) for leaf in leaves]
-            if [tuple(leaf.shape) for leaf in restored] != shapes:
-                raise CheckpointError("the checkpoint's inner loops are those of another learner or meta-batch")
-            values = [new.to(old.device, old.dtype) for new, old in zip(restored, leaves, strict=True)]
-            slots = Slots(*trees.unflatten(values, spec))
+            own = trees.named(_contents(slots))
+            if isinstance(restored, list):
+                restored = self._by_path(learner, slots, restored)
+            if {path: leaf.shape for path, leaf in restored.items()} != {path: old.shape for path, old in own.items()}:
+                raise CheckpointError(_FOREIGN)
+            # By path and not by place: a step may return a dictionary with its keys in another order.
+            values = [restored[path].to(old.device, old.dtype) for path, old in own.items()]
+            slots = Slots(*trees.unflatten(values, trees.flatten(_contents(slots))[1]))
         return slots
+
+    def _by_path(self, learner: Learner, slots: Slots, restored: list[Tensor]) -> dict[str, Tensor]:
+        """Return the leaves of slots of earlier checkpoints, which kept them without paths, in a step's order."""
+        assert isinstance(learner, Resumable)
+
+        def moved(task: Task, key: Tensor) -> Any:
+            return self.first(learner, learner.step(begin(learner, task, key), task.support))
+
+        with torch.no_grad():
+            states = batching.map_tasks(moved, slots.tasks, slots.keys)
+        paths = trees.named((*_contents(slots)[:-1], states))
+        if len(restored) != len(paths):
+            raise CheckpointError(_FOREIGN)
+        return dict(zip(paths, restored, strict=True))
 
     def segment(self, learner: Learner, losses: TaskLosses, loop: Any) -> tuple[State, Tensor, Tensor]:
         """Take one loop a segment further.

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from quickstudy import batching
-from quickstudy.core import Learner, Task
+from quickstudy.core import Learner, State, Task
 from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import InputError
@@ -29,7 +29,7 @@ from quickstudy.functional import random
 from quickstudy.operators import trees
 from quickstudy.operators.substitution import with_parameters
 from quickstudy.outer.base import Details, Schedule, taught, without_gradient
-from quickstudy.outer.persistent import Persistent, begin, joined
+from quickstudy.outer.persistent import Persistent, joined
 from quickstudy.registry import register
 
 log = logging.getLogger(__name__)
@@ -72,9 +72,8 @@ class PES(Persistent):
         """Return the segments that an outer step takes: those of pairs."""
         return 2 * tasks
 
-    def first(self, learner: Learner, task: Task, key: Tensor) -> Any:
-        """Return the states of both loops, and the sum of perturbations."""
-        state = begin(learner, task, key)
+    def first(self, learner: Learner, state: State) -> Any:
+        """Return the states of both loops, which are the same, and the sum of perturbations, which is zero."""
         return state, state, {name: torch.zeros_like(value) for name, value in taught(learner).items()}
 
     def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
