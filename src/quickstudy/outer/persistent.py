@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from quickstudy import batching
-from quickstudy.batching import Objective
 from quickstudy.core import Learner, Resumable, State, Task
-from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.meta_loss import MetaLoss
+from quickstudy.engine.objective import Objective
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.operators import trees
-from quickstudy.outer.base import Following, Outer, name_of
+from quickstudy.outer.base import Following, Outer
 from quickstudy.problem import budget
 
 Saved = dict[str, Tensor] | list[Tensor]
@@ -73,14 +73,14 @@ class Persistent(Outer):
             )
         if int(learner.inner_steps) < 1:
             return f"{type(learner).__name__} makes no inner step; give it steps of 1 or more"
-        if hasattr(objective, "combine"):
+        if objective.compares_tasks:
             return (
-                f"its loops are at different stages, so {name_of(objective)} cannot compare them; use "
+                f"its loops are at different stages, so {objective.name} cannot compare them; use "
                 "outer.Gradient or outer.EvolutionStrategies"
             )
-        if getattr(objective, "weight", None) is None:
+        if not objective.judges_states:
             return (
-                f"the objective {name_of(objective)} says nothing of a part of an inner loop; use "
+                f"the objective {objective.name} says nothing of a part of an inner loop; use "
                 "objectives.InnerSteps, or outer.Gradient"
             )
         return None
@@ -99,7 +99,7 @@ class Persistent(Outer):
         # Loops of a structure that has not come again since they were restored are still under way.
         return {**self._restored, **going}
 
-    def behind(self, tasks: Task) -> Task | None:
+    def tasks_in_progress(self, tasks: Task) -> Task | None:
         """Return the tasks of the loops, some of which began long ago."""
         slots = self._slots.get(self._name(tasks))
         return None if slots is None else slots.tasks
@@ -169,12 +169,11 @@ class Persistent(Outer):
             raise CheckpointError(_FOREIGN)
         return dict(zip(paths, restored, strict=True))
 
-    def segment(self, learner: Learner, losses: TaskLosses, loop: Any) -> tuple[State, Tensor, Tensor]:
+    def segment(self, meta_loss: MetaLoss, loop: Any) -> tuple[State, Tensor, Tensor]:
         """Take one loop a segment further.
 
         Args:
-            learner: the learner, maybe with other parameters than its own.
-            losses: for its objective.
+            meta_loss: for its learner, maybe with other parameters for the time being, and its objective.
             loop: (state, task, key, done) of one slot; with nothing done the state is begun anew.
 
         Returns:
@@ -182,19 +181,19 @@ class Persistent(Outer):
             loop's segments is the objective (a long loop has more of them, so it counts in more outer steps); and the
             mean loss of this segment, to be shown.
         """
+        learner, objective = meta_loss.learner, meta_loss.objective
         assert isinstance(learner, Resumable)
         state, task, key, done = loop
         state = _where(done == 0, begin(learner, task, key), state)
-        objective, steps = losses.objective, budget(task.support)
-        judge = _judge_of_states(objective)
+        steps = budget(task.support)
         total = learner.inner_steps if steps is None else steps
         share, shown = [], []
         for number in range(1, self.length + 1):
             # A loop may end within a segment: then nothing moves or counts any more.
             within = torch.as_tensor(done + number <= total)
             state = _where(within, learner.step(state, task.support), state)
-            loss = judge(learner, learner.finish(state, task.support), task, key)
-            weight = objective.weight(done + number, total)  # type: ignore[attr-defined]
+            loss = objective.after(learner, learner.finish(state, task.support), task, key)
+            weight = objective.weight(done + number, total)
             share.append(torch.where(within, weight, 0).to(loss.dtype) * loss)
             shown.append(loss.detach())
         segments = (total + self.length - 1) // self.length
@@ -210,13 +209,6 @@ def begin(learner: Learner, task: Task, key: Tensor) -> State:
     """Return a learner's state before the first inner step."""
     assert isinstance(learner, Resumable)
     return learner.start(task.support, key) if learner.stochastic else learner.start(task.support)
-
-
-def _judge_of_states(objective: Any) -> Any:
-    """Return what judges one state: of a sum over states, what is summed."""
-    while not hasattr(objective, "after"):
-        objective = objective.of
-    return objective.after
 
 
 def _steps(learner: Learner, tasks: Task) -> Tensor:

@@ -14,10 +14,11 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from quickstudy import batching
-from quickstudy.batching import Compile, Objective
+from quickstudy.batching import Compile
 from quickstudy.core import Learner, Task
 from quickstudy.engine.hardware import keep_pages, worth_compiling
-from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.meta_loss import MetaLoss
+from quickstudy.engine.objective import Objective
 from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import InputError, NonFiniteError
 from quickstudy.evaluation.evaluating import chunk_size, evaluate
@@ -116,9 +117,8 @@ class Trainer:
         )
         if self.compile is None:
             self.compile = worth_compiling(self.learner, self.fabric.device, self.steps)
-        if isinstance(self.objective, torch.nn.Module):
-            self.objective.to(self.fabric.device)
-        self.losses = TaskLosses(self.objective, self.chunk, self.compile, self.ranks)
+        self.objective.to(self.fabric.device)
+        self.meta_loss = MetaLoss(self.learner, self.objective, self.chunk, self.compile, self.ranks)
         self.outer.prepare(self.learner)
         if self.run_dir is not None:
             self.folder = RunFolder(self.run_dir, self.ranks)
@@ -189,14 +189,13 @@ class Trainer:
         keys = random.learner_keys(self.seed, indices.to(device))
         self._seed()
         self.optimizer.zero_grad(set_to_none=True)
-        if hasattr(self.objective, "schedule"):
-            self.objective.schedule(self.step / self.steps)
+        self.objective.schedule(self.step / self.steps)
         with products_in(self.products):
-            losses = self.outer.estimate(self.losses, self.learner, batch, keys, self.ranks)
+            losses = self.outer.estimate(self.meta_loss, batch, keys)
         if len(losses) != self.ranks.size * len(keys):
             raise InputError(
                 f"{type(self.outer).__name__}.estimate returned {len(losses)} losses for {self.ranks.size} processes "
-                f"of {len(keys)} tasks; it must return those of all: ranks.share(learner.parameters(), losses)"
+                f"of {len(keys)} tasks; it must return those of all: meta_loss.share(losses)"
             )
         grads = [p.grad for p in self.parameters if p.grad is not None]
         if self.step == 0 and not grads:
@@ -244,12 +243,12 @@ class Trainer:
 
     def _stop_non_finite(self, batch: Task, losses: Tensor, keys: Tensor) -> None:
         bad = (~torch.isfinite(losses)).nonzero().squeeze(1).tolist()
-        if not bad and self.outer.behind(batch) is None:
+        if not bad and self.outer.tasks_in_progress(batch) is None:
             # Every loss is finite, so some gradient is not: look at the tasks one by one.
             own = []
             for i in range(len(keys)):
                 self.optimizer.zero_grad(set_to_none=True)
-                self.outer.estimate(self.losses, self.learner, batching.select(batch, slice(i, i + 1)), keys[i : i + 1])
+                self.outer.estimate(self.meta_loss.alone(), batching.select(batch, slice(i, i + 1)), keys[i : i + 1])
                 grads = [p.grad for p in self.parameters if p.grad is not None]
                 if not bool(torch.isfinite(torch.nn.utils.get_total_norm(grads))):
                     own.append(self.ranks.rank * len(keys) + i)
@@ -259,7 +258,7 @@ class Trainer:
             name = f"nonfinite-{self.step}.safetensors"
             where = f"they are saved with the weights in {self.folder.path / name}"
             # Drawn anew, as they may be another process's.
-            lasting = self.outer.behind(batch)
+            lasting = self.outer.tasks_in_progress(batch)
             culprits = self.tasks.draw(torch.tensor(bad or [0]) + self.step * len(losses))
             if lasting is not None and self.ranks.size == 1:
                 culprits = batching.select(lasting, torch.tensor(bad or [0]))

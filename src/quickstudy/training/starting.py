@@ -13,12 +13,14 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from quickstudy.batching import Compile, Objective
+from quickstudy.batching import Compile
 from quickstudy.core import Learner
 from quickstudy.engine.launch import launch
+from quickstudy.engine.objective import LossOfTask, Objective
 from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import InputError
-from quickstudy.outer.base import Outer, name_of
+from quickstudy.objectives.base import named
+from quickstudy.outer.base import Outer
 from quickstudy.registry import describe, lookup
 from quickstudy.tasks.base import TaskDistribution
 from quickstudy.training.loop import Run, Trainer
@@ -38,7 +40,7 @@ def meta_train(
     meta_batch: int = 16,
     run_dir: str | os.PathLike[str] | None = None,
     *,
-    objective: Objective | str | None = None,
+    objective: Objective | LossOfTask | str | None = None,
     validate_every: int | None = None,
     validation_tasks: int = 100,
     patience: int | None = None,
@@ -116,10 +118,7 @@ def meta_train(
     if outer is None:
         outer = lookup("outer", learner.default_outer).build()
     assert outer is not None
-    goal = objective or ("sequence" if tasks.sequential else learner.default_objective)
-    objective = lookup("objective", goal).build if isinstance(goal, str) else goal
-    # A class that is named by a string is meant with its defaults.
-    objective = objective() if isinstance(objective, type) else objective
+    objective = named(objective or ("sequence" if tasks.sequential else learner.default_objective))
     learner.train()
     reason = refusal(outer, learner, objective) or too_long(learner, tasks)
     if reason is not None:
@@ -148,7 +147,7 @@ def meta_train(
     facts = {
         "learner": describe(learner),
         "outer": describe(outer),
-        "objective": describe(objective) if hasattr(objective, "config") else name_of(objective),
+        "objective": describe(objective) if hasattr(objective, "config") else objective.name,
         "tasks": {**tasks.describe(), "fingerprint": tasks.fingerprint},
         "validation": None if validation is None else {**validation.describe(), "fingerprint": validation.fingerprint},
         "meta_batch": meta_batch,
