@@ -25,7 +25,7 @@ from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.functional import random
 from quickstudy.inner.differentiation import Unrolled
 from quickstudy.objectives.query_loss import query_loss
-from quickstudy.operators.calls import products_in
+from quickstudy.operators.precision import matmuls_in
 from quickstudy.tasks.base import Plan, TaskDistribution
 
 Precision = Literal["32-true", "64-true", "bf16-mixed"]
@@ -84,8 +84,8 @@ class Parts(TorchStep):
     ) -> None:
         keep_pages()
         # As 'bf16-mixed': parameters and their updates keep 32 bits.
-        self.products = torch.bfloat16 if context.dtype == torch.bfloat16 else None
-        dtype = torch.float32 if self.products else context.dtype
+        self.matmul_dtype = torch.bfloat16 if context.dtype == torch.bfloat16 else None
+        dtype = torch.float32 if self.matmul_dtype else context.dtype
         self.learner = learner_of(problem, checkpoint).to(context.device, dtype)
         super().__init__(self.learner, prefix_of(problem))
         self.tasks = to_dtype(batched(problem.episodes), dtype)
@@ -97,7 +97,7 @@ class Parts(TorchStep):
         self.meta_loss = MetaLoss(self.learner, query_loss, compile=compile)
 
     def backward(self) -> Tensor:
-        with products_in(self.products):
+        with matmuls_in(self.matmul_dtype):
             return self.outer.estimate(self.meta_loss, self.tasks, self.keys).mean()
 
 

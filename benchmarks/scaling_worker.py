@@ -25,7 +25,8 @@ from quickstudy.core import Learner, Task
 from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.functional import random
 from quickstudy.storage import checkpoint as ckpt
-from quickstudy.training.loop import Trainer
+from quickstudy.training import starting
+from quickstudy.training.loop import Trainer, prepared
 
 WAYS, SHOTS, QUERIES, HIDDEN = 5, 1, 5, 64
 """Tasks like those of the recipe glyphs-maml: drawings of 28x28 and a Conv4 of 64 filters."""
@@ -97,7 +98,7 @@ class Obedient(qs.outer.Gradient):
 
     def backward(self, meta_loss: MetaLoss, tasks: int, repeats: int) -> list[float]:
         """Time the meta-gradient of so many tasks, by itself."""
-        batch = self.trainer.tasks.batch(0, tasks)
+        batch = self.trainer.asked.tasks.batch(0, tasks)
         keys = random.fold_in(random.key(0), torch.arange(tasks))
         found = timed(lambda: meta_loss.backward(batch, keys), repeats)
         meta_loss.learner.zero_grad(set_to_none=True)
@@ -105,7 +106,7 @@ class Obedient(qs.outer.Gradient):
 
     def draw(self, meta_loss: MetaLoss, tasks: int, repeats: int) -> list[float]:
         """Time drawing so many tasks."""
-        return timed(lambda: self.trainer.tasks.batch(0, tasks), repeats)
+        return timed(lambda: self.trainer.asked.tasks.batch(0, tasks), repeats)
 
     def sums(self, meta_loss: MetaLoss, size: int, repeats: int) -> list[float]:
         """Time the exchange of so many numbers."""
@@ -115,7 +116,7 @@ class Obedient(qs.outer.Gradient):
     def validate(self, meta_loss: MetaLoss, tasks: int, repeats: int) -> list[float]:
         """Time an evaluation that is shared out."""
         learner, options = meta_loss.learner, {"curve_steps": 0, "ranks": meta_loss.ranks}
-        found = timed(lambda: qs.evaluate(learner, self.trainer.tasks, tasks, **options), repeats)
+        found = timed(lambda: qs.evaluate(learner, self.trainer.asked.tasks, tasks, **options), repeats)
         learner.train()
         return found
 
@@ -129,7 +130,7 @@ class Obedient(qs.outer.Gradient):
         """Return the sizes of the problem."""
         from torch.utils.flop_counter import FlopCounterMode
 
-        tasks, keys = self.trainer.tasks.batch(0, 1), random.fold_in(random.key(0), torch.arange(1))
+        tasks, keys = self.trainer.asked.tasks.batch(0, 1), random.fold_in(random.key(0), torch.arange(1))
         with FlopCounterMode(display=False) as counter:
             meta_loss.backward(tasks, keys)
         meta_loss.learner.zero_grad(set_to_none=True)
@@ -147,14 +148,13 @@ def main(threads: int, meta_batch: int) -> None:
     torch.set_num_threads(threads)
     learner, tasks = problem()
     outer = Obedient()
-    prepare = Trainer.prepare
 
-    def keep(trainer: Trainer, *arguments: Any) -> None:
-        outer.trainer = trainer
-        prepare(trainer, *arguments)
+    def keep(*arguments: Any) -> Trainer:
+        outer.trainer = prepared(*arguments)
         torch.set_num_threads(threads)
+        return outer.trainer
 
-    Trainer.prepare = keep  # type: ignore[method-assign]
+    starting.prepared = keep  # type: ignore[attr-defined]
     with contextlib.suppress(Ended):
         qs.meta_train(learner, tasks, outer, steps=10**9, meta_batch=meta_batch, device="cpu", progress=False)
 

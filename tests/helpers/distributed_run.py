@@ -175,8 +175,8 @@ def second(folder: Path) -> None:
 
     def tell(trainer: Any) -> float:
         loss = step(trainer)
-        done[0] = trainer.step
-        if trainer.step == 5:
+        done[0] = trainer.standing.step
+        if done[0] == 5:
             (folder / f"started{launch().rank}").touch()
         return loss
 

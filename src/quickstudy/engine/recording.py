@@ -24,7 +24,6 @@ from torch.func import functional_call
 
 from quickstudy.core import Learner
 from quickstudy.operators import trees
-from quickstudy.operators.calls import products
 from quickstudy.operators.internals import (
     OpOverload,
     TorchDispatchMode,
@@ -34,6 +33,7 @@ from quickstudy.operators.internals import (
     own_buffers,
     own_parameters,
 )
+from quickstudy.operators.precision import matmul_dtype
 
 Recordable = Callable[[Learner, Any], Any]
 """(learner, pytree of tensors) -> pytree of tensors, the first of them losses; may add to parameters' `.grad`."""
@@ -92,7 +92,7 @@ class Recorded:
         # All that the recorded operations depend on, besides the numbers in tensors.
         setting = (
             spec,
-            products(),
+            matmul_dtype.get(),
             tuple((t.shape, t.stride(), t.dtype, t.device) for t in tensors),
             tuple(tensor.requires_grad for tensor in own),
             _settings(modules),

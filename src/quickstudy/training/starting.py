@@ -23,8 +23,9 @@ from quickstudy.objectives.base import named
 from quickstudy.outer.base import Outer
 from quickstudy.registry import describe, lookup
 from quickstudy.tasks.base import TaskDistribution
-from quickstudy.training.loop import Run, Trainer
+from quickstudy.training.loop import Run, prepared
 from quickstudy.training.refusals import refusal, too_long
+from quickstudy.training.settings import Settings
 
 __all__ = ["Run", "check_disjoint", "join", "meta_train"]
 
@@ -123,7 +124,7 @@ def meta_train(
     reason = refusal(outer, learner, objective) or too_long(learner, tasks)
     if reason is not None:
         raise InputError(reason)
-    trainer = Trainer(
+    asked = Settings(
         learner=learner,
         tasks=tasks,
         validation=validation,
@@ -137,12 +138,10 @@ def meta_train(
         patience=patience,
         log_every=log_every,
         seed=seed,
-        # Autocast does not work inside torch.func.grad: nets are called in mixed precision by `operators.calls`.
-        fabric=_fabric(device, "32-true" if precision == "bf16-mixed" else precision),
-        products=torch.bfloat16 if precision == "bf16-mixed" else None,
         chunk=chunk,
         compile=compile,
         tensorboard=tensorboard,
+        matmul_dtype=torch.bfloat16 if precision == "bf16-mixed" else None,
     )
     facts = {
         "learner": describe(learner),
@@ -154,8 +153,9 @@ def meta_train(
         "seed": seed,
         "precision": precision,
     }
-    trainer.prepare(facts, settings or {}, resume)
-    return trainer.run(progress)
+    # Autocast does not work inside torch.func.grad: nets are called in mixed precision by `operators.calls`.
+    fabric = _fabric(device, "32-true" if precision == "bf16-mixed" else precision)
+    return prepared(asked, fabric, facts, settings or {}, resume).run(progress)
 
 
 def _fabric(device: str, precision: str) -> Fabric:
