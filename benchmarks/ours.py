@@ -1,6 +1,6 @@
 """Quickstudy's side: what a user gets, through the public API.
 
-`build` makes the outer step of a learner on fixed tasks, either of its parts ('step': `task_losses.TaskLosses`,
+`build` makes the outer step of a learner on fixed tasks, either of its parts ('step': `meta_loss.MetaLoss`,
 `outer.Gradient`, with the chunks and the allocator that `meta_train` chooses) or as `meta_train` itself runs it
 ('meta_train': drawing, checks for NaN and logging included).
 """
@@ -21,12 +21,11 @@ from benchmarks.peers.problems import MAML, Episodes, Proto
 from quickstudy.batching import Compile, to_dtype
 from quickstudy.core import Examples, Learner, Task
 from quickstudy.engine.hardware import SOME_STEPS, keep_pages, worth_compiling
-from quickstudy.engine.meta_loss import TaskLosses
-from quickstudy.engine.ranks import ALONE, Ranks
+from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.functional import random
 from quickstudy.inner.differentiation import Unrolled
 from quickstudy.objectives.query_loss import query_loss
-from quickstudy.operators.calls import products_in
+from quickstudy.operators.precision import matmuls_in
 from quickstudy.tasks.base import Plan, TaskDistribution
 
 Precision = Literal["32-true", "64-true", "bf16-mixed"]
@@ -85,8 +84,8 @@ class Parts(TorchStep):
     ) -> None:
         keep_pages()
         # As 'bf16-mixed': parameters and their updates keep 32 bits.
-        self.products = torch.bfloat16 if context.dtype == torch.bfloat16 else None
-        dtype = torch.float32 if self.products else context.dtype
+        self.matmul_dtype = torch.bfloat16 if context.dtype == torch.bfloat16 else None
+        dtype = torch.float32 if self.matmul_dtype else context.dtype
         self.learner = learner_of(problem, checkpoint).to(context.device, dtype)
         super().__init__(self.learner, prefix_of(problem))
         self.tasks = to_dtype(batched(problem.episodes), dtype)
@@ -95,11 +94,11 @@ class Parts(TorchStep):
         self.optimizer = self.outer.optimizer(self.learner.named_parameters())
         if compile is None:  # as for a run too short to pay for a compiler
             compile = worth_compiling(self.learner, torch.device(context.device), SOME_STEPS)
-        self.losses = TaskLosses(query_loss, compile=compile)
+        self.meta_loss = MetaLoss(self.learner, query_loss, compile=compile)
 
     def backward(self) -> Tensor:
-        with products_in(self.products):
-            return self.outer.estimate(self.losses, self.learner, self.tasks, self.keys).mean()
+        with matmuls_in(self.matmul_dtype):
+            return self.outer.estimate(self.meta_loss, self.tasks, self.keys).mean()
 
 
 class Ended(Exception):  # noqa: N818 - no error: the benchmark is done with this loop
@@ -113,10 +112,10 @@ class Counted(qs.outer.Gradient):
         super().__init__(lr=1e-3)
         self.pump = pump
 
-    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
+    def estimate(self, meta_loss: MetaLoss, tasks: Task, keys: Tensor) -> Tensor:
         if not self.pump.tick():
             raise Ended
-        return super().estimate(losses, learner, tasks, keys, ranks)
+        return super().estimate(meta_loss, tasks, keys)
 
 
 class Seen(qs.outer.Gradient):
@@ -127,9 +126,9 @@ class Seen(qs.outer.Gradient):
         self.prefix = prefix
         self.found: dict[str, Tensor] = {}
 
-    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
-        found = super().estimate(losses, learner, tasks, keys, ranks)
-        named = {name.removeprefix(self.prefix): p for name, p in learner.named_parameters()}
+    def estimate(self, meta_loss: MetaLoss, tasks: Task, keys: Tensor) -> Tensor:
+        found = super().estimate(meta_loss, tasks, keys)
+        named = {name.removeprefix(self.prefix): p for name, p in meta_loss.learner.named_parameters()}
         self.found = {"loss": found.mean().clone(), **{key: g.clone() for key, g in gradients(named).items()}}
         return found
 

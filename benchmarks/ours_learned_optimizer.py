@@ -11,7 +11,7 @@ from benchmarks.peers.learned_optimizer import Unroll
 from quickstudy.batching import Compile
 from quickstudy.core import Examples, Task
 from quickstudy.engine.hardware import SOME_STEPS, keep_pages, worth_compiling
-from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.objectives import InnerSteps
 from quickstudy.problem import Optimizee, Problem
 
@@ -35,10 +35,10 @@ class Parts(TorchStep):
         self.optimizer = self.outer.optimizer(self.learner.named_parameters())
         if compile is None:
             compile = worth_compiling(self.learner, torch.device(context.device), SOME_STEPS)
-        self.losses = TaskLosses(InnerSteps(), compile=compile)
+        self.meta_loss = MetaLoss(self.learner, InnerSteps(), compile=compile)
 
     def backward(self) -> Tensor:
-        return self.outer.estimate(self.losses, self.learner, self.tasks, self.keys).mean()
+        return self.outer.estimate(self.meta_loss, self.tasks, self.keys).mean()
 
 
 def build(problem: Unroll, context: Context, compile: Compile | None = None) -> Step:

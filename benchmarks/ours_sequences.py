@@ -10,7 +10,7 @@ from benchmarks.case import Context, Step, TorchStep
 from benchmarks.peers.sequences import Sequences
 from quickstudy.core import Examples, Task
 from quickstudy.engine.hardware import SOME_STEPS, keep_pages, worth_compiling
-from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.functional import random
 from quickstudy.objectives.sequence import sequence
 
@@ -29,10 +29,10 @@ class Parts(TorchStep):
         self.optimizer = self.outer.optimizer(self.learner.named_parameters())
         # As the recipes of sequences choose: time steps are many and small.
         compile = worth_compiling(self.learner, torch.device(context.device), SOME_STEPS)
-        self.losses = TaskLosses(sequence, len(problem), compile)
+        self.meta_loss = MetaLoss(self.learner, sequence, len(problem), compile)
 
     def backward(self) -> Tensor:
-        return self.outer.estimate(self.losses, self.learner, self.tasks, self.keys).mean()
+        return self.outer.estimate(self.meta_loss, self.tasks, self.keys).mean()
 
 
 def build(problem: Sequences, context: Context) -> Step:

@@ -22,11 +22,11 @@ from torch import Tensor
 import quickstudy as qs
 from quickstudy import batching
 from quickstudy.core import Learner, Task
-from quickstudy.engine.meta_loss import TaskLosses
-from quickstudy.engine.ranks import ALONE, Ranks
+from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.functional import random
 from quickstudy.storage import checkpoint as ckpt
-from quickstudy.training.loop import Trainer
+from quickstudy.training import starting
+from quickstudy.training.loop import Trainer, prepared
 
 WAYS, SHOTS, QUERIES, HIDDEN = 5, 1, 5, 64
 """Tasks like those of the recipe glyphs-maml: drawings of 28x28 and a Conv4 of 64 filters."""
@@ -66,74 +66,75 @@ class Obedient(qs.outer.Gradient):
         self.compute: list[float] = []
         self.exchange: list[float] = []
 
-    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
+    def estimate(self, meta_loss: MetaLoss, tasks: Task, keys: Tensor) -> Tensor:
         if self.left == 0:
             if self.running:
                 seconds = (time.perf_counter() - self.started) / len(self.compute)
                 answer({"step": seconds, "compute": self.compute, "exchange": self.exchange})
             self.running = False
-            self._obey(losses, learner, ranks)
+            self._obey(meta_loss)
         self.left -= 1
         start = time.perf_counter()
-        own = losses.backward(learner, tasks, keys)
+        own = meta_loss.backward(tasks, keys)
         between = time.perf_counter()
-        found = ranks.share(learner.parameters(), own)
+        found = meta_loss.share(own)
         self.compute.append(between - start)
         self.exchange.append(time.perf_counter() - between)
         return found
 
-    def _obey(self, losses: TaskLosses, learner: Learner, ranks: Ranks) -> None:
+    def _obey(self, meta_loss: MetaLoss) -> None:
         """Obey commands up to one that asks for steps."""
         while True:
             name, *arguments = json.loads(sys.stdin.readline() or '["end"]')
             if name == "end":
                 raise Ended
             if name == "steps":
-                ranks.wait()
+                meta_loss.ranks.wait()
                 self.left, self.running, self.compute, self.exchange = arguments[0], True, [], []
                 self.started = time.perf_counter()
                 return
-            ranks.wait()
-            answer(getattr(self, name)(losses, learner, ranks, *arguments))
+            meta_loss.ranks.wait()
+            answer(getattr(self, name)(meta_loss, *arguments))
 
-    def backward(self, losses: TaskLosses, learner: Learner, ranks: Ranks, tasks: int, repeats: int) -> list[float]:
+    def backward(self, meta_loss: MetaLoss, tasks: int, repeats: int) -> list[float]:
         """Time the meta-gradient of so many tasks, by itself."""
-        batch = self.trainer.tasks.batch(0, tasks)
+        batch = self.trainer.asked.tasks.batch(0, tasks)
         keys = random.fold_in(random.key(0), torch.arange(tasks))
-        found = timed(lambda: losses.backward(learner, batch, keys), repeats)
-        learner.zero_grad(set_to_none=True)
+        found = timed(lambda: meta_loss.backward(batch, keys), repeats)
+        meta_loss.learner.zero_grad(set_to_none=True)
         return found
 
-    def draw(self, losses: TaskLosses, learner: Learner, ranks: Ranks, tasks: int, repeats: int) -> list[float]:
+    def draw(self, meta_loss: MetaLoss, tasks: int, repeats: int) -> list[float]:
         """Time drawing so many tasks."""
-        return timed(lambda: self.trainer.tasks.batch(0, tasks), repeats)
+        return timed(lambda: self.trainer.asked.tasks.batch(0, tasks), repeats)
 
-    def sums(self, losses: TaskLosses, learner: Learner, ranks: Ranks, size: int, repeats: int) -> list[float]:
+    def sums(self, meta_loss: MetaLoss, size: int, repeats: int) -> list[float]:
         """Time the exchange of so many numbers."""
         numbers = torch.zeros(size)
-        return timed(lambda: ranks.sums(numbers), repeats)
+        return timed(lambda: meta_loss.ranks.sums(numbers), repeats)
 
-    def validate(self, losses: TaskLosses, learner: Learner, ranks: Ranks, tasks: int, repeats: int) -> list[float]:
+    def validate(self, meta_loss: MetaLoss, tasks: int, repeats: int) -> list[float]:
         """Time an evaluation that is shared out."""
-        found = timed(lambda: qs.evaluate(learner, self.trainer.tasks, tasks, curve_steps=0, ranks=ranks), repeats)
+        learner, options = meta_loss.learner, {"curve_steps": 0, "ranks": meta_loss.ranks}
+        found = timed(lambda: qs.evaluate(learner, self.trainer.asked.tasks, tasks, **options), repeats)
         learner.train()
         return found
 
-    def checkpoint(self, losses: TaskLosses, learner: Learner, ranks: Ranks, repeats: int) -> list[float]:
+    def checkpoint(self, meta_loss: MetaLoss, repeats: int) -> list[float]:
         """Time writing a checkpoint."""
-        content = {"learner": dict(learner.state_dict()), "optimizer": self.trainer.optimizer.state_dict()}
+        content = {"learner": dict(meta_loss.learner.state_dict()), "optimizer": self.trainer.optimizer.state_dict()}
         with tempfile.TemporaryDirectory() as folder:
             return timed(lambda: ckpt.save_checkpoint(Path(folder) / "last", content), repeats)
 
-    def facts(self, losses: TaskLosses, learner: Learner, ranks: Ranks) -> dict[str, float]:
+    def facts(self, meta_loss: MetaLoss) -> dict[str, float]:
         """Return the sizes of the problem."""
         from torch.utils.flop_counter import FlopCounterMode
 
-        tasks, keys = self.trainer.tasks.batch(0, 1), random.fold_in(random.key(0), torch.arange(1))
+        tasks, keys = self.trainer.asked.tasks.batch(0, 1), random.fold_in(random.key(0), torch.arange(1))
         with FlopCounterMode(display=False) as counter:
-            losses.backward(learner, tasks, keys)
-        learner.zero_grad(set_to_none=True)
-        sizes = sum(p.numel() for p in learner.parameters())
+            meta_loss.backward(tasks, keys)
+        meta_loss.learner.zero_grad(set_to_none=True)
+        sizes = sum(p.numel() for p in meta_loss.learner.parameters())
         return {"parameters": sizes, "flops": counter.get_total_flops(), "tasks": batching.count(tasks)}
 
 
@@ -147,14 +148,13 @@ def main(threads: int, meta_batch: int) -> None:
     torch.set_num_threads(threads)
     learner, tasks = problem()
     outer = Obedient()
-    prepare = Trainer.prepare
 
-    def keep(trainer: Trainer, *arguments: Any) -> None:
-        outer.trainer = trainer
-        prepare(trainer, *arguments)
+    def keep(*arguments: Any) -> Trainer:
+        outer.trainer = prepared(*arguments)
         torch.set_num_threads(threads)
+        return outer.trainer
 
-    Trainer.prepare = keep  # type: ignore[method-assign]
+    starting.prepared = keep  # type: ignore[attr-defined]
     with contextlib.suppress(Ended):
         qs.meta_train(learner, tasks, outer, steps=10**9, meta_batch=meta_batch, device="cpu", progress=False)
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from quickstudy.core import Examples, Learner, Output, State, Streaming, Task
+from quickstudy.core import Examples, Learner, Output, State, Streaming
 from quickstudy.errors import InputError
 from quickstudy.operators import trees
 
@@ -135,7 +135,5 @@ def _given(keys: Tensor | None) -> tuple[Tensor, ...]:
     return () if keys is None else (keys,)
 
 
-Objective = Callable[[Learner, Task, Tensor], Tensor]
-"""(learner, task, key) -> scalar loss of one task."""
 Compile = bool | Literal["record"]
 """Whether to compile a whole outer step, or to record and replay it (see `recording`), which needs no compiler."""

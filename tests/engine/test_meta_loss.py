@@ -6,8 +6,9 @@ from torch import Tensor
 
 import quickstudy as qs
 from quickstudy import Task, batching
-from quickstudy.engine import meta_loss as task_losses
-from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine import meta_loss, sizes
+from quickstudy.engine.meta_loss import MetaLoss
+from quickstudy.engine.objective import Lifted
 from quickstudy.learners import ProtoNet
 from quickstudy.objectives import query_loss
 from quickstudy.testing.specimens import CLASSIFICATION, WAYS, mlp
@@ -23,7 +24,7 @@ def test_gradient_in_chunks_is_the_whole_gradient(name: str, size: int) -> None:
 
     def run(chunk: int | None) -> tuple[Tensor, list[Tensor]]:
         learner.zero_grad()
-        losses = TaskLosses(query_loss, chunk).backward(learner, batch, KEYS)
+        losses = MetaLoss(learner, query_loss, chunk).backward(batch, KEYS)
         return losses, [p.grad.clone() for p in learner.parameters()]
 
     for found, expected in zip(run(size), run(None), strict=True):
@@ -32,17 +33,17 @@ def test_gradient_in_chunks_is_the_whole_gradient(name: str, size: int) -> None:
 
 def test_gradient_is_of_the_mean_and_adds_up() -> None:
     learner = ProtoNet(mlp())
-    losses, once = gradients(learner, TaskLosses(query_loss))
+    losses, once = gradients(MetaLoss(learner, query_loss))
     assert losses.shape == (7,)
     assert not losses.requires_grad
     mean = torch.stack([query_loss(learner, batching.select(tasks(), i), KEYS[i]) for i in range(7)]).mean()
     torch.testing.assert_close(torch.autograd.grad(mean, list(learner.parameters())), tuple(once))
-    TaskLosses(query_loss).backward(learner, tasks(), KEYS)
+    MetaLoss(learner, query_loss).backward(tasks(), KEYS)
     torch.testing.assert_close([p.grad for p in learner.parameters()], [2 * g for g in once])
 
 
 def test_learners_without_gradient_have_losses() -> None:
-    assert TaskLosses(query_loss, 2).backward(qs.learners.NearestNeighbour(), tasks(), KEYS).shape == (7,)
+    assert MetaLoss(qs.learners.NearestNeighbour(), query_loss, 2).backward(tasks(), KEYS).shape == (7,)
 
 
 @pytest.mark.usefixtures("float64")
@@ -50,17 +51,16 @@ def test_learners_without_gradient_have_losses() -> None:
 def test_queries_judged_few_at_a_time_give_the_same_gradient(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     learner = CLASSIFICATION[name](mlp, WAYS).double()
     batch = batching.to_dtype(tasks(), torch.float64)
-    whole = gradients(learner, TaskLosses(query_loss), batch)
+    whole = gradients(MetaLoss(learner, query_loss), batch)
     judged: list[int] = []
 
     def after(*args: object) -> Tensor:
         judged.append(1)
-        return query_loss.after(*args)  # type: ignore[attr-defined]
+        return query_loss.after(*args)  # type: ignore[arg-type]
 
-    objective = TaskLosses(query_loss, 5)
-    objective._after = after
-    monkeypatch.setattr(task_losses, "JUDGED_NUMBERS", 2 * batch.query.inputs[0].numel())
-    torch.testing.assert_close(gradients(learner, objective, batch), whole)
+    objective = MetaLoss(learner, Lifted(query_loss, after=after), 5)
+    monkeypatch.setattr(sizes, "JUDGED_NUMBERS", 2 * batch.query.inputs[0].numel())
+    torch.testing.assert_close(gradients(objective, batch), whole)
     # Seven tasks adapt as 3 and 4; their queries are judged as 1 and 2, 2 and 2.
     assert len(judged) == 4
 
@@ -69,29 +69,29 @@ def test_a_gpu_without_memory_halves_its_chunks(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learner = CLASSIFICATION["ProtoNet"](mlp, WAYS)
-    expected = gradients(learner, TaskLosses(query_loss))
-    sizes: list[int] = []
+    expected = gradients(MetaLoss(learner, query_loss))
+    counts: list[int] = []
 
-    class Small(TaskLosses):
-        def __call__(self, learner: qs.Learner, tasks: Task, keys: Tensor) -> Tensor:
-            sizes.append(batching.count(tasks))
-            if sizes[-1] > 2:
+    class Small(MetaLoss):
+        def __call__(self, tasks: Task, keys: Tensor, learner: qs.Learner | None = None) -> Tensor:
+            counts.append(batching.count(tasks))
+            if counts[-1] > 2:
                 raise torch.OutOfMemoryError("CUDA out of memory")
-            return super().__call__(learner, tasks, keys)
+            return super().__call__(tasks, keys, learner)
 
-    losses = Small(query_loss, 7)
-    monkeypatch.setattr(task_losses, "ROOMY", ())
-    torch.testing.assert_close(gradients(learner, losses), expected)
+    losses = Small(learner, query_loss, 7)
+    monkeypatch.setattr(meta_loss, "ROOMY", ())
+    torch.testing.assert_close(gradients(losses), expected)
     assert "going on with 2" in caplog.text
-    sizes.clear()
-    gradients(learner, losses)
-    assert max(sizes) <= 2, "it remembers"
+    counts.clear()
+    gradients(losses)
+    assert max(counts) <= 2, "it remembers"
 
 
 def test_one_task_too_large_for_memory_says_so() -> None:
-    class Tiny(TaskLosses):
-        def __call__(self, learner: qs.Learner, tasks: Task, keys: Tensor) -> Tensor:
+    class Tiny(MetaLoss):
+        def __call__(self, tasks: Task, keys: Tensor, learner: qs.Learner | None = None) -> Tensor:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(torch.OutOfMemoryError):
-        gradients(CLASSIFICATION["ProtoNet"](mlp, WAYS), Tiny(query_loss))
+        gradients(Tiny(CLASSIFICATION["ProtoNet"](mlp, WAYS), query_loss))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import quickstudy as qs
 from quickstudy import Task, batching
 from quickstudy.engine import recording
-from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.learners import MAML, ProtoNet
 from quickstudy.objectives import query_loss
 from quickstudy.testing.contract import _variants
@@ -18,7 +18,7 @@ from quickstudy.testing.specimens import CLASSIFICATION, WAYS, classification_ta
 from tests.helpers.task_batches import KEYS, gradients, tasks
 
 
-def made(losses: TaskLosses) -> dict[object, recording.Recording]:
+def made(losses: MetaLoss) -> dict[object, recording.Recording]:
     """Return the recordings of the one function that was recorded."""
     (recorded,) = losses._recorded.values()
     return recorded._made
@@ -30,11 +30,11 @@ def test_falls_back_with_a_message(caplog: pytest.LogCaptureFixture, monkeypatch
 
     monkeypatch.setattr(torch._inductor, "compile", refuse)
     learner = ProtoNet(mlp())
-    losses = TaskLosses(query_loss, compile=True)
+    losses = MetaLoss(learner, query_loss, compile=True)
     with caplog.at_level(logging.WARNING):
-        found = gradients(learner, losses)
-        again = gradients(learner, losses)
-    expected = gradients(learner, TaskLosses(query_loss))
+        found = gradients(losses)
+        again = gradients(losses)
+    expected = gradients(MetaLoss(learner, query_loss))
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(again, expected)
     assert [record.message for record in caplog.records].count(caplog.records[0].message) == 1
@@ -47,31 +47,31 @@ def test_falls_back_with_a_message(caplog: pytest.LogCaptureFixture, monkeypatch
 def test_a_recorded_gradient_is_the_gradient(name: str) -> None:
     learner = CLASSIFICATION[name](mlp, WAYS).double()
     batch = batching.to_dtype(tasks(2), torch.float64)
-    losses = TaskLosses(query_loss, compile="record")
-    expected = gradients(learner, TaskLosses(query_loss), batch, KEYS[:2])
-    torch.testing.assert_close(gradients(learner, losses, batch, KEYS[:2]), expected)
+    losses = MetaLoss(learner, query_loss, compile="record")
+    expected = gradients(MetaLoss(learner, query_loss), batch, KEYS[:2])
+    torch.testing.assert_close(gradients(losses, batch, KEYS[:2]), expected)
     assert losses.compile
     with torch.no_grad():
         for parameter in learner.parameters():
             parameter.mul_(1.1)
     other = batching.select(batching.to_dtype(tasks(4), torch.float64), slice(2, 4))
-    expected = gradients(learner, TaskLosses(query_loss), other, KEYS[2:4])
-    torch.testing.assert_close(gradients(learner, losses, other, KEYS[2:4]), expected)
+    expected = gradients(MetaLoss(learner, query_loss), other, KEYS[2:4])
+    torch.testing.assert_close(gradients(losses, other, KEYS[2:4]), expected)
 
 
 @pytest.mark.usefixtures("float64")
 def test_a_recording_is_of_one_setting() -> None:
     learner = MAML(mlp(WAYS), lr=0.1, steps=1).double()
     batch = batching.to_dtype(tasks(), torch.float64)
-    losses = TaskLosses(query_loss, compile="record")
-    gradients(learner, losses, batch)
+    losses = MetaLoss(learner, query_loss, compile="record")
+    gradients(losses, batch)
     assert losses.compile
     for change in (lambda: setattr(learner, "steps", 2), lambda: next(learner.parameters()).requires_grad_(False)):
         change()
-        expected = gradients(learner, TaskLosses(query_loss), batch)
-        torch.testing.assert_close(gradients(learner, losses, batch), expected)
+        expected = gradients(MetaLoss(learner, query_loss), batch)
+        torch.testing.assert_close(gradients(losses, batch), expected)
     assert len(made(losses)) == 3
-    gradients(learner, losses, batch)
+    gradients(losses, batch)
     assert len(made(losses)) == 3
 
 
@@ -85,8 +85,8 @@ def test_compiled_agrees_with_eager(name: str) -> None:
     elif name == "batch norm":
         learner = ProtoNet(nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Flatten()))
         batch = batching.stack(_variants(classification_task(shape=(1, 5, 5)), 7))
-    compiled, eager = TaskLosses(query_loss, compile=True), TaskLosses(query_loss)
-    torch.testing.assert_close(gradients(learner, compiled, batch), gradients(learner, eager, batch))
+    compiled, eager = MetaLoss(learner, query_loss, compile=True), MetaLoss(learner, query_loss)
+    torch.testing.assert_close(gradients(compiled, batch), gradients(eager, batch))
     assert compiled.compile
     assert all(module.training for module in learner.modules())
 
@@ -95,29 +95,30 @@ def test_queries_judged_few_at_a_time_are_recorded_so() -> None:
     learner = MAML(qs.nets.conv4(hidden=64, outputs=2), lr=0.4, batch_norm="transductive")
     rows = [qs.Examples(torch.rand(3, n, 1, 28, 28), torch.arange(n).expand(3, n) % 2, ways=2) for n in (2, 40)]
     batch = Task(*rows)
-    recorded = TaskLosses(query_loss, compile="record")
-    expected = gradients(learner, TaskLosses(query_loss), batch, KEYS[:3])
+    recorded = MetaLoss(learner, query_loss, compile="record")
+    expected = gradients(MetaLoss(learner, query_loss), batch, KEYS[:3])
     for _ in range(2):
-        torch.testing.assert_close(gradients(learner, recorded, batch, KEYS[:3]), expected, rtol=0, atol=0)
+        torch.testing.assert_close(gradients(recorded, batch, KEYS[:3]), expected, rtol=0, atol=0)
     assert recorded.compile
     (one,) = made(recorded).values()
     assert sum("log_softmax" in node.name and "backward" not in node.name for node in one.graph.graph.nodes) > 2
 
 
 def test_gradients_are_added_to_those_before() -> None:
-    learner, losses = ProtoNet(mlp()), TaskLosses(query_loss, compile="record")
-    once = gradients(learner, losses)[1]
-    losses.backward(learner, tasks(), KEYS)
+    learner = ProtoNet(mlp())
+    losses = MetaLoss(learner, query_loss, compile="record")
+    once = gradients(losses)[1]
+    losses.backward(tasks(), KEYS)
     torch.testing.assert_close([p.grad for p in learner.parameters()], [2 * each for each in once])
 
 
 def test_dropout_is_drawn_anew_and_as_without_recording() -> None:
     learner = ProtoNet(nn.Sequential(mlp(), nn.Dropout()))
-    recorded, plain = TaskLosses(query_loss, compile="record"), TaskLosses(query_loss)
+    recorded, plain = MetaLoss(learner, query_loss, compile="record"), MetaLoss(learner, query_loss)
 
-    def three(losses: TaskLosses) -> list[Tensor]:
+    def three(losses: MetaLoss) -> list[Tensor]:
         torch.manual_seed(3)
-        return [gradients(learner, losses)[0] for _ in range(3)]
+        return [gradients(losses)[0] for _ in range(3)]
 
     three(recorded)  # recording itself draws
     found = three(recorded)
@@ -132,11 +133,11 @@ def test_a_change_that_cannot_be_recorded_is_noticed(caplog: pytest.LogCaptureFi
     def objective(learner: qs.Learner, task: Task, key: Tensor) -> Tensor:
         return weight[0] * query_loss(learner, task, key)
 
-    losses = TaskLosses(objective, compile="record")
-    expected = gradients(learner, losses)[0]
+    losses = MetaLoss(learner, objective, compile="record")
+    expected = gradients(losses)[0]
     weight[0] = 2.0
     with caplog.at_level(logging.WARNING):
-        torch.testing.assert_close(gradients(learner, losses)[0], 2 * expected)
+        torch.testing.assert_close(gradients(losses)[0], 2 * expected)
     assert "depends on more than tensors" in caplog.text
     assert not losses.compile
 
@@ -147,26 +148,27 @@ def test_chance_outside_torch_is_noticed_at_once() -> None:
             return x.flatten(1) * python_random.random()
 
     learner = ProtoNet(nn.Sequential(Noisy(), nn.Linear(classification_task().support.inputs[0].numel(), 4)))
-    losses = TaskLosses(query_loss, compile="record")
-    gradients(learner, losses)
+    losses = MetaLoss(learner, query_loss, compile="record")
+    gradients(losses)
     assert not losses.compile
 
 
 def test_does_not_record_for_ever() -> None:
     learner = MAML(mlp(WAYS), lr=0.1, steps=1)
-    losses = TaskLosses(query_loss, compile="record")
+    losses = MetaLoss(learner, query_loss, compile="record")
     for count in range(1, recording.MOST + 2):
         assert losses.compile
-        gradients(learner, losses, tasks(count), KEYS[:1].expand(count))
+        gradients(losses, tasks(count), KEYS[:1].expand(count))
     assert not losses.compile
 
 
 def test_does_not_record_what_takes_too_long(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording, "LONGEST", 100)
-    learner, losses = MAML(mlp(WAYS), lr=0.1, steps=5), TaskLosses(query_loss, compile="record")
-    expected = gradients(learner, TaskLosses(query_loss))
+    learner = MAML(mlp(WAYS), lr=0.1, steps=5)
+    losses = MetaLoss(learner, query_loss, compile="record")
+    expected = gradients(MetaLoss(learner, query_loss))
     with caplog.at_level(logging.WARNING):
-        torch.testing.assert_close(gradients(learner, losses), expected)
+        torch.testing.assert_close(gradients(losses), expected)
     assert "more than 100 operations" in caplog.text
 
 

@@ -116,8 +116,8 @@ class Bad:
 class Deaf(qs.outer.Gradient):
     """An outer optimiser that shares nothing."""
 
-    def estimate(self, losses: Any, learner: Any, tasks: Any, keys: Any, ranks: Any = None) -> torch.Tensor:
-        return losses.backward(learner, tasks, keys)
+    def estimate(self, meta_loss: Any, tasks: Any, keys: Any) -> torch.Tensor:
+        return meta_loss.backward(tasks, keys)
 
 
 def dies(learner: Any, task: Any, key: Any) -> torch.Tensor:
@@ -175,8 +175,8 @@ def second(folder: Path) -> None:
 
     def tell(trainer: Any) -> float:
         loss = step(trainer)
-        done[0] = trainer.step
-        if trainer.step == 5:
+        done[0] = trainer.standing.step
+        if done[0] == 5:
             (folder / f"started{launch().rank}").touch()
         return loss
 

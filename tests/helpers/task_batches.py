@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-import quickstudy as qs
 from quickstudy import Task, batching
-from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.functional import random
 from quickstudy.testing.contract import _variants
 from quickstudy.testing.specimens import classification_task
@@ -17,9 +16,8 @@ def tasks(count: int = 7) -> Task:
     return batching.stack(_variants(classification_task(), count))  # type: ignore[no-any-return]
 
 
-def gradients(
-    learner: qs.Learner, losses: TaskLosses, batch: Task | None = None, keys: Tensor = KEYS
-) -> tuple[Tensor, list[Tensor]]:
+def gradients(losses: MetaLoss, batch: Task | None = None, keys: Tensor = KEYS) -> tuple[Tensor, list[Tensor]]:
+    learner = losses.learner
     learner.zero_grad()
-    values = losses.backward(learner, tasks() if batch is None else batch, keys)
+    values = losses.backward(tasks() if batch is None else batch, keys)
     return values, [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in learner.parameters()]

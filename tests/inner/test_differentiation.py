@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy import Examples, Task, batching
-from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.inner.adapted import AllParameters, HeadParameters, Theta
@@ -43,7 +43,7 @@ def exactly(found: Tensor, expected: Tensor) -> None:
 def gradients(learner: GradientLearner, tasks: Task) -> dict[str, Tensor]:
     """Return meta-gradients of a batch by name, without those that are None."""
     learner.zero_grad()
-    TaskLosses(query_loss).backward(learner, tasks, keys(batching.count(tasks)))
+    MetaLoss(learner, query_loss).backward(tasks, keys(batching.count(tasks)))
     return {name: p.grad.clone() for name, p in learner.named_parameters() if p.grad is not None}
 
 
@@ -245,8 +245,8 @@ def test_recorded(how: str) -> None:
     learner.differentiation = FIXED[how]
     learner.steps = 1
     tasks = batching.to_dtype(batching.stack(_variants(masked_task(), 2)), torch.float64)
-    losses = TaskLosses(query_loss, compile="record")
-    losses.backward(learner, tasks, keys(2))
+    losses = MetaLoss(learner, query_loss, compile="record")
+    losses.backward(tasks, keys(2))
     assert losses.compile
     found = [p.grad for p in learner.parameters()]
     assert any(float(value.abs().max()) > 1e-6 for value in found)
@@ -351,7 +351,7 @@ def test_wrong_arguments() -> None:
 def test_learned_rate_has_the_closed_forms_gradient() -> None:
     """What the outer optimisers are measured against, through the whole library."""
     learner, tasks = bilevel.learner(steps=6), bilevel.Parabolas(seed=1).draw(torch.arange(4))
-    losses = TaskLosses(query_loss).backward(learner, tasks, keys(4))
+    losses = MetaLoss(learner, query_loss).backward(tasks, keys(4))
     exactly(losses, bilevel.value(tasks, 0.05, 6))
     exactly(learner.rule.log_lr.grad, bilevel.hyper_gradient(tasks, 0.05, 6).mean())
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from quickstudy import Examples, Task, batching, learners, outer, rules
 from quickstudy.core import Learner
-from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.adversarial import fgsm
@@ -156,10 +156,11 @@ def test_training_on_perturbed_queries_makes_a_learner_robust() -> None:
         torch.manual_seed(0)
         learner = learners.ProtoNet(nn.Linear(21, 8))
         way = outer.Gradient(lr=0.02)
-        optimizer, losses = way.optimizer(learner.named_parameters()), TaskLosses(objective)
+        optimizer = way.optimizer(learner.named_parameters())
+        losses = MetaLoss(learner, objective)
         for step in range(60):
             optimizer.zero_grad()
-            way.estimate(losses, learner, tempting_tasks(16, seed=100 + step), random.fold_in(KEY, torch.arange(16)))
+            way.estimate(losses, tempting_tasks(16, seed=100 + step), random.fold_in(KEY, torch.arange(16)))
             optimizer.step()
 
         def right(task: Task, learner: Learner = learner) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from quickstudy import batching, learners, objectives, rules
 from quickstudy.core import Learner, Task
-from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.inner.differentiation import FirstOrder, Unrolled
@@ -36,14 +36,14 @@ def weights(objective: InnerSteps, steps: int) -> list[float]:
 
 class LastStep(InnerSteps):
     def weight(self, step: Tensor, steps: int) -> Tensor:
-        return query_loss.weight(step, steps)  # type: ignore[attr-defined,no-any-return]
+        return query_loss.weight(step, steps)
 
 
 def test_weights_by_hand() -> None:
     assert weights(InnerSteps(), 4) == [0.25] * 4
     assert weights(DiscountedSteps(0.5), 3) == pytest.approx([4 / 7, 2 / 7, 1 / 7])
     assert weights(DiscountedSteps(1.0), 5) == pytest.approx([0.2] * 5)
-    assert query_loss.weight(torch.arange(1, 4), 3).tolist() == [0, 0, 1]  # type: ignore[attr-defined]
+    assert query_loss.weight(torch.arange(1, 4), 3).tolist() == [0, 0, 1]
 
 
 def test_annealed_weights_follow_the_schedule_of_maml_plus_plus() -> None:
@@ -126,7 +126,7 @@ def test_checkpoints_change_nothing(differentiation: type) -> None:
         if differentiation is Unrolled:
             made.differentiation = Unrolled(checkpoint=every)  # type: ignore[assignment]
         made.zero_grad()
-        TaskLosses(InnerSteps()).backward(made, given, keys)
+        MetaLoss(made, InnerSteps()).backward(given, keys)
         found.append([p.grad for p in made.parameters()])
     torch.testing.assert_close(found[1:], found[:1] * 2, rtol=1e-10, atol=1e-12)
 

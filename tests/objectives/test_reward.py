@@ -52,5 +52,5 @@ def test_a_judge_of_ones_own() -> None:
 
 
 def test_says_that_it_has_no_derivative() -> None:
-    assert Reward.differentiable is False
+    assert Reward().differentiable is False
     assert Reward().weight(torch.arange(1, 3), 2).tolist() == [0, 1]

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from quickstudy import batching
-from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.core import Examples
+from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.errors import InputError
 from quickstudy.objectives import AnnealedSteps, Reward, WorstCase, query_loss
 from quickstudy.testing.specimens import CLASSIFICATION, WAYS, mlp
@@ -47,7 +48,7 @@ def test_one_task_is_itself() -> None:
 def test_meta_gradient_is_that_of_the_combined_loss(chunk: int | None) -> None:
     learner, objective = CLASSIFICATION["MAML"](mlp, WAYS).double(), WorstCase(0.4)
     batch = batching.to_dtype(tasks(), torch.float64)
-    losses = TaskLosses(objective, chunk).backward(learner, batch, KEYS)
+    losses = MetaLoss(learner, objective, chunk).backward(batch, KEYS)
     found = [p.grad for p in learner.parameters()]
     looped = torch.stack([query_loss(learner, batching.select(batch, i), KEYS[i]) for i in range(7)])
     torch.testing.assert_close(losses, looped.detach())
@@ -57,16 +58,25 @@ def test_meta_gradient_is_that_of_the_combined_loss(chunk: int | None) -> None:
 
 def test_passes_on_what_it_wraps() -> None:
     plain, steps, reward = WorstCase(), WorstCase(of=AnnealedSteps()), WorstCase(of=Reward())
-    assert plain.after is query_loss.after  # type: ignore[attr-defined]
-    assert plain.weight is query_loss.weight  # type: ignore[attr-defined]
-    for absent in ("schedule", "reward", "differentiable"):
-        assert not hasattr(plain, absent)
-    assert not hasattr(steps, "after")
+    assert plain.judges_end
+    assert not plain.rewards
+    assert plain.differentiable
+    # It compares tasks, so it is no longer the learner's own loss.
+    assert query_loss.learners_own
+    assert not plain.learners_own
+    assert plain.compares_tasks
+    assert plain.weight(torch.arange(1, 3), 2).tolist() == [0, 1]
+    with pytest.raises(NotImplementedError):
+        plain.reward(torch.zeros(1), Examples(torch.zeros(1), torch.zeros(1)))
+    assert steps.judges_states
+    assert not steps.judges_end
     steps.schedule(0.5)
     assert steps.of.done == 0.5
     assert steps.weight(torch.arange(1, 3), 2).tolist() == [0, 1]
     assert reward.differentiable is False
-    assert reward.reward == reward.of.reward
+    assert reward.rewards
+    query = Examples(torch.zeros(2, 1), torch.tensor([0, 1]))
+    assert reward.reward(torch.tensor([0, 0]), query).tolist() == [1, 0]
     assert [name for name, _ in steps.named_buffers()] == ["of.done"]
 
 

@@ -12,7 +12,8 @@ from torch.func import grad, vmap
 
 from quickstudy.errors import InputError
 from quickstudy.operators import convolution, grouping, pooling
-from quickstudy.operators.calls import call, conv_norm_pool, products_in
+from quickstudy.operators.calls import call, conv_norm_pool
+from quickstudy.operators.precision import matmuls_in
 
 Maps = Callable[..., Tensor]
 
@@ -262,11 +263,11 @@ def test_frozen_norms_need_running_averages() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_products_in_fewer_bits(dtype: torch.dtype) -> None:
+def test_matmuls_in_fewer_bits(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     net, x = nn.Sequential(Block(True), nn.Flatten(), nn.Linear(45, 4)), torch.randn(6, 2, 6, 6)
     exact, _ = call(net, x)
-    with products_in(dtype):
+    with matmuls_in(dtype):
         rounded, _ = call(net, x)
         gradient = torch.autograd.grad(rounded.square().sum(), net.parameters(), allow_unused=True)
     assert rounded.dtype == torch.float32

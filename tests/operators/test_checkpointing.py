@@ -8,7 +8,7 @@ from torch import Tensor
 
 import quickstudy as qs
 from quickstudy import batching
-from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.inner.differentiation import Unrolled
@@ -22,7 +22,7 @@ from quickstudy.testing.specimens import CLASSIFICATION, WAYS, classification_ta
 def gradients(learner: qs.Learner, tasks: qs.Task) -> list[Tensor]:
     learner.zero_grad()
     keys = random.fold_in(random.key(0), torch.arange(batching.count(tasks)))
-    losses = TaskLosses(query_loss).backward(learner, tasks, keys)
+    losses = MetaLoss(learner, query_loss).backward(tasks, keys)
     return [losses, *(p.grad.clone() for p in learner.parameters() if p.grad is not None)]
 
 

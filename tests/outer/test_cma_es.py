@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import quickstudy as qs
-from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.outer import CMAES
 from tests.helpers.populations import DIMENSIONS, Point, Steep, batch, gradient, ill_conditioned, point, quadratic
@@ -39,7 +39,7 @@ def test_mean_is_the_librarys(covariance: str) -> None:
     outer = CMAES(0.2, population=6, covariance=covariance)
     outer.prepare(learner)
     before = point(learner)
-    shown = outer.estimate(TaskLosses(quadratic), learner, BATCH, KEYS)
+    shown = outer.estimate(MetaLoss(learner, quadratic), BATCH, KEYS)
     kind = cmaes.CMA if covariance == "full" else cmaes.SepCMA
     search = kind(before.double().numpy(), 0.2, seed=int(KEYS[0]) % 2**32, population_size=6)
     asked = [search.ask() for _ in range(6)]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import quickstudy as qs
 from quickstudy import batching
-from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.errors import InputError, NonFiniteError
 from quickstudy.functional import random
 from quickstudy.objectives import query_loss
@@ -23,7 +23,7 @@ BATCH, KEYS = batch()
 def estimate(outer: EvolutionStrategies, objective: Any, learner: Any = None, **options: Any) -> tuple[Tensor, Tensor]:
     learner = Point() if learner is None else learner
     outer.prepare(learner)
-    losses = outer.estimate(TaskLosses(objective, **options), learner, BATCH, KEYS)
+    losses = outer.estimate(MetaLoss(learner, objective, **options), BATCH, KEYS)
     return gradient(learner), losses
 
 
@@ -68,8 +68,8 @@ def test_estimate_is_that_of_a_loop_over_candidates(shaping: Any) -> None:
     tasks, keys = qs.tasks.Sinusoid(3, 4).draw(torch.arange(TASKS)), KEYS
     outer = EvolutionStrategies(population=8, sigma=0.1, shaping=shaping)
     outer.prepare(learner)
-    losses = TaskLosses(query_loss, chunk_size=7)
-    shown = outer.estimate(losses, learner, tasks, keys)
+    losses = MetaLoss(learner, query_loss, chunk_size=7)
+    shown = outer.estimate(losses, tasks, keys)
     size = sum(value.numel() for value in before.values())
     eps = torch.cat([noise(outer, size), -noise(outer, size)])
     table = []
@@ -110,13 +110,13 @@ def test_recorded_is_plain() -> None:
     learner = qs.learners.MAML(qs.nets.mlp(1, (5,), 1), lr=0.05)
     tasks = qs.tasks.Sinusoid(3, 4)
     found = []
-    for losses in (TaskLosses(query_loss), TaskLosses(query_loss, compile="record")):
+    for losses in (MetaLoss(learner, query_loss), MetaLoss(learner, query_loss, compile="record")):
         outer = EvolutionStrategies(population=6, sigma=0.1)
         outer.prepare(learner)
         for step in range(3):
             learner.zero_grad()
             keys = random.fold_in(random.key(0), torch.arange(TASKS) + step)
-            shown = outer.estimate(losses, learner, tasks.draw(torch.arange(TASKS) + step), keys)
+            shown = outer.estimate(losses, tasks.draw(torch.arange(TASKS) + step), keys)
         found.append((shown, *(value.grad for value in learner.parameters())))
     assert losses.compile == "record"
     assert sum(len(each._made) for each in losses._recorded.values()) == 1
@@ -130,8 +130,8 @@ def test_frozen_parameters_stay(compile: Any) -> None:
     first.requires_grad_(False)
     outer = EvolutionStrategies(population=6, sigma=0.1)
     outer.prepare(learner)
-    losses = TaskLosses(query_loss, compile=compile)
-    found = outer.estimate(losses, learner, qs.tasks.Sinusoid(3, 4).draw(torch.arange(TASKS)), KEYS)
+    losses = MetaLoss(learner, query_loss, compile=compile)
+    found = outer.estimate(losses, qs.tasks.Sinusoid(3, 4).draw(torch.arange(TASKS)), KEYS)
     assert losses.compile == compile
     assert found.isfinite().all()
     assert first.grad is None

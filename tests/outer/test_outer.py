@@ -7,7 +7,7 @@ import torch
 
 import quickstudy as qs
 from quickstudy import batching
-from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.objectives import query_loss
@@ -78,12 +78,12 @@ def test_wrong_arguments(kind: type[Outer]) -> None:
         with pytest.raises(InputError, match=message):
             kind(**options)
     with pytest.raises(NotImplementedError):
-        Outer(1.0).estimate(None, None, None, None)
+        Outer(1.0).estimate(None, None, None)
 
 
 def test_gradient_is_of_the_mean_loss() -> None:
     learner = CLASSIFICATION["MAML"](mlp, WAYS)
-    losses = Gradient().estimate(TaskLosses(query_loss, 2), learner, TASKS, KEYS)
+    losses = Gradient().estimate(MetaLoss(learner, query_loss, 2), TASKS, KEYS)
     mean = torch.stack([query_loss(learner, batching.select(TASKS, i), KEYS[i]) for i in range(3)])
     torch.testing.assert_close(losses, mean.detach())
     expected = torch.autograd.grad(mean.mean(), list(learner.parameters()))
@@ -94,7 +94,7 @@ def test_gradient_is_of_the_mean_loss() -> None:
 def test_reptile_moves_towards_the_adapted_parameters(size: int | None) -> None:
     learner = CLASSIFICATION["Reptile"](mlp, WAYS)
     outer = Reptile()
-    outer.estimate(TaskLosses(query_loss, size), learner, TASKS, KEYS)
+    outer.estimate(MetaLoss(learner, query_loss, size), TASKS, KEYS)
     states = [learner.adapt(batching.select(TASKS, i).support, KEYS[i]) for i in range(3)]
     for name, value in learner.adapted.net.named_parameters():
         gap = torch.stack([value - state.theta[name] for state in states]).mean(0)
@@ -113,12 +113,12 @@ def test_reptile_moves_towards_the_adapted_parameters(size: int | None) -> None:
 def test_reptile_refuses_what_it_cannot_move(name: str, message: str) -> None:
     learner = CLASSIFICATION[name](mlp, WAYS)
     with pytest.raises(InputError, match=f"{message}.*outer.Gradient"):
-        Reptile().estimate(TaskLosses(query_loss), learner, TASKS, KEYS)
+        Reptile().estimate(MetaLoss(learner, query_loss), TASKS, KEYS)
 
 
 def test_reptile_moves_only_what_adapts() -> None:
     learner = CLASSIFICATION["ANIL"](mlp, WAYS)
-    Reptile().estimate(TaskLosses(query_loss), learner, TASKS, KEYS)
+    Reptile().estimate(MetaLoss(learner, query_loss), TASKS, KEYS)
     moved = {name for name, value in learner.adapted.net.named_parameters() if value.grad is not None}
     assert moved == {"head.weight", "head.bias"}
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import quickstudy as qs
 from quickstudy.core import Examples, Learner, Task
-from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.predictive import Gaussian, GaussianMixture
@@ -55,7 +55,6 @@ def tasks(count: int, masked: bool = False) -> tuple[Task, Tensor]:
 
 def per_task(outer: PolicyGradient, learner: Learner, objective: Any, batch: Task, keys: Tensor) -> Tensor:
     """Return the estimate (T, D) of each task."""
-    outer._objective = objective
     weights = dict(learner.named_parameters())
 
     def of_one(values: dict[str, Tensor], task: Task, key: Tensor) -> Tensor:
@@ -65,7 +64,7 @@ def per_task(outer: PolicyGradient, learner: Learner, objective: Any, batch: Tas
                 self.learner = learner
 
             def forward(self, task: Task, key: Tensor) -> Tensor:
-                return outer.surrogate(self.learner, task, key)[0]
+                return outer.surrogate(self.learner, objective, task, key)[0]
 
         named = {f"learner.{name}": value for name, value in values.items()}
         return torch.func.functional_call(Surrogate(), named, (task, key))
@@ -111,8 +110,8 @@ def test_estimate_is_the_mean_over_tasks() -> None:
     each = per_task(outer, learner, objective, batch, keys)
     for options in ({}, {"chunk_size": 4}, {"compile": "record"}):
         learner.zero_grad()
-        losses = TaskLosses(objective, **options)  # type: ignore[arg-type]
-        shown = outer.estimate(losses, learner, batch, keys)
+        losses = MetaLoss(learner, objective, **options)  # type: ignore[arg-type]
+        shown = outer.estimate(losses, batch, keys)
         found = torch.cat([value.grad.flatten() for value in learner.parameters()])
         torch.testing.assert_close(found, each.mean(0), rtol=1e-6, atol=1e-9)
         assert shown.shape == (6,)

@@ -8,7 +8,7 @@ import torch
 from quickstudy import batching
 from quickstudy.cli import main
 from quickstudy.outer import Gradient
-from quickstudy.outer.base import taught
+from quickstudy.outer.base import trainable
 from quickstudy_studies.hyper_parameters import page as tuning_page
 from quickstudy_studies.hyper_parameters import run as tuning
 
@@ -72,7 +72,7 @@ def test_what_following_hyper_gradients_costs():
     assert losses[2] < losses[1] < losses[0]
     assert found["validation"] == losses[2]
     assert len(found["found"]["log_weight_decay"]) == 64
-    assert set(taught(tuning.problem("few", TINY))) == set(tuning.RANGES)
+    assert set(trainable(tuning.problem("few", TINY))) == set(tuning.RANGES)
 
 
 def test_when_a_level_is_reached():

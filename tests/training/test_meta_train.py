@@ -1,8 +1,10 @@
 """Meta-training: what it refuses, writes, logs and resumes."""
 
+import copy
 import csv
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -376,3 +378,26 @@ def test_validation_tasks_are_no_test_tasks() -> None:
     qs.evaluate(run.learner, tasks, 4)
     assert len(validated) == 1
     assert seeds[-1] not in validated
+
+
+def test_two_trainings_in_two_threads_do_not_disturb_each_other() -> None:
+    def train(precision: str) -> list[torch.Tensor]:
+        learner = learners[precision]
+        options = {"steps": 30, "meta_batch": 4, "progress": False, "compile": False}
+        qs.meta_train(learner, qs.tasks.Sinusoid(5, 5), precision=precision, **options)
+        return [value.detach().clone() for value in learner.parameters()]
+
+    def fresh() -> dict[str, qs.Learner]:
+        torch.manual_seed(0)
+        net = qs.nets.mlp(1, (16,), 1)
+        names = ("32-true", "bf16-mixed")
+        return {name: qs.learners.MAML(copy.deepcopy(net), lr=0.01, steps=3) for name in names}
+
+    learners = fresh()
+    expected = [train(precision) for precision in learners]
+    learners = fresh()
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(train, learners))
+    for one, other in zip(found, expected, strict=True):
+        assert all(map(torch.equal, one, other))
+    assert not all(map(torch.equal, *expected))

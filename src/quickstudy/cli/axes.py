@@ -11,9 +11,10 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from quickstudy.batching import Objective
 from quickstudy.core import Learner, Task
+from quickstudy.engine.objective import Objective
 from quickstudy.errors import InputError
+from quickstudy.objectives.base import named
 from quickstudy.outer import Gradient
 from quickstudy.outer.base import Outer
 from quickstudy.registry import table
@@ -70,8 +71,7 @@ def outers() -> dict[str, Outer]:
 
 def objectives() -> dict[str, Objective]:
     """Return every registered objective, with its defaults."""
-    built = {name: entry.build for name, entry in table("objective").items()}
-    return {name: build() if isinstance(build, type) else build for name, build in built.items()}
+    return {name: named(name) for name in table("objective")}
 
 
 def combinations() -> Iterator[Combination]:

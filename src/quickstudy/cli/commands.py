@@ -45,7 +45,6 @@ class Train:
     def __call__(self) -> int:
         """Train, and say what to do next."""
         from quickstudy.cli.console import say, show
-        from quickstudy.recipes.base import evaluations
 
         folder = self.run_dir if self.run_dir is not None else Path("runs") / self.recipe.name
         if self.resume and (folder / "last.safetensors").exists():
@@ -58,9 +57,7 @@ class Train:
             raise CheckpointError(f"{error} (in this command: --run-dir, --no-resume)") from error
         best = f", best validation {run.best:.4f} at step {run.best_step}" if run.best_step else ""
         early = ", stopped early" if run.stopped_early else ""
-        count = evaluations(run)
-        taken = "" if count is None else f", {count:,} evaluations"
-        show(f"Meta-trained {self.recipe.name}: {run.steps} steps{taken}{early}{best}.")
+        show(f"Meta-trained {self.recipe.name}: {run.steps} steps, {run.evaluations:,} evaluations{early}{best}.")
         show(f"Run folder: {folder}", "Next:")
         show(f"  quickstudy evaluate {folder}", f"  quickstudy report {folder}")
         if hasattr(self.recipe, "ways"):

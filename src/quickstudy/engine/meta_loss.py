@@ -1,35 +1,42 @@
-"""Losses of a meta-batch and their gradient: in chunks that fit, recorded or compiled, or of a population."""
+"""The losses of a meta-batch and their gradient: in chunks that fit, recorded or compiled, or of a population."""
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from quickstudy.batching import Compile, Objective, adapt, chunks, count, map_tasks
+from quickstudy.batching import Compile, adapt, chunks, count, map_tasks
 from quickstudy.core import Learner, Task
+from quickstudy.engine import sizes
+from quickstudy.engine.objective import LossOfTask, Objective, lifted
 from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.engine.recording import Recordable, Recorded
 from quickstudy.operators import trees
-from quickstudy.operators.internals import AnyConvolution
 from quickstudy.operators.substitution import with_parameters
 
 log = logging.getLogger(__name__)
 
+ROOMY = ("cpu",)
+"""Devices that do not tell of a lack of memory by an error that one could go on after."""
 
-class TaskLosses:
-    """Losses of a batch of tasks and their gradient, in chunks, recorded or compiled as a whole where that works.
+
+class MetaLoss:
+    """What is minimised: the losses of a learner on a meta-batch, and their gradient by its parameters.
+
+    It binds all that does not change from one outer step to the next, so that an outer optimiser is given nothing else
+    but the tasks. Where the objective judges the end of an inner loop (`Objective.judges_end`), all tasks of a chunk
+    adapt together, and then few at a time are judged on their queries, which are many more rows. Gradients are handed
+    over at the states, and no more is kept than those few need.
 
     Args:
-        objective: loss of one task. Where it has an attribute `after(learner, state, task, key)`, its value given what
-            `adapt` returned, all tasks of a chunk adapt together, and then few at a time are judged on their queries,
-            which are many more rows: gradients are handed over at the states, and no more is kept than those few need.
-            Where it has `combine(losses)`, that and not the mean is what the losses of a meta-batch become.
+        learner: whose parameters are learned.
+        objective: loss of one task, or a function that is one.
         chunk_size: tasks at once; None chooses (see `size`).
         compile: record losses and gradient as a whole (see `recording`), and compile them if True; where that fails,
             say so once and go on without (never partly compiled, which is slow without a word).
@@ -37,27 +44,48 @@ class TaskLosses:
     """
 
     def __init__(
-        self, objective: Objective, chunk_size: int | None = None, compile: Compile = False, ranks: Ranks = ALONE
+        self,
+        learner: Learner,
+        objective: Objective | LossOfTask,
+        chunk_size: int | None = None,
+        compile: Compile = False,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.objective, self.chunk_size, self.compile, self.ranks = objective, chunk_size, compile, ranks
-        self._after: Callable[..., Tensor] | None = getattr(objective, "after", None)
-        self._recorded: dict[Recordable, Recorded] = {}
+        self.learner, self.objective = learner, lifted(objective)
+        self.chunk_size, self.compile, self.ranks = chunk_size, compile, ranks
+        self._recorded: dict[Any, Recorded] = {}
 
-    def __call__(self, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
-        """Return (T,) losses of one chunk of tasks."""
-        losses: Tensor = map_tasks(functools.partial(self.objective, learner), tasks, keys)
+    def __call__(self, tasks: Task, keys: Tensor, learner: Learner | None = None) -> Tensor:
+        """Return (T,) losses of one chunk of tasks, of the learner or of another one in its place."""
+        loss = functools.partial(self.objective, self.learner if learner is None else learner)
+        losses: Tensor = map_tasks(loss, tasks, keys)
         return losses
+
+    def alone(self) -> MetaLoss:
+        """Return the same of this process alone, not recorded."""
+        other = copy.copy(self)
+        other.ranks, other.compile, other._recorded = ALONE, False, {}
+        return other
 
     def combine(self, losses: Tensor) -> Tensor:
         """Return what the losses (T,) of all tasks of a meta-batch become: a scalar."""
-        combine = getattr(self.objective, "combine", None)
-        return losses.mean() if combine is None else combine(losses)
+        return self.objective.combine(losses)
 
-    def backward(self, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
+    def share(self, losses: Tensor) -> Tensor:
+        """Average the parameters' gradients over processes, and return the losses (T,) of all their tasks in order."""
+        return self.ranks.share(self.learner.parameters(), losses)
+
+    def backward(self, tasks: Task, keys: Tensor, learner: Learner | None = None) -> Tensor:
         """Add the gradient of the combined loss to the parameters' `.grad`, chunk by chunk; return the (T,) losses.
 
         Where a GPU has too little memory for a chunk, chunks are halved from then on.
+
+        Args:
+            tasks: T tasks.
+            keys: (T,).
+            learner: one with the same parameters, through which the gradient passes in another way; None is the own.
         """
+        learner = self.learner if learner is None else learner
         if keys.device.type in ROOMY:
             return self._backward(learner, tasks, keys)
         kept = [p.grad for p in learner.parameters()]
@@ -65,7 +93,7 @@ class TaskLosses:
             try:
                 return self._backward(learner, tasks, keys)
             except torch.OutOfMemoryError:
-                size = self.size(learner, tasks, len(keys))
+                size = self.size(tasks, len(keys))
                 if size == 1 or any(grad is not None for grad in kept):
                     raise
                 self.chunk_size = -(-min(size, len(keys)) // 2)
@@ -73,46 +101,52 @@ class TaskLosses:
                 for parameter in learner.parameters():
                     parameter.grad = None
 
-    def population(self, learner: Learner, candidates: dict[str, Tensor], tasks: Task, keys: Tensor) -> Tensor:
-        """Return the (P, T) losses that a learner has with each of P sets of parameters; nothing is differentiated.
+    def population(self, candidates: dict[str, Tensor], tasks: Task, keys: Tensor) -> Tensor:
+        """Return the (P, T) losses that the learner has with each of P sets of parameters; nothing is differentiated.
 
         Args:
-            learner: whose parameters are exchanged.
             candidates: (P, ...) values of parameters, by name.
             tasks: T tasks, the same for all candidates.
             keys: (T,).
         """
-        room, total = self.size(learner, tasks, len(keys)), len(keys)
+        room, total = self.size(tasks, len(keys)), len(keys)
         if self.chunk_size is None and keys.device.type not in ROOMY:
             room = total * count(candidates)
         found = []
         for part in chunks(candidates, max(1, room // total)):
             judged = [
-                self.recorded(self._judge, learner, (part, *some)) for some in chunks((tasks, keys), min(room, total))
+                self._replayed(self._judge, self.learner, (part, *some))
+                for some in chunks((tasks, keys), min(room, total))
             ]
             found.append(torch.cat(judged, 1))
         return torch.cat(found)
 
-    def size(self, learner: Learner, tasks: Task, total: int) -> int:
+    def size(self, tasks: Task, total: int) -> int:
         """Return how many of all tasks adapt at once: as asked, or on a CPU as fit its cache and on a GPU all."""
-        return self.chunk_size or _fitting(learner, tasks.support.inputs, ADAPTING_NUMBERS, total)
+        return self.chunk_size or sizes.adapting(self.learner, tasks, total)
 
-    def recorded(self, function: Recordable, learner: Learner, inputs: Any) -> Any:
-        """Return function(learner, inputs): recorded the first time, and replayed from then on, where that is asked for
+    def recorded(self, function: Callable[[MetaLoss, Any], Any], inputs: Any) -> Any:
+        """Return function(this, inputs): recorded the first time, and replayed from then on, where that is asked for
         and can be done.
 
         Args:
-            function: the same object each time; it may add to the gradients of the learner's parameters.
-            learner: the learner.
+            function: the same object each time. It returns a pytree of tensors, the first of them losses, and may add
+                to the gradients of the learner's parameters.
             inputs: a pytree of tensors.
         """
+        return self._replayed(function, self.learner, inputs, lambda _, given: function(self, given))
+
+    def _replayed(
+        self, key: Callable[..., Any], learner: Learner, inputs: Any, function: Recordable | None = None
+    ) -> Any:
+        """Return function(learner, inputs), recorded under a key, which is the function unless one is given."""
+        function = key if function is None else function
         if not self.compile:
             return function(learner, inputs)
-        if function not in self._recorded:
-            also = [self.objective] if isinstance(self.objective, nn.Module) else []
-            self._recorded[function] = Recorded(function, self.compile is True, also)
+        if key not in self._recorded:
+            self._recorded[key] = Recorded(function, self.compile is True, [self.objective])
         try:
-            return self._recorded[function](learner, inputs)
+            return self._recorded[key](learner, inputs)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # recording runs all of the learner, and may fail in as many ways
@@ -125,27 +159,27 @@ class TaskLosses:
         candidates, tasks, keys = inputs
 
         def losses(candidate: dict[str, Tensor]) -> Tensor:
-            return with_parameters(learner, candidate, self, learner, tasks, keys)  # type: ignore[no-any-return]
+            return with_parameters(learner, candidate, self, tasks, keys, learner)  # type: ignore[no-any-return]
 
         with torch.no_grad():
             found: Tensor = map_tasks(losses, candidates)
         return found
 
     def _backward(self, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
-        size = self.size(learner, tasks, len(keys))
+        size = self.size(tasks, len(keys))
         batch = (tasks, keys, self._weights(learner, tasks, keys, size))
         if size >= len(keys):
-            return self.recorded(self._backward_plain, learner, batch)  # type: ignore[no-any-return]
-        return torch.cat([self.recorded(self._backward_plain, learner, part) for part in chunks(batch, size)])
+            return self._replayed(self._backward_plain, learner, batch)  # type: ignore[no-any-return]
+        return torch.cat([self._replayed(self._backward_plain, learner, part) for part in chunks(batch, size)])
 
     def _weights(self, learner: Learner, tasks: Task, keys: Tensor, size: int) -> Tensor:
         """Return the derivative of the combined loss by each loss (T,)."""
         dtype = next((p.dtype for p in learner.parameters()), torch.float32)
         dtype = torch.promote_types(dtype, torch.float32)
-        if getattr(self.objective, "combine", None) is None:
+        if not self.objective.compares_tasks:
             return torch.full((len(keys),), 1 / len(keys), dtype=dtype, device=keys.device)
         with torch.no_grad():
-            own = torch.cat([self(learner, *part) for part in chunks((tasks, keys), size)])
+            own = torch.cat([self(part, some, learner) for part, some in chunks((tasks, keys), size)])
         losses = self.ranks.gather(own).to(dtype).requires_grad_()
         (weights,) = torch.autograd.grad(self.combine(losses), losses)
         start = self.ranks.rank * len(keys)
@@ -154,60 +188,33 @@ class TaskLosses:
 
     def _backward_plain(self, learner: Learner, batch: tuple[Task, Tensor, Tensor]) -> Tensor:
         tasks, keys, weights = batch
-        few = _fitting(learner, tasks.query.inputs, JUDGED_NUMBERS, len(keys))
-        if self._after is not None and few < len(keys):
+        few = sizes.judging(learner, tasks, len(keys))
+        if self.objective.judges_end and few < len(keys):
             return self._backward_in_two(learner, batch, few)
-        loss = self(learner, tasks, keys)
+        loss = self(tasks, keys, learner)
         if loss.requires_grad:
             (loss * weights).sum().backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     def _backward_in_two(self, learner: Learner, batch: tuple[Task, Tensor, Tensor], few: int) -> Tensor:
-        assert self._after is not None
         tasks, keys, _ = batch
         states, spec = trees.flatten(adapt(learner, tasks.support, keys if learner.stochastic else None))
-        taught = [i for i, leaf in enumerate(states) if isinstance(leaf, Tensor) and leaf.requires_grad]
+        trainable = [i for i, leaf in enumerate(states) if isinstance(leaf, Tensor) and leaf.requires_grad]
         losses, cotangents = [], []
-        cut = [leaf.detach() if i in taught else leaf for i, leaf in enumerate(states)]
+        cut = [leaf.detach() if i in trainable else leaf for i, leaf in enumerate(states)]
         for leaves, (part, part_keys, weights) in zip(chunks(cut, few), chunks(batch, few), strict=True):
-            asked = [leaves[i].requires_grad_() for i in taught]
+            asked = [leaves[i].requires_grad_() for i in trainable]
             state = trees.unflatten(leaves, spec)
-            after = functools.partial(self._after, learner)
+            after = functools.partial(self.objective.after, learner)
             loss = map_tasks(after, state, part, part_keys)
             if loss.requires_grad:
                 (loss * weights).sum().backward()
             losses.append(loss.detach())
             cotangents.append([torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in asked])
-        if taught:
+        if trainable:
             joined = [torch.cat(each) for each in zip(*cotangents, strict=True)]
-            torch.autograd.backward([states[i] for i in taught], joined)
+            torch.autograd.backward([states[i] for i in trainable], joined)
         return torch.cat(losses)
-
-
-ROOMY = ("cpu",)
-"""Devices that do not tell of a lack of memory by an error that one could go on after."""
-ADAPTING_NUMBERS, JUDGED_NUMBERS = 520_000, 4_000_000
-"""Numbers in the largest maps of the supports that are adapted to, and of the queries that are judged, at once on a
-CPU: more is hardly faster, and takes memory (for supports more, as there are second derivatives through them)."""
-_WIDENINGS: WeakKeyDictionary[nn.Module, float] = WeakKeyDictionary()
-
-
-def _fitting(learner: Learner, inputs: Any, numbers: int, total: int) -> int:
-    """Return how many tasks have so many numbers in a learner's largest maps on a CPU, of the inputs of all tasks."""
-    leaves = [inputs] if isinstance(inputs, Tensor) else trees.leaves(inputs)
-    leaves = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-    if any(leaf.device.type != "cpu" for leaf in leaves):
-        return total
-    size = sum(leaf.numel() for leaf in leaves) * _widening(learner)
-    return max(1, int(numbers * total // max(1, size)))
-
-
-def _widening(learner: nn.Module) -> float:
-    """Return how many numbers a learner's layers make, at most, of one number of the inputs."""
-    if learner not in _WIDENINGS:
-        convolutions = [m for m in learner.modules() if isinstance(m, AnyConvolution)]
-        _WIDENINGS[learner] = max([1.0, *(m.out_channels / m.in_channels for m in convolutions)])
-    return _WIDENINGS[learner]
 
 
 def _first_line(error: Exception) -> str:

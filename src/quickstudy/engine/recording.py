@@ -24,7 +24,6 @@ from torch.func import functional_call
 
 from quickstudy.core import Learner
 from quickstudy.operators import trees
-from quickstudy.operators.calls import products
 from quickstudy.operators.internals import (
     OpOverload,
     TorchDispatchMode,
@@ -34,6 +33,7 @@ from quickstudy.operators.internals import (
     own_buffers,
     own_parameters,
 )
+from quickstudy.operators.precision import matmul_dtype
 
 Recordable = Callable[[Learner, Any], Any]
 """(learner, pytree of tensors) -> pytree of tensors, the first of them losses; may add to parameters' `.grad`."""
@@ -54,7 +54,7 @@ class Recording:
     graph: torch.fx.GraphModule
     replay: Callable[..., Any]
     outputs: trees.Structure
-    taught: list[int]
+    trainable: list[int]
     """Places, among the learner's tensors, of those that have gradients."""
     comparable: bool
     """Whether the plain way draws the same random numbers, if any."""
@@ -92,7 +92,7 @@ class Recorded:
         # All that the recorded operations depend on, besides the numbers in tensors.
         setting = (
             spec,
-            products(),
+            matmul_dtype.get(),
             tuple((t.shape, t.stride(), t.dtype, t.device) for t in tensors),
             tuple(tensor.requires_grad for tensor in own),
             _settings(modules),
@@ -105,14 +105,14 @@ class Recorded:
         expected = self._plainly(learner, inputs) if check else None
         with torch.no_grad():
             results = recording.replay(*tensors)
-        count = len(results) - len(recording.taught)
+        count = len(results) - len(recording.trainable)
         losses, gradients = results[0], results[count:]
         if expected is not None and not torch.allclose(losses, expected, rtol=self._tolerance, equal_nan=True):
             raise UnrecordableError(
                 f"losses of {expected.tolist()} were {losses.tolist()} when replayed: the learner or the objective "
                 "depends on more than tensors and attributes of modules"
             )
-        for place, gradient in zip(recording.taught, gradients, strict=True):
+        for place, gradient in zip(recording.trainable, gradients, strict=True):
             before = own[place].grad
             own[place].grad = gradient if before is None else before + gradient
         return trees.unflatten(list(results[:count]), recording.outputs)
@@ -128,7 +128,7 @@ class Recorded:
             raise UnrecordableError(f"shapes or settings have changed {MOST} times")
         module = _Call(learner, self._function, self._also)
         named = [*module.named_parameters(), *module.named_buffers()]
-        taught: list[int] = []
+        trainable: list[int] = []
         after: list[trees.Structure] = []
 
         def whole(*flat: Tensor) -> tuple[Tensor, ...]:
@@ -142,7 +142,7 @@ class Recorded:
                 outputs = functional_call(module, values, (inputs,))
             leaves, structure = trees.flatten(outputs)
             after[:] = [structure]
-            taught[:] = [place for place, value in enumerate(own) if value.grad is not None]
+            trainable[:] = [place for place, value in enumerate(own) if value.grad is not None]
             return *leaves, *(value.grad for value in own if value.grad is not None)
 
         # One object that is given twice would be taken for one input, and the next time they may be two.
@@ -154,10 +154,10 @@ class Recorded:
         random = any(torch.Tag.nondeterministic_seeded in getattr(n.target, "tags", ()) for n in graph.graph.nodes)
         if not self._compile:
             _call_directly(graph)
-            return Recording(graph, graph.forward, after[0], list(taught), True)
+            return Recording(graph, graph.forward, after[0], list(trainable), True)
         with torch.no_grad():
             compiled = compile_graph(graph, [*tensors])
-        return Recording(graph, compiled, after[0], list(taught), not random)
+        return Recording(graph, compiled, after[0], list(trainable), not random)
 
 
 class _Limit(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -7,8 +7,10 @@ from . import reward as reward
 from . import worst_case as worst_case
 from .adversarial import AdversarialQuery as AdversarialQuery
 from .all_pairs import all_pairs as all_pairs
+from .base import Objective as Objective
 from .base import Wrapper as Wrapper
 from .base import named as named
+from .base import objective as objective
 from .elbo import elbo as elbo
 from .inner_steps import AnnealedSteps as AnnealedSteps
 from .inner_steps import DiscountedSteps as DiscountedSteps

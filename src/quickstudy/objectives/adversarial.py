@@ -15,20 +15,19 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from quickstudy.batching import adapt_one
 from quickstudy.core import Examples, Learner, State, Task
+from quickstudy.engine.objective import Objective
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.adversarial import pgd
-from quickstudy.objectives.query_loss import weight
 from quickstudy.operators import trees
 from quickstudy.registry import register
 
 
 @register("objective", why="robustness to tampered queries")
-class AdversarialQuery(nn.Module):
+class AdversarialQuery(Objective):
     """Loss on the query after it was moved against the adapted learner.
 
     All floating tensors of the inputs are moved; integer ones, such as words, stay.
@@ -68,20 +67,12 @@ class AdversarialQuery(nn.Module):
         self.epsilon, self.steps, self.size, self.clean = epsilon, steps, size, clean
         self.random_start, self.limits = random_start, limits
 
-    def forward(self, learner: Learner, task: Task, key: Tensor) -> Tensor:
-        """Return the loss of one task."""
-        return self.after(learner, adapt_one(learner, task.support, key), task, key)
-
     def after(self, learner: Learner, state: State, task: Task, key: Tensor) -> Tensor:
         """Return the loss of a state that adapting to the support gave."""
         loss = learner.loss(state, self.perturbed(learner, state, task.query, key))
         if self.clean:
             loss = (1 - self.clean) * loss + self.clean * learner.loss(state, task.query)
         return loss
-
-    def weight(self, step: Tensor, steps: int) -> Tensor:
-        """Return 1 for the last inner step, 0 for those before."""
-        return weight(step, steps)
 
     def perturbed(self, learner: Learner, state: State, query: Examples, key: Tensor) -> Examples:
         """Return the query (Q rows), moved against a state, as constants."""

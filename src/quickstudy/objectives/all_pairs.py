@@ -20,11 +20,19 @@ from torch import Tensor
 from quickstudy.core import Examples, Learner, Task, masked_mean
 from quickstudy.functional.classes import ABSENT
 from quickstudy.learners.bases.embedding import EmbeddingLearner
-from quickstudy.objectives.base import joined
+from quickstudy.objectives.base import joined, objective
 from quickstudy.registry import register
 
 
+def refuses(learner: Learner) -> str | None:
+    """Need embeddings that are compared."""
+    if isinstance(learner, EmbeddingLearner) and learner.compares_rows:
+        return None
+    return f"{type(learner).__name__} compares no embeddings; use the objective query_loss"
+
+
 @register("objective", why="one-shot performance, from every distance")
+@objective(refuses=refuses)
 def all_pairs(learner: Learner, task: Task, key: Tensor) -> Tensor:
     """Return the mean loss over the ordered pairs of rows of one class, for a learner that compares embeddings."""
     assert isinstance(learner, EmbeddingLearner)
@@ -44,13 +52,3 @@ def all_pairs(learner: Learner, task: Task, key: Tensor) -> Tensor:
     losses = torch.logaddexp(logits, others) - logits
     pairs = same & ~torch.eye(count, dtype=torch.bool, device=features.device)
     return masked_mean(losses.flatten(), pairs.flatten())
-
-
-def refuses(learner: Learner) -> str | None:
-    """Need embeddings that are compared."""
-    if isinstance(learner, EmbeddingLearner) and learner.compares_rows:
-        return None
-    return f"{type(learner).__name__} compares no embeddings; use the objective query_loss"
-
-
-all_pairs.refuses = refuses  # type: ignore[attr-defined]

@@ -1,34 +1,36 @@
 """What an objective is, and what helps to make one of another.
 
-An objective is called as `(learner, task, key) -> scalar loss of ONE task`: a function, or a module whose buffers are
-part of what is recorded. Whatever else it has is found by name:
+An objective is called as `(learner, task, key) -> scalar loss of ONE task`. It is a function, or a subclass of
+`Objective` whose buffers are part of what is recorded. `engine.objective.Objective` says what else one may have:
 
-    after(learner, state, task, key) -> ()   its value given the state that `adapt` returned: what is judged is the end
-    weight(step, steps) -> ()                it is a sum along the inner loop: the weight of the loss on the query after
-                                             inner step number 1..steps; all weights sum to 1
+    after(learner, state, task, key) -> ()   the loss of a state of the inner loop; without `weight` the end is judged
+    weight(step, steps) -> ()                the weight of the state after inner step number 1..steps; they sum to 1
     combine(losses (T,)) -> ()               how the losses of a meta-batch become one, differentiable; else their mean
     reward(answers, query) -> (Q,)           judges class numbers (Q,) or targets (Q, ...), without a derivative
     differentiable                           False where the loss has no gradient; else True
     refuses(learner) -> str | None           why it is not for such a learner
     schedule(done)                           is told before each outer step what share of them is done, 0 to 1
 
-Classes may be named by a string where their arguments all have defaults.
+A function may have them as attributes, or be given them by the decorator `objective`. Classes may be named by a string
+where their arguments all have defaults.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from quickstudy.batching import Objective
-from quickstudy.core import Examples, Learner, Task
+from quickstudy.core import Examples, Learner, State, Task
+from quickstudy.engine.objective import LossOfTask, Objective, lifted, objective
 from quickstudy.errors import InputError
 from quickstudy.registry import lookup
 
+__all__ = ["LossOfTask", "Objective", "Wrapper", "joined", "named", "objective"]
 
-def named(objective: Objective | str) -> Objective:
-    """Return an objective itself, or the registered one of a name, built with its defaults.
+
+def named(objective: Objective | LossOfTask | str) -> Objective:
+    """Return an objective itself, one made of a function, or the registered one of a name with its defaults.
 
     Raises:
         InputError: the name is unknown, or the objective cannot be called.
@@ -37,33 +39,60 @@ def named(objective: Objective | str) -> Objective:
     found = found() if isinstance(found, type) else found
     if not callable(found):
         raise InputError(f"an objective is a function (learner, task, key) -> loss or its name, not {objective!r}")
-    return found  # type: ignore[no-any-return]
+    return lifted(found)
 
 
-class Wrapper(nn.Module):
-    """Base of objectives made of another one, whose attributes named in `passed` are also its own.
+class Wrapper(Objective):
+    """Base of objectives made of another one, which are in everything as that one is, but for what they override.
 
     Args:
         of: the other objective, or its name.
     """
 
-    passed: ClassVar[tuple[str, ...]]
-
-    def __init__(self, of: Objective | str) -> None:
+    def __init__(self, of: Objective | LossOfTask | str) -> None:
         super().__init__()
         self.of = named(of)
 
     def forward(self, learner: Learner, task: Task, key: Tensor) -> Tensor:
         """Return the other objective's loss of one task."""
-        return self.of(learner, task, key)
+        return self.of(learner, task, key)  # type: ignore[no-any-return]
+
+    def after(self, learner: Learner, state: State, task: Task, key: Tensor) -> Tensor:
+        """Return the other objective's loss of a state."""
+        return self.of.after(learner, state, task, key)
+
+    def weight(self, step: Tensor, steps: Tensor | int) -> Tensor:
+        """Return the other objective's weight of a state."""
+        return self.of.weight(step, steps)
+
+    def combine(self, losses: Tensor) -> Tensor:
+        """Return what the other objective makes of the losses (T,)."""
+        return self.of.combine(losses)
+
+    def reward(self, answers: Tensor, query: Examples) -> Tensor:
+        """Return the other objective's rewards (Q,)."""
+        return self.of.reward(answers, query)
 
     def refuses(self, learner: Learner) -> str | None:
         """Refuse what the other objective refuses."""
-        refuses = getattr(self.of, "refuses", None)
-        return None if refuses is None else refuses(learner)
+        return self.of.refuses(learner)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.of, name) if name in self.passed else super().__getattr__(name)
+    def schedule(self, done: float) -> None:
+        """Tell the other objective what share of outer steps is done."""
+        self.of.schedule(done)
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether the other objective has a derivative."""
+        return self.of.differentiable
+
+    @property
+    def judges_end(self) -> bool:
+        """Whether the other objective judges the end alone."""
+        return self.of.judges_end
+
+    def _has(self, method: str) -> bool:
+        return getattr(type(self), method) is not getattr(Wrapper, method) or self.of._has(method)
 
 
 def joined(support: Examples, query: Examples) -> Examples:

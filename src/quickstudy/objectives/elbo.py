@@ -17,7 +17,7 @@ from quickstudy.core import Examples, Learner, State, Task
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.predictive import Gaussian, kl_divergence
-from quickstudy.objectives.base import joined
+from quickstudy.objectives.base import joined, objective
 from quickstudy.registry import register
 
 
@@ -38,7 +38,15 @@ class Latent(Protocol):
         ...
 
 
+def refuses(learner: Learner) -> str | None:
+    """Need a latent variable."""
+    if isinstance(learner, Latent):
+        return None
+    return f"{type(learner).__name__} has no latent variable for the ELBO; use objective='query_loss'"
+
+
 @register("objective", why="a bound of the likelihood of the query")
+@objective(refuses=refuses)
 def elbo(learner: Learner, task: Task, key: Tensor) -> Tensor:
     """Return minus the evidence lower bound a query row.
 
@@ -56,13 +64,3 @@ def elbo(learner: Learner, task: Task, key: Tensor) -> Tensor:
     rows = len(task.query.labels) if task.query.mask is None else task.query.mask.sum()
     # Of the query alone: attention could copy the support's targets, noise and all, and be sure of them.
     return learner.loss(state, task.query) + kl_divergence(posterior, prior) / rows
-
-
-def refuses(learner: Learner) -> str | None:
-    """Need a latent variable."""
-    if isinstance(learner, Latent):
-        return None
-    return f"{type(learner).__name__} has no latent variable for the ELBO; use objective='query_loss'"
-
-
-elbo.refuses = refuses  # type: ignore[attr-defined]

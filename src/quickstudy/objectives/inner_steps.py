@@ -13,15 +13,12 @@ with p = (share of training done) / over. Departure: p grows at each outer step 
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from quickstudy.batching import Objective
 from quickstudy.core import Examples, Learner, Resumable, State, Task
 from quickstudy.errors import InputError
-from quickstudy.objectives.base import Wrapper
+from quickstudy.objectives.base import LossOfTask, Objective, Wrapper
 from quickstudy.operators.checkpointing import unroll
 from quickstudy.problem import budget
 from quickstudy.registry import register
@@ -45,12 +42,15 @@ class InnerSteps(Wrapper):
             no step, or its gradient passes through its end alone.
     """
 
-    passed: ClassVar[tuple[str, ...]] = ("combine", "differentiable", "reward", "schedule")
-
-    def __init__(self, of: Objective | str = "query_loss") -> None:
+    def __init__(self, of: Objective | LossOfTask | str = "query_loss") -> None:
         super().__init__(of)
-        if not hasattr(self.of, "after"):
+        if not self.of.judges_end:
             raise InputError(f"of={of!r} does not judge a state (no `after`), so it cannot be taken at each inner step")
+
+    @property
+    def judges_end(self) -> bool:
+        """Every inner step is judged."""
+        return False
 
     def weight(self, step: Tensor, steps: Tensor | int) -> Tensor:
         """Return the weight of the loss after inner step number `step` (any shape) of 1..steps."""
@@ -86,7 +86,7 @@ class InnerSteps(Wrapper):
         def step(carry: tuple[State, Tensor, Tensor], task: Task, key: Tensor) -> tuple[State, Tensor, Tensor]:
             state, total, number = carry
             state, number = learner.step(state, task.support), number + 1
-            loss = self.of.after(learner, learner.finish(state, task.support), task, key)  # type: ignore[attr-defined]
+            loss = self.of.after(learner, learner.finish(state, task.support), task, key)
             weight = torch.where(number <= steps, self.weight(number, steps), 0).to(loss.dtype)
             return state, total + weight * loss, number
 
@@ -120,7 +120,7 @@ class AnnealedSteps(InnerSteps):
 
     done: Tensor
 
-    def __init__(self, over: float = 0.15, of: Objective | str = "query_loss") -> None:
+    def __init__(self, over: float = 0.15, of: Objective | LossOfTask | str = "query_loss") -> None:
         super().__init__(of)
         if not 0 < over <= 1:
             raise InputError(f"over must be a share of the outer steps, above 0 and at most 1, not {over}")
@@ -131,8 +131,7 @@ class AnnealedSteps(InnerSteps):
     def schedule(self, done: float) -> None:
         """Take note of the share of outer steps that is done."""
         self.done.fill_(done)
-        if hasattr(self.of, "schedule"):
-            self.of.schedule(done)
+        super().schedule(done)
 
     def weight(self, step: Tensor, steps: Tensor | int) -> Tensor:
         """Return the weight of the loss after inner step number `step` (any shape) of 1..steps."""
@@ -153,7 +152,7 @@ class DiscountedSteps(InnerSteps):
         InputError: the discount is out of range.
     """
 
-    def __init__(self, discount: float = 0.9, of: Objective | str = "query_loss") -> None:
+    def __init__(self, discount: float = 0.9, of: Objective | LossOfTask | str = "query_loss") -> None:
         super().__init__(of)
         if not 0 < discount <= 1:
             raise InputError(f"discount must be above 0 and at most 1, not {discount}")

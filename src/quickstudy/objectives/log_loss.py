@@ -9,14 +9,11 @@ Versatile Learned Optimizers by Scaling Up", normalise losses for the same reaso
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
-from quickstudy.batching import Objective
 from quickstudy.core import Learner, State, Task
 from quickstudy.errors import InputError
-from quickstudy.objectives.base import Wrapper
+from quickstudy.objectives.base import LossOfTask, Objective, Wrapper
 from quickstudy.registry import register
 
 
@@ -32,23 +29,21 @@ class LogLoss(Wrapper):
         InputError: the floor is not positive, or `of` does not judge a state.
     """
 
-    passed: ClassVar[tuple[str, ...]] = ("combine", "differentiable", "schedule", "weight")
-
-    def __init__(self, floor: float = 1e-6, of: Objective | str = "query_loss") -> None:
+    def __init__(self, floor: float = 1e-6, of: Objective | LossOfTask | str = "query_loss") -> None:
         super().__init__(of)
         if not floor > 0:
             raise InputError(f"floor must be positive, not {floor}")
-        if not hasattr(self.of, "after"):
+        if not self.of.judges_end:
             raise InputError(f"of={of!r} does not judge a state (no `after`); take the logarithm inside of it")
-        if hasattr(self.of, "reward"):
+        if self.of.rewards:
             raise InputError(f"of={of!r} is minus a reward, which may be negative, and so has no logarithm")
         self.floor = floor
 
     def forward(self, learner: Learner, task: Task, key: Tensor) -> Tensor:
         """Return the logarithm of one task's loss."""
-        return (self.of(learner, task, key) + self.floor).log()
+        loss: Tensor = self.of(learner, task, key)
+        return (loss + self.floor).log()
 
     def after(self, learner: Learner, state: State, task: Task, key: Tensor) -> Tensor:
         """Return the logarithm of the loss of a state that adapting to the support gave."""
-        loss: Tensor = self.of.after(learner, state, task, key)  # type: ignore[attr-defined]
-        return (loss + self.floor).log()
+        return (self.of.after(learner, state, task, key) + self.floor).log()

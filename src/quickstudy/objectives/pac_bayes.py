@@ -11,10 +11,11 @@ from __future__ import annotations
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from quickstudy.batching import adapt, count, map_tasks
 from quickstudy.core import Examples, Learner, State, Task
+from quickstudy.engine.objective import Objective
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional.pac_bayes import BOUNDS, Bound
 from quickstudy.registry import register
@@ -34,7 +35,7 @@ class Bounded(Protocol):
 
 
 @register("objective", why="a guaranteed error on new tasks")
-class PACBayes(nn.Module):
+class PACBayes(Objective):
     """A PAC-Bayes bound on the error in new tasks, of tasks without padding.
 
     Args:

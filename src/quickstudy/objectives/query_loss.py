@@ -5,18 +5,12 @@ loss = L(theta_n; query),  theta_n after all n inner steps
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from quickstudy.batching import adapt_one
 from quickstudy.core import Learner, State, Task
+from quickstudy.engine.objective import objective
 from quickstudy.registry import register
-
-
-@register("objective", why="performance after adaptation")
-def query_loss(learner: Learner, task: Task, key: Tensor) -> Tensor:
-    """Return the learner's loss on the query after adapting to the support."""
-    return after(learner, adapt_one(learner, task.support, key), task, key)
 
 
 def after(learner: Learner, state: State, task: Task, key: Tensor) -> Tensor:
@@ -24,10 +18,8 @@ def after(learner: Learner, state: State, task: Task, key: Tensor) -> Tensor:
     return learner.loss(state, task.query)
 
 
-def weight(step: Tensor, steps: int) -> Tensor:
-    """Return 1 for the last inner step, 0 for those before."""
-    return (step == steps).to(torch.get_default_dtype())
-
-
-query_loss.after = after  # type: ignore[attr-defined]
-query_loss.weight = weight  # type: ignore[attr-defined]
+@register("objective", why="performance after adaptation")
+@objective(learners_own=True, after=after)
+def query_loss(learner: Learner, task: Task, key: Tensor) -> Tensor:
+    """Return the learner's loss on the query after adapting to the support."""
+    return after(learner, adapt_one(learner, task.support, key), task, key)

@@ -10,16 +10,15 @@ reinforcement learning").
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from quickstudy.batching import adapt_one
 from quickstudy.core import Examples, Learner, State, Task, masked_mean
+from quickstudy.engine.objective import Objective
 from quickstudy.errors import InputError
 from quickstudy.functional.predictive import check_targets, point
-from quickstudy.objectives.query_loss import weight
 from quickstudy.registry import register
 
 Judge = Callable[[Tensor, Examples], Tensor]
@@ -37,7 +36,7 @@ def correctness(answers: Tensor, query: Examples) -> Tensor:
 
 
 @register("objective", why="a reward without a derivative")
-class Reward(nn.Module):
+class Reward(Objective):
     """Minus the mean reward of the learner's answers: the likeliest class, or the mean of a regression.
 
     Args:
@@ -48,11 +47,14 @@ class Reward(nn.Module):
         InputError: when called, the judge does not return one reward a query row.
     """
 
-    differentiable: ClassVar[bool] = False
-
     def __init__(self, judge: Judge | None = None) -> None:
         super().__init__()
         self.judge = correctness if judge is None else judge
+
+    @property
+    def differentiable(self) -> bool:
+        """Answers are a choice, which has no derivative."""
+        return False
 
     def reward(self, answers: Tensor, query: Examples) -> Tensor:
         """Return (Q,) rewards of answers: class numbers (Q, ...), or targets (Q, ...)."""
@@ -74,7 +76,3 @@ class Reward(nn.Module):
             if not task.query.labels.is_floating_point():
                 answers = answers.argmax(1)
             return -masked_mean(self.reward(answers, task.query), task.query.mask)
-
-    def weight(self, step: Tensor, steps: int) -> Tensor:
-        """Return 1 for the last inner step, 0 for those before."""
-        return weight(step, steps)

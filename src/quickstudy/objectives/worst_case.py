@@ -11,14 +11,11 @@ meta-batch at hand, which must not be small.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from quickstudy.batching import Objective
 from quickstudy.errors import InputError
-from quickstudy.objectives.base import Wrapper
+from quickstudy.objectives.base import LossOfTask, Objective, Wrapper
 from quickstudy.registry import register
 
 
@@ -34,9 +31,7 @@ class WorstCase(Wrapper):
         InputError: the share is out of range.
     """
 
-    passed: ClassVar[tuple[str, ...]] = ("after", "differentiable", "reward", "schedule", "weight")
-
-    def __init__(self, share: float = 0.0, of: Objective | str = "query_loss") -> None:
+    def __init__(self, share: float = 0.0, of: Objective | LossOfTask | str = "query_loss") -> None:
         super().__init__(of)
         if not 0 <= share <= 1:
             raise InputError(f"share must lie in 0 (the worst task alone) to 1 (all tasks), not {share}")

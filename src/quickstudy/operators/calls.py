@@ -16,9 +16,8 @@ when a net is adapted in an inner loop and mapped over tasks:
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -33,6 +32,7 @@ from quickstudy.operators import convolution, pooling, trees
 from quickstudy.operators.conv_moments import conv_maxima_moments
 from quickstudy.operators.internals import AnyBatchNorm
 from quickstudy.operators.layer_errors import raise_naming_inputs, raise_naming_layer
+from quickstudy.operators.precision import matmul_dtype
 from quickstudy.operators.replacements import REPLACEMENTS
 
 BatchNormPolicy = Literal["support", "transductive", "frozen"]
@@ -72,35 +72,15 @@ def uses_batch_statistics(net: nn.Module) -> bool:
     return any(isinstance(module, BATCH_NORMS) for module in net.modules())
 
 
-@contextlib.contextmanager
-def products_in(dtype: torch.dtype | None) -> Iterator[None]:
-    """Let nets multiply matrices and convolve in a dtype such as torch.bfloat16, and do all else as they are.
-
-    What `torch.autocast` is for, which does not work inside `torch.func.grad`. Parameters and their updates, norms,
-    statistics and losses keep their precision.
-    """
-    global _products
-    before, _products = _products, dtype
-    try:
-        yield
-    finally:
-        _products = before
+_MATMULS = {F.linear, torch.matmul, torch.bmm, torch.conv1d, torch.conv2d, torch.conv3d}
 
 
-def products() -> torch.dtype | None:
-    """Return the dtype that `products_in` set."""
-    return _products
-
-
-_products: torch.dtype | None = None
-_PRODUCTS = {F.linear, torch.matmul, torch.bmm, torch.conv1d, torch.conv2d, torch.conv3d}
-
-
-def _in_products(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _lowered(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
+    """Return what an operator makes of arguments in another dtype, in their own."""
     dtypes = [leaf.dtype for leaf in trees.leaves((args, kwargs)) if isinstance(leaf, Tensor)]
 
     def lower(leaf: Tensor) -> Tensor:
-        return leaf.to(_products) if leaf.is_floating_point() else leaf
+        return leaf.to(dtype) if leaf.is_floating_point() else leaf
 
     args, kwargs = trees.map_only(Tensor, lower, (args, kwargs))
     return func(*args, **kwargs).to(dtypes[0])
@@ -165,15 +145,16 @@ class _Corrections(TorchFunctionMode):
         self.given = given
         self.mask = mask
         self.used: list[tuple[Tensor, Tensor]] = []
+        self.matmul_dtype = matmul_dtype.get()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if _products is not None and func in _PRODUCTS:
+        if self.matmul_dtype is not None and func in _MATMULS:
             if func is torch.conv2d:
-                return convolution.conv2d(*args, **kwargs, products=_products)
-            return _in_products(func, args, kwargs)
+                return convolution.conv2d(*args, **kwargs, products=self.matmul_dtype)
+            return _lowered(func, args, kwargs, self.matmul_dtype)
         if func is F.batch_norm:
             return self._batch_norm(*args, **kwargs)
         if func is conv_norm_pool:
@@ -234,10 +215,10 @@ class _Corrections(TorchFunctionMode):
 
     def _maxima_and_moments(self, x: Tensor, kernel: Tensor, conv: nn.Conv2d) -> tuple[Tensor, Tensor, Tensor]:
         args = (conv.stride, conv.padding, conv.dilation, conv.groups)
-        shape = convolution.shape_of(x, kernel, *args, _products)
+        shape = convolution.shape_of(x, kernel, *args, self.matmul_dtype)
         if shape is not None and self.mask is None:
             return conv_maxima_moments(x, kernel, shape, pooling.Windows(shape.outputs(), (2, 2), (2, 2)))
-        y = convolution.conv2d(x, kernel, None, *args, products=_products)
+        y = convolution.conv2d(x, kernel, None, *args, products=self.matmul_dtype)
         return pooling.max_pool2d(y, 2), *batch_statistics(y, self.mask)
 
 

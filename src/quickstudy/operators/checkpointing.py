@@ -20,6 +20,7 @@ from torch.func import functional_call, vjp
 from torch.utils.checkpoint import get_device_states, set_device_states
 
 from quickstudy.operators import trees
+from quickstudy.operators.precision import carried
 from quickstudy.operators.substitution import Owner
 
 LONG = 10
@@ -83,7 +84,7 @@ class Call:
     """One call as a function of tensors. It holds none of them: autograd does, while they are needed."""
 
     def __init__(self, function: Callable[..., Any], module: nn.Module) -> None:
-        self.owner = Owner(function, module)
+        self.owner = Owner(carried(function), module)
 
     def flatten(self, args: Any) -> list[Tensor]:
         """Return the tensors that the call depends on."""

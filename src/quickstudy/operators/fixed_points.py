@@ -16,6 +16,7 @@ from torch.func import grad
 from quickstudy.operators import trees
 from quickstudy.operators.checkpointing import Call
 from quickstudy.operators.internals import in_transform, unwrapped
+from quickstudy.operators.precision import carried
 
 Theta = dict[str, Tensor]
 
@@ -39,7 +40,7 @@ def attach(theta: Theta, moved: Theta, solve: Callable[..., Theta], *given: Any)
     names = list(theta)
     leaves, spec = trees.flatten(given)
     outputs = _FixedPoint.apply(  # type: ignore[no-untyped-call]
-        names, spec, len(leaves), solve, *theta.values(), *leaves, *(moved[name] for name in names)
+        names, spec, len(leaves), carried(solve), *theta.values(), *leaves, *(moved[name] for name in names)
     )
     return dict(zip(names, outputs, strict=True))
 

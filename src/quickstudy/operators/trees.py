@@ -26,6 +26,21 @@ def unflatten(parts: Any, structure: Structure) -> Any:
     return pytree.tree_unflatten(parts, structure)
 
 
+def named(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of a pytree by the path to each, in order: `[0]['weight']`, with places in place of fields.
+
+    Dictionaries with the same keys have the same paths, whatever the order of their keys.
+    """
+    if isinstance(tree, dict):
+        parts = {f"[{key!r}]": part for key, part in tree.items()}
+    else:
+        children, _ = pytree.tree_flatten(tree, is_leaf=lambda part: part is not tree)
+        if len(children) == 1 and children[0] is tree:
+            return {prefix: tree}
+        parts = {f"[{place}]": part for place, part in enumerate(children)}
+    return {path: leaf for step, part in parts.items() for path, leaf in named(part, prefix + step).items()}
+
+
 def map_leaves(function: Callable[..., Any], *trees: Any) -> Any:
     """Return a pytree of what the function makes of the leaves of pytrees that have one structure."""
     return pytree.tree_map(function, *trees)

@@ -10,10 +10,9 @@ from typing import Any, ClassVar, Literal, TypedDict
 import torch
 from torch import Tensor, nn
 
-from quickstudy.batching import Objective
 from quickstudy.core import Learner, Task
-from quickstudy.engine.meta_loss import TaskLosses
-from quickstudy.engine.ranks import ALONE, Ranks
+from quickstudy.engine.meta_loss import MetaLoss
+from quickstudy.engine.objective import Objective
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.inner.differentiation import Differentiation, FirstOrder
 from quickstudy.outer.muon import MuonAdamW
@@ -129,8 +128,8 @@ class Outer:
         """Return why this optimiser cannot train such a learner for such an objective, or None if it can."""
         return None
 
-    def seen(self, learner: Learner) -> Learner:
-        """Return the learner as this optimiser looks at it: with the outer gradient passing as it wants it to."""
+    def as_trained(self, learner: Learner) -> Learner:
+        """Return the learner that this optimiser trains: with the outer gradient passing its inner loop as it asks."""
         return learner
 
     def prepare(self, learner: Learner) -> None:
@@ -140,8 +139,8 @@ class Outer:
             # Inner loops take note of what is learned now: candidates' tensors will not tell.
             adapted.learned_now()
 
-    def behind(self, tasks: Task) -> Task | None:
-        """Return the tasks that the last losses are of, where these are not the tasks that it was given."""
+    def tasks_in_progress(self, tasks: Task) -> Task | None:
+        """Return the tasks that are being trained on, if they are not the ones that were drawn for this step."""
         return None
 
     def state_dict(self) -> dict[str, Any]:
@@ -156,45 +155,46 @@ class Outer:
         of parameters, and its loss. A derivative of it counts as part of the one."""
         return tasks
 
-    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
+    def estimate(self, meta_loss: MetaLoss, tasks: Task, keys: Tensor) -> Tensor:
         """Add an estimate of the meta-gradient to each parameter's `.grad`; return the losses.
 
         Where several processes train together, each has other tasks (T,) of the meta-batch. All must end with the same
-        gradient, that of the whole, and with the losses (ranks.size * T,) of all tasks in order: `ranks.share` does
-        both at once. Rules that exchange scores rather than gradients use `ranks.mean` and `ranks.gather`.
+        gradient, that of the whole, and with the losses (ranks.size * T,) of all tasks in order: `meta_loss.share`
+        does both at once. Rules that exchange scores rather than gradients use `meta_loss.ranks`: its `mean` and
+        `gather`.
+
+        Args:
+            meta_loss: the learner, its objective, and how many tasks are computed at once.
+            tasks: T tasks.
+            keys: (T,).
         """
         raise NotImplementedError
 
 
 def without_derivative(objective: Objective) -> str | None:
     """Return why an objective has no gradient, or None if it has one: the reason of those who need one."""
-    if getattr(objective, "differentiable", True):
+    if objective.differentiable:
         return None
     return (
-        f"the objective {name_of(objective)} has no derivative; use an outer optimiser that needs none, such as "
+        f"the objective {objective.name} has no derivative; use an outer optimiser that needs none, such as "
         "outer.EvolutionStrategies or outer.PolicyGradient"
     )
 
 
-def taught(learner: Learner) -> dict[str, Tensor]:
+def trainable(learner: Learner) -> dict[str, Tensor]:
     """Return the parameters that are learned, by name."""
     return {name: value for name, value in learner.named_parameters() if value.requires_grad}
 
 
-def without_gradient(learner: Learner) -> Learner:
-    """Return a learner through whose inner loop, if it has one, no gradient passes."""
-    return passing(learner, FirstOrder())
+def first_order(learner: Learner) -> Learner:
+    """Return a learner whose inner gradients, if it has any, are constants to the outer one."""
+    return with_differentiation(learner, FirstOrder())
 
 
-def passing(learner: Learner, differentiation: Differentiation) -> Learner:
+def with_differentiation(learner: Learner, differentiation: Differentiation) -> Learner:
     """Return a learner with the outer gradient passing its inner loop, if it has one, in another way."""
     if not hasattr(learner, "differentiation"):
         return learner
     other: Any = copy.copy(learner)
     other.differentiation = differentiation
     return other  # type: ignore[no-any-return]
-
-
-def name_of(objective: Objective) -> str:
-    """Return an objective's name."""
-    return getattr(objective, "__name__", type(objective).__name__)

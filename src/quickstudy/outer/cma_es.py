@@ -18,10 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from quickstudy.batching import Objective
 from quickstudy.core import Learner, Task
-from quickstudy.engine.meta_loss import TaskLosses
-from quickstudy.engine.ranks import ALONE, Ranks
+from quickstudy.engine.meta_loss import MetaLoss
+from quickstudy.engine.objective import Objective
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.outer.population import Population, add_gradient, combined, flat, typical
 from quickstudy.registry import register
@@ -100,16 +99,16 @@ class CMAES(Population):
         for fitness in told:
             self._tell(self._ask(), fitness)
 
-    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
+    def estimate(self, meta_loss: MetaLoss, tasks: Task, keys: Tensor) -> Tensor:
         """Set the gradient to the way from the new mean; return the losses (T,) of the candidate in the middle."""
-        omega, keys_of_all = flat(learner), ranks.gather(keys)
+        omega, keys_of_all = flat(meta_loss.learner), meta_loss.ranks.gather(keys)
         if self._search is None:
             self._begin(omega.double().cpu(), int(keys_of_all[0]) % 2**32)
         asked = self._ask()
         rows = torch.from_numpy(np.stack(asked)).to(omega.device)
-        found = self.judge(losses, learner, rows, tasks, keys, ranks)
-        self._tell(asked, combined(losses, found).double().cpu())
-        add_gradient(learner, omega.double() - torch.from_numpy(self._search.mean).to(omega.device))
+        found = self.judge(meta_loss, rows, tasks, keys)
+        self._tell(asked, combined(meta_loss, found).double().cpu())
+        add_gradient(meta_loss.learner, omega.double() - torch.from_numpy(self._search.mean).to(omega.device))
         return typical(found)
 
     def _begin(self, start: Tensor, seed: int) -> None:

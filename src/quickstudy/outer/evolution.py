@@ -21,9 +21,8 @@ from typing import Literal, Unpack
 import torch
 from torch import Tensor
 
-from quickstudy.core import Learner, Task
-from quickstudy.engine.meta_loss import TaskLosses
-from quickstudy.engine.ranks import ALONE, Ranks
+from quickstudy.core import Task
+from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional import random
 from quickstudy.outer.base import Following
@@ -91,13 +90,13 @@ class EvolutionStrategies(Population):
             raise unknown_name("shaping", shaping, SHAPINGS)
         self.candidates, self.sigma, self.shaping = population, sigma, shaping
 
-    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
+    def estimate(self, meta_loss: MetaLoss, tasks: Task, keys: Tensor) -> Tensor:
         """Set the gradient to the estimate; return the losses (T,) of the candidate in the middle."""
-        omega, pairs = flat(learner), self.candidates // 2
-        key = random.fold_in(ranks.gather(keys)[0], _NOISE)
+        omega, pairs = flat(meta_loss.learner), self.candidates // 2
+        key = random.fold_in(meta_loss.ranks.gather(keys)[0], _NOISE)
         eps = random.normal(key, pairs, len(omega), dtype=omega.dtype)
         rows = omega + self.sigma * torch.cat([eps, -eps])
-        found = self.judge(losses, learner, rows, tasks, keys, ranks)
-        shaped = SHAPINGS[self.shaping](combined(losses, found)).to(eps.dtype)
-        add_gradient(learner, (shaped[:pairs] - shaped[pairs:]) @ eps / (2 * pairs * self.sigma))
+        found = self.judge(meta_loss, rows, tasks, keys)
+        shaped = SHAPINGS[self.shaping](combined(meta_loss, found)).to(eps.dtype)
+        add_gradient(meta_loss.learner, (shaped[:pairs] - shaped[pairs:]) @ eps / (2 * pairs * self.sigma))
         return typical(found)

@@ -6,13 +6,12 @@ from typing import Unpack
 
 from torch import Tensor
 
-from quickstudy.batching import Objective
 from quickstudy.core import Learner, Task
-from quickstudy.engine.meta_loss import TaskLosses
-from quickstudy.engine.ranks import ALONE, Ranks
+from quickstudy.engine.meta_loss import MetaLoss
+from quickstudy.engine.objective import Objective
 from quickstudy.errors import InputError
 from quickstudy.inner.differentiation import Differentiation
-from quickstudy.outer.base import Following, Outer, passing, without_derivative
+from quickstudy.outer.base import Following, Outer, with_differentiation, without_derivative
 from quickstudy.registry import register
 
 
@@ -51,10 +50,10 @@ class Gradient(Outer):
                 return reason
         return without_derivative(objective)
 
-    def seen(self, learner: Learner) -> Learner:
+    def as_trained(self, learner: Learner) -> Learner:
         """Return the learner with the gradient passing as asked."""
-        return learner if self.through is None else passing(learner, self.through)
+        return learner if self.through is None else with_differentiation(learner, self.through)
 
-    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
+    def estimate(self, meta_loss: MetaLoss, tasks: Task, keys: Tensor) -> Tensor:
         """Back-propagate the mean loss."""
-        return ranks.share(learner.parameters(), losses.backward(self.seen(learner), tasks, keys))
+        return meta_loss.share(meta_loss.backward(tasks, keys, self.as_trained(meta_loss.learner)))

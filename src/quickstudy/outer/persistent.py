@@ -16,13 +16,17 @@ import torch
 from torch import Tensor
 
 from quickstudy import batching
-from quickstudy.batching import Objective
 from quickstudy.core import Learner, Resumable, State, Task
-from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.meta_loss import MetaLoss
+from quickstudy.engine.objective import Objective
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.operators import trees
-from quickstudy.outer.base import Following, Outer, name_of
+from quickstudy.outer.base import Following, Outer
 from quickstudy.problem import budget
+
+Saved = dict[str, Tensor] | list[Tensor]
+"""Leaves of slots in a checkpoint: by path, or in order in those of earlier versions."""
+_FOREIGN = "the checkpoint's inner loops are those of another learner or meta-batch"
 
 
 @dataclass
@@ -69,14 +73,14 @@ class Persistent(Outer):
             )
         if int(learner.inner_steps) < 1:
             return f"{type(learner).__name__} makes no inner step; give it steps of 1 or more"
-        if hasattr(objective, "combine"):
+        if objective.compares_tasks:
             return (
-                f"its loops are at different stages, so {name_of(objective)} cannot compare them; use "
+                f"its loops are at different stages, so {objective.name} cannot compare them; use "
                 "outer.Gradient or outer.EvolutionStrategies"
             )
-        if getattr(objective, "weight", None) is None:
+        if not objective.judges_states:
             return (
-                f"the objective {name_of(objective)} says nothing of a part of an inner loop; use "
+                f"the objective {objective.name} says nothing of a part of an inner loop; use "
                 "objectives.InnerSteps, or outer.Gradient"
             )
         return None
@@ -89,12 +93,13 @@ class Persistent(Outer):
     def state_dict(self) -> dict[str, Any]:
         """Return the loops under way."""
         going = {
-            name: [leaf.detach() for leaf in trees.leaves(_contents(slots))] for name, slots in self._slots.items()
+            name: {path: leaf.detach() for path, leaf in trees.named(_contents(slots)).items()}
+            for name, slots in self._slots.items()
         }
         # Loops of a structure that has not come again since they were restored are still under way.
         return {**self._restored, **going}
 
-    def behind(self, tasks: Task) -> Task | None:
+    def tasks_in_progress(self, tasks: Task) -> Task | None:
         """Return the tasks of the loops, some of which began long ago."""
         slots = self._slots.get(self._name(tasks))
         return None if slots is None else slots.tasks
@@ -125,13 +130,13 @@ class Persistent(Outer):
             alike.append(spec)
         return f"{name}-{alike.index(spec)}"
 
-    def first(self, learner: Learner, task: Task, key: Tensor) -> Any:
-        """Return what a slot holds at the beginning of one task: the inner state, unless an estimator needs more."""
-        return begin(learner, task, key)
+    def first(self, learner: Learner, state: State) -> Any:
+        """Return what a slot holds whose loop is at an inner state: that state, unless an estimator needs more."""
+        return state
 
-    def _open(self, learner: Learner, tasks: Task, keys: Tensor, restored: list[Tensor] | None) -> Slots:
+    def _open(self, learner: Learner, tasks: Task, keys: Tensor, restored: Saved | None) -> Slots:
         with torch.no_grad():
-            states = batching.map_tasks(lambda task, key: self.first(learner, task, key), tasks, keys)
+            states = batching.map_tasks(lambda task, key: self.first(learner, begin(learner, task, key)), tasks, keys)
         # Laid out as what a segment returns: a recording is of one layout.
         states = trees.map_leaves(lambda leaf: leaf.clone(memory_format=torch.contiguous_format), states)
         slot = torch.arange(len(keys), device=keys.device)
@@ -140,20 +145,35 @@ class Persistent(Outer):
         end = self.length * (1 + slot * segments // len(keys))
         slots = Slots(tasks, keys, torch.zeros_like(slot), end, states)
         if restored is not None:
-            leaves, spec = trees.flatten(_contents(slots))
-            shapes = [tuple(leaf.shape) for leaf in leaves]
-            if [tuple(leaf.shape) for leaf in restored] != shapes:
-                raise CheckpointError("the checkpoint's inner loops are those of another learner or meta-batch")
-            values = [new.to(old.device, old.dtype) for new, old in zip(restored, leaves, strict=True)]
-            slots = Slots(*trees.unflatten(values, spec))
+            own = trees.named(_contents(slots))
+            if isinstance(restored, list):
+                restored = self._by_path(learner, slots, restored)
+            if {path: leaf.shape for path, leaf in restored.items()} != {path: old.shape for path, old in own.items()}:
+                raise CheckpointError(_FOREIGN)
+            # By path and not by place: a step may return a dictionary with its keys in another order.
+            values = [restored[path].to(old.device, old.dtype) for path, old in own.items()]
+            slots = Slots(*trees.unflatten(values, trees.flatten(_contents(slots))[1]))
         return slots
 
-    def segment(self, learner: Learner, losses: TaskLosses, loop: Any) -> tuple[State, Tensor, Tensor]:
+    def _by_path(self, learner: Learner, slots: Slots, restored: list[Tensor]) -> dict[str, Tensor]:
+        """Return the leaves of slots of earlier checkpoints, which kept them without paths, in a step's order."""
+        assert isinstance(learner, Resumable)
+
+        def moved(task: Task, key: Tensor) -> Any:
+            return self.first(learner, learner.step(begin(learner, task, key), task.support))
+
+        with torch.no_grad():
+            states = batching.map_tasks(moved, slots.tasks, slots.keys)
+        paths = trees.named((*_contents(slots)[:-1], states))
+        if len(restored) != len(paths):
+            raise CheckpointError(_FOREIGN)
+        return dict(zip(paths, restored, strict=True))
+
+    def segment(self, meta_loss: MetaLoss, loop: Any) -> tuple[State, Tensor, Tensor]:
         """Take one loop a segment further.
 
         Args:
-            learner: the learner, maybe with other parameters than its own.
-            losses: for its objective.
+            meta_loss: for its learner, maybe with other parameters for the time being, and its objective.
             loop: (state, task, key, done) of one slot; with nothing done the state is begun anew.
 
         Returns:
@@ -161,19 +181,19 @@ class Persistent(Outer):
             loop's segments is the objective (a long loop has more of them, so it counts in more outer steps); and the
             mean loss of this segment, to be shown.
         """
+        learner, objective = meta_loss.learner, meta_loss.objective
         assert isinstance(learner, Resumable)
         state, task, key, done = loop
         state = _where(done == 0, begin(learner, task, key), state)
-        objective, steps = losses.objective, budget(task.support)
-        judge = _judge_of_states(objective)
+        steps = budget(task.support)
         total = learner.inner_steps if steps is None else steps
         share, shown = [], []
         for number in range(1, self.length + 1):
             # A loop may end within a segment: then nothing moves or counts any more.
             within = torch.as_tensor(done + number <= total)
             state = _where(within, learner.step(state, task.support), state)
-            loss = judge(learner, learner.finish(state, task.support), task, key)
-            weight = objective.weight(done + number, total)  # type: ignore[attr-defined]
+            loss = objective.after(learner, learner.finish(state, task.support), task, key)
+            weight = objective.weight(done + number, total)
             share.append(torch.where(within, weight, 0).to(loss.dtype) * loss)
             shown.append(loss.detach())
         segments = (total + self.length - 1) // self.length
@@ -189,13 +209,6 @@ def begin(learner: Learner, task: Task, key: Tensor) -> State:
     """Return a learner's state before the first inner step."""
     assert isinstance(learner, Resumable)
     return learner.start(task.support, key) if learner.stochastic else learner.start(task.support)
-
-
-def _judge_of_states(objective: Any) -> Any:
-    """Return what judges one state: of a sum over states, what is summed."""
-    while not hasattr(objective, "after"):
-        objective = objective.of
-    return objective.after
 
 
 def _steps(learner: Learner, tasks: Task) -> Tensor:

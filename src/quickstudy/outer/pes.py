@@ -21,15 +21,14 @@ import torch
 from torch import Tensor
 
 from quickstudy import batching
-from quickstudy.core import Learner, Task
-from quickstudy.engine.meta_loss import TaskLosses
-from quickstudy.engine.ranks import ALONE, Ranks
+from quickstudy.core import Learner, State, Task
+from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.operators import trees
 from quickstudy.operators.substitution import with_parameters
-from quickstudy.outer.base import Details, Schedule, taught, without_gradient
-from quickstudy.outer.persistent import Persistent, begin, joined
+from quickstudy.outer.base import Details, Schedule, first_order, trainable
+from quickstudy.outer.persistent import Persistent, joined
 from quickstudy.registry import register
 
 log = logging.getLogger(__name__)
@@ -64,37 +63,36 @@ class PES(Persistent):
             raise InputError(f"sigma must be positive, not {sigma}")
         self.sigma = sigma
 
-    def seen(self, learner: Learner) -> Learner:
+    def as_trained(self, learner: Learner) -> Learner:
         """Return the learner with no gradient passing through its steps: none is needed."""
-        return without_gradient(learner)
+        return first_order(learner)
 
     def evaluations(self, tasks: int) -> int:
         """Return the segments that an outer step takes: those of pairs."""
         return 2 * tasks
 
-    def first(self, learner: Learner, task: Task, key: Tensor) -> Any:
-        """Return the states of both loops, and the sum of perturbations."""
-        state = begin(learner, task, key)
-        return state, state, {name: torch.zeros_like(value) for name, value in taught(learner).items()}
+    def first(self, learner: Learner, state: State) -> Any:
+        """Return the states of both loops, which are the same, and the sum of perturbations, which is zero."""
+        return state, state, {name: torch.zeros_like(value) for name, value in trainable(learner).items()}
 
-    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
+    def estimate(self, meta_loss: MetaLoss, tasks: Task, keys: Tensor) -> Tensor:
         """Take all pairs of loops a segment further; set the gradient to PES's estimate."""
-        slots = self.slots(learner, tasks, keys)
-        self._losses = losses
+        slots = self.slots(meta_loss.learner, tasks, keys)
         # The keys of this outer step's tasks, whether they are needed as tasks or not, are new at every step.
         weights = torch.full((len(keys),), 1 / len(keys), device=keys.device)
         loops = (slots.states, slots.tasks, slots.keys, slots.done, random.fold_in(keys, 1), weights)
-        parts = [losses.recorded(self._estimate, learner, part) for part in batching.chunks(loops, losses.chunk_size)]
+        parts = [meta_loss.recorded(self._estimate, part) for part in batching.chunks(loops, meta_loss.chunk_size)]
         shown, slots.states, fine = joined(parts)
         slots.done = torch.where(fine, slots.done + self.length, slots.end)
         if not bool(fine.all()):
             log.info("%d of %d pairs of inner loops diverged and begin anew", int((~fine).sum()), len(fine))
             # Shown as the worst of the others; if there are none, training stops.
             shown = torch.where(fine, shown, shown[fine].max() if bool(fine.any()) else torch.nan)
-        return ranks.share(learner.parameters(), shown)
+        return meta_loss.share(shown)
 
-    def _estimate(self, learner: Learner, loops: tuple[Any, ...]) -> tuple[Tensor, Any, Tensor]:
-        omega, (*loops, weights) = taught(learner), loops  # type: ignore[assignment]
+    def _estimate(self, meta_loss: MetaLoss, loops: tuple[Any, ...]) -> tuple[Tensor, Any, Tensor]:
+        learner = meta_loss.learner
+        omega, (*loops, weights) = trainable(learner), loops  # type: ignore[assignment]
 
         def pair(states: Any, task: Task, key: Tensor, done: Tensor, noise: Tensor) -> Any:
             plus, minus, met = states
@@ -107,10 +105,10 @@ class PES(Persistent):
             for state, sign in ((plus, 1), (minus, -1)):
                 moved = {name: omega[name] + sign * eps[name] for name in omega}
                 loop = (state, task, key, done)
-                end, share, seen = with_parameters(learner, moved, self.segment, learner, self._losses, loop)
+                end, share, loss = with_parameters(learner, moved, self.segment, meta_loss, loop)
                 ends.append(end)
                 shares.append(share)
-                shown.append(seen)
+                shown.append(loss)
             slope = (shares[0] - shares[1]) / (2 * self.sigma**2)
             # A pair that diverges says nothing, and must not spoil what the others say.
             fine = torch.isfinite(slope)
@@ -119,7 +117,7 @@ class PES(Persistent):
 
         with torch.no_grad():
             shown, estimates, states, fine = batching.map_tasks(pair, *loops)
-        for name, parameter in taught(learner).items():
+        for name, parameter in trainable(learner).items():
             estimate = torch.tensordot(weights.to(parameter.dtype), estimates[name], 1)
             parameter.grad = estimate if parameter.grad is None else parameter.grad + estimate
         return shown, trees.map_leaves(Tensor.detach, states), fine

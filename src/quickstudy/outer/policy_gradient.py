@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 
 from quickstudy import batching
-from quickstudy.batching import Objective, adapt_one, map_tasks
+from quickstudy.batching import adapt_one, map_tasks
 from quickstudy.core import Learner, Output, Task, masked_mean
-from quickstudy.engine.meta_loss import TaskLosses
-from quickstudy.engine.ranks import ALONE, Ranks
+from quickstudy.engine.meta_loss import MetaLoss
+from quickstudy.engine.objective import Objective
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.predictive import Gaussian, GaussianMixture
-from quickstudy.outer.base import Following, Outer, name_of
+from quickstudy.outer.base import Following, Outer
 from quickstudy.registry import register
 
 _ANSWERS = 0x5047
@@ -68,39 +68,41 @@ class PolicyGradient(Outer):
 
     def refuses(self, learner: Learner, objective: Objective) -> str | None:
         """Need a reward of answers given at the end of learning, and its mean over tasks."""
-        name = name_of(objective)
-        if not hasattr(objective, "reward"):
+        name = objective.name
+        if not objective.rewards:
             return (
                 f"the objective {name} has no reward(answers, query) to draw answers for; use objectives.Reward, or "
                 "outer.Gradient, whose gradient of a differentiable objective is exact"
             )
-        if not hasattr(objective, "after"):
+        if not objective.judges_end:
             return f"PolicyGradient judges the end of learning alone, not {name}; use outer.EvolutionStrategies"
-        if hasattr(objective, "combine"):
+        if objective.compares_tasks:
             return (
                 f"{name} weighs tasks by their expected rewards, of which PolicyGradient sees but draws; use "
                 "outer.EvolutionStrategies"
             )
         return None
 
-    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
+    def estimate(self, meta_loss: MetaLoss, tasks: Task, keys: Tensor) -> Tensor:
         """Add the estimate to the gradient; return minus the mean rewards (T,) of the answers that were drawn."""
-        self._objective, total = losses.objective, len(keys)
-        size = losses.size(learner, tasks, total)
+        total = len(keys)
+        size = meta_loss.size(tasks, total)
         # The share of a task, as a tensor: it is an input of what is recorded.
         share = torch.full((total,), 1 / total, device=keys.device)
         parts = batching.chunks((tasks, keys, share), size)
-        shown = [losses.recorded(self._backward, learner, part) for part in parts]
-        return ranks.share(learner.parameters(), torch.cat(shown))
+        shown = [meta_loss.recorded(self._backward, part) for part in parts]
+        return meta_loss.share(torch.cat(shown))
 
-    def _backward(self, learner: Learner, part: tuple[Task, Tensor, Tensor]) -> Tensor:
+    def _backward(self, meta_loss: MetaLoss, part: tuple[Task, Tensor, Tensor]) -> Tensor:
         tasks, keys, share = part
-        surrogate, shown = batching.map_tasks(lambda *task: self.surrogate(learner, *task), tasks, keys)
+        surrogate, shown = batching.map_tasks(
+            lambda *task: self.surrogate(meta_loss.learner, meta_loss.objective, *task), tasks, keys
+        )
         if surrogate.requires_grad:
             (surrogate * share).sum().backward()
         return shown.detach()  # type: ignore[no-any-return]
 
-    def surrogate(self, learner: Learner, task: Task, key: Tensor) -> tuple[Tensor, Tensor]:
+    def surrogate(self, learner: Learner, objective: Objective, task: Task, key: Tensor) -> tuple[Tensor, Tensor]:
         """Return (), whose derivative is the estimate for one task, and minus the mean reward () of the answers."""
         query = task.query
         outputs = learner.predict(adapt_one(learner, task.support, key), query.inputs)
@@ -109,7 +111,7 @@ class PolicyGradient(Outer):
 
         def one(key: Tensor) -> tuple[Tensor, Tensor]:
             answers = draw(outputs, key).detach()
-            return self._objective.reward(answers, query).detach(), log_prob(outputs, answers)  # type: ignore[attr-defined]
+            return objective.reward(answers, query).detach(), log_prob(outputs, answers)
 
         keys = random.fold_in(random.fold_in(key, _ANSWERS), torch.arange(self.samples, device=key.device))
         rewards, log_probs = map_tasks(one, keys)

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from quickstudy import batching
 from quickstudy.core import Learner, Task
-from quickstudy.engine.meta_loss import TaskLosses
-from quickstudy.engine.ranks import Ranks
-from quickstudy.outer.base import Outer, taught, without_gradient
+from quickstudy.engine.meta_loss import MetaLoss
+from quickstudy.outer.base import Outer, first_order, trainable
 
 
 class Population(Outer):
@@ -25,45 +24,43 @@ class Population(Outer):
     candidates: int
     """P, once `prepare` has been called."""
 
-    def seen(self, learner: Learner) -> Learner:
+    def as_trained(self, learner: Learner) -> Learner:
         """Return the learner with no gradient passing through its steps: none is needed."""
-        return without_gradient(learner)
+        return first_order(learner)
 
     def evaluations(self, tasks: int) -> int:
         """Return the losses that an outer step finds: those of all candidates."""
         return self.candidates * tasks
 
-    def judge(
-        self, losses: TaskLosses, learner: Learner, rows: Tensor, tasks: Task, keys: Tensor, ranks: Ranks
-    ) -> Tensor:
+    def judge(self, meta_loss: MetaLoss, rows: Tensor, tasks: Task, keys: Tensor) -> Tensor:
         """Return the (P, T) losses of candidates (P, D) on the tasks of all processes, infinite in place of NaN."""
         named, start = {}, 0
-        for name, value in taught(learner).items():
+        for name, value in trainable(meta_loss.learner).items():
             part = rows[:, start : start + value.numel()]
             named[name] = part.reshape(len(rows), *value.shape).to(value.dtype)
             start += value.numel()
-        found = losses.population(learner, named, tasks, keys)
-        found = ranks.gather(found.t().contiguous()).t()
+        found = meta_loss.population(named, tasks, keys)
+        found = meta_loss.ranks.gather(found.t().contiguous()).t()
         return found.nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf)
 
 
 def flat(learner: Learner) -> Tensor:
     """Return the parameters that are learned, end to end (D,)."""
-    return torch.cat([value.detach().flatten() for value in taught(learner).values()])
+    return torch.cat([value.detach().flatten() for value in trainable(learner).values()])
 
 
 def add_gradient(learner: Learner, gradient: Tensor) -> None:
     """Add a gradient (D,) to the `.grad` of the parameters that are learned."""
-    parameters = list(taught(learner).values())
+    parameters = list(trainable(learner).values())
     parts = torch.split(gradient, [value.numel() for value in parameters])
     for value, part in zip(parameters, parts, strict=True):
         own = part.reshape(value.shape).to(value.device, value.dtype)
         value.grad = own if value.grad is None else value.grad + own
 
 
-def combined(losses: TaskLosses, found: Tensor) -> Tensor:
+def combined(meta_loss: MetaLoss, found: Tensor) -> Tensor:
     """Return what the losses (P, T) of each candidate become (P,)."""
-    each: Tensor = batching.map_tasks(losses.combine, found)
+    each: Tensor = batching.map_tasks(meta_loss.combine, found)
     return each.nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf)
 
 

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 from quickstudy import batching
-from quickstudy.batching import Objective
 from quickstudy.core import Learner, Task
-from quickstudy.engine.meta_loss import TaskLosses
-from quickstudy.engine.ranks import ALONE, Ranks
+from quickstudy.engine.meta_loss import MetaLoss
+from quickstudy.engine.objective import Objective
 from quickstudy.errors import InputError
-from quickstudy.outer.base import Details, Outer, Schedule, name_of
+from quickstudy.outer.base import Details, Outer, Schedule
 from quickstudy.registry import register
 
 
@@ -55,21 +54,22 @@ class Reptile(Outer):
                 f"{name} does not end with other values of the parameters that it starts from, so there is nothing to "
                 "move towards; use outer.Gradient"
             )
-        if hasattr(objective, "reward") or getattr(objective, "__name__", "") != "query_loss":
+        if not objective.learners_own:
             return (
                 "Reptile's outer rule moves towards adapted parameters whatever the objective, so "
-                f"{name_of(objective)} would be without effect; use objective='query_loss', or outer.Gradient"
+                f"{objective.name} would be without effect; use objective='query_loss', or outer.Gradient"
             )
         return None
 
-    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
+    def estimate(self, meta_loss: MetaLoss, tasks: Task, keys: Tensor) -> Tensor:
         """Set each adapted parameter's gradient to the mean of theta - theta'_i."""
-        reason = self.refuses(learner, losses.objective)
+        learner = meta_loss.learner
+        reason = self.refuses(learner, meta_loss.objective)
         if reason is not None:
             raise InputError(reason)
         named = dict(learner.adapted.net.named_parameters())  # type: ignore[union-attr]
         total, values = len(keys), []
-        size = losses.size(learner, tasks, total)
+        size = meta_loss.size(tasks, total)
         with torch.no_grad():
             for part, part_keys in zip(batching.chunks(tasks, size), batching.chunks(keys, size), strict=True):
                 states = batching.adapt(learner, part.support, part_keys)
@@ -78,4 +78,4 @@ class Reptile(Outer):
                     old = named[name].grad
                     named[name].grad = gap if old is None else old + gap
                 values.append(batching.map_tasks(learner.loss, states, part.query))
-        return ranks.share(learner.parameters(), torch.cat(values))
+        return meta_loss.share(torch.cat(values))

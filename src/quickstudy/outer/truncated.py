@@ -19,13 +19,12 @@ import torch
 from torch import Tensor
 
 from quickstudy import batching
-from quickstudy.batching import Objective
 from quickstudy.core import Learner, Task
-from quickstudy.engine.meta_loss import TaskLosses
-from quickstudy.engine.ranks import ALONE, Ranks
+from quickstudy.engine.meta_loss import MetaLoss
+from quickstudy.engine.objective import Objective
 from quickstudy.inner.differentiation import FirstOrder, Unrolled
 from quickstudy.operators import trees
-from quickstudy.outer.base import Details, Schedule, name_of, without_derivative
+from quickstudy.outer.base import Details, Schedule, without_derivative
 from quickstudy.outer.persistent import Persistent, joined
 from quickstudy.registry import register
 
@@ -69,25 +68,24 @@ class Truncated(Persistent):
             if not _counts(objective, self.length, total):
                 return (
                     f"{type(learner).__name__} learns where its {total} inner steps start, of which a "
-                    f"first segment of {self.length} steps says nothing for {name_of(objective)}; use a longer "
+                    f"first segment of {self.length} steps says nothing for {objective.name}; use a longer "
                     "segment, objectives.InnerSteps, or outer.Gradient"
                 )
         return reason
 
-    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
+    def estimate(self, meta_loss: MetaLoss, tasks: Task, keys: Tensor) -> Tensor:
         """Take all loops a segment further, and back-propagate through it."""
-        slots, total = self.slots(learner, tasks, keys), len(keys)
-        self._losses = losses
+        slots, total = self.slots(meta_loss.learner, tasks, keys), len(keys)
         weights = torch.full((total,), 1 / total, device=keys.device)
         loops = (slots.states, slots.tasks, slots.keys, slots.done, weights)
-        parts = [losses.recorded(self._backward, learner, part) for part in batching.chunks(loops, losses.chunk_size)]
+        parts = [meta_loss.recorded(self._backward, part) for part in batching.chunks(loops, meta_loss.chunk_size)]
         shown, slots.states = joined(parts)
         slots.done = slots.done + self.length
-        return ranks.share(learner.parameters(), shown)
+        return meta_loss.share(shown)
 
-    def _backward(self, learner: Learner, loops: tuple[Any, ...]) -> tuple[Tensor, Any]:
+    def _backward(self, meta_loss: MetaLoss, loops: tuple[Any, ...]) -> tuple[Tensor, Any]:
         *arguments, weights = loops
-        states, share, shown = batching.map_tasks(lambda *loop: self.segment(learner, self._losses, loop), *arguments)
+        states, share, shown = batching.map_tasks(lambda *loop: self.segment(meta_loss, loop), *arguments)
         total = (share * weights).sum()
         if total.requires_grad:
             total.backward()
@@ -97,7 +95,6 @@ class Truncated(Persistent):
 def _counts(objective: Objective, length: int, total: int) -> bool:
     """Return whether an objective looks at the first steps, at the end of training too."""
     objective = copy.deepcopy(objective)
-    if hasattr(objective, "schedule"):
-        objective.schedule(1.0)
+    objective.schedule(1.0)
     steps = torch.arange(1, min(length, total) + 1)
-    return bool(objective.weight(steps, total).any())  # type: ignore[attr-defined]
+    return bool(objective.weight(steps, total).any())

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from quickstudy.core import Learner
 from quickstudy.errors import CheckpointError
 from quickstudy.outer.base import Outer
-from quickstudy.registry import build, lookup, register
+from quickstudy.registry import lookup, register
 from quickstudy.storage.checkpoint import RUN, read_json
 from quickstudy.tasks.base import TaskDistribution
 from quickstudy.training.starting import Run, meta_train
@@ -143,17 +143,3 @@ def of_run(run_dir: str | os.PathLike[str]) -> Recipe:
     known = {field.name for field in dataclasses.fields(recipe)}  # type: ignore[arg-type]
     options = {name: value for name, value in settings.get("options", {}).items() if name in known}
     return recipe(**{name: tuple(v) if isinstance(v, list) else v for name, v in options.items()})  # type: ignore[no-any-return]
-
-
-def evaluations(run: Run) -> int | None:
-    """Return the evaluations that meta-training took: adaptations to a task with one set of parameters, and its loss
-    (`outer.Outer.evaluations`). None where the run has no folder, or an outer optimiser that is not registered."""
-    if run.run_dir is None:
-        return None
-    described = read_json(run.run_dir / RUN)
-    try:
-        outer: Outer = build(described["outer"])
-    except CheckpointError:
-        return None
-    outer.prepare(run.learner)
-    return run.steps * outer.evaluations(described["meta_batch"] * described["ranks"])

@@ -1,6 +1,9 @@
+from . import batches as batches
 from . import interruption as interruption
 from . import loop as loop
+from . import post_mortem as post_mortem
 from . import progress as progress
+from . import settings as settings
 from . import starting as starting
 from .loop import Run as Run
 from .starting import check_disjoint as check_disjoint

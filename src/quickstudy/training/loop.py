@@ -5,37 +5,34 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import nn
 
-from quickstudy import batching
-from quickstudy.batching import Compile, Objective
-from quickstudy.core import Learner, Task
+from quickstudy.core import Learner
 from quickstudy.engine.hardware import keep_pages, worth_compiling
-from quickstudy.engine.meta_loss import TaskLosses
-from quickstudy.engine.ranks import ALONE, Ranks
-from quickstudy.errors import InputError, NonFiniteError
-from quickstudy.evaluation.evaluating import chunk_size, evaluate
-from quickstudy.evaluation.scoring import LOWER_IS_BETTER
+from quickstudy.engine.meta_loss import MetaLoss
+from quickstudy.engine.ranks import Ranks
+from quickstudy.errors import InputError
+from quickstudy.evaluation.evaluating import evaluate
 from quickstudy.functional import random
-from quickstudy.operators.calls import products_in
-from quickstudy.outer.base import Outer
-from quickstudy.problem import Optimizee
+from quickstudy.operators.precision import matmuls_in
 from quickstudy.storage import checkpoint as ckpt
 from quickstudy.storage.run_folder import RunFolder
-from quickstudy.tasks.base import TaskDistribution
+from quickstudy.training.batches import Batches
 from quickstudy.training.interruption import deferred_signals, end_by
+from quickstudy.training.post_mortem import stop_non_finite
 from quickstudy.training.progress import Progress, open_progress
+from quickstudy.training.settings import Settings, Standing
 
 CHECKPOINT_SECONDS = 30.0
 """Longest wall time between checkpoints; there is one after each validation too."""
 VALIDATION_SEED = 2023
-"""Of the bank of validation tasks: another one than that of test tasks, which for synthetic tasks would be the same."""
+"""Seed of the bank of validation tasks. It differs from the test seed: synthetic tasks would otherwise coincide."""
 
 
 @dataclass
@@ -50,6 +47,8 @@ class Run:
         steps: outer steps done.
         stopped_early: whether validation had stopped improving.
         run_dir: the run folder, or None.
+        evaluations: what these steps took, in adaptations to a task with one set of parameters, and its loss
+            (`outer.Outer.evaluations`).
     """
 
     learner: Learner
@@ -59,161 +58,156 @@ class Run:
     steps: int = 0
     stopped_early: bool = False
     run_dir: Path | None = None
+    evaluations: int = 0
+
+
+def prepared(asked: Settings, fabric: Fabric, facts: dict[str, Any], notes: dict[str, Any], resume: bool) -> Trainer:
+    """Place everything on the device, then restore an interrupted run or describe a new one.
+
+    Args:
+        asked: what was asked.
+        fabric: the device and the processes, not yet launched.
+        facts: what says that a run is this run.
+        notes: whatever else is to be kept in the run's description.
+        resume: go on with the run of the folder, if there is one.
+    """
+    learner = asked.learner
+    if fabric.device.type == "cpu":
+        keep_pages()
+    fabric.launch()
+    ranks = Ranks.of(fabric)
+    # Moves and converts in place, and gives every process the first one's weights; its wrapper is not needed.
+    fabric.setup_module(learner)
+    learner.train()
+    asked.tasks.to(fabric.device)
+    named = [(name, p) for name, p in learner.named_parameters() if p.requires_grad]
+    optimizer = asked.outer.optimizer(named)
+    compile = worth_compiling(learner, fabric.device, asked.steps) if asked.compile is None else asked.compile
+    asked.objective.to(fabric.device)
+    meta_loss = MetaLoss(learner, asked.objective, asked.chunk, compile, ranks)
+    asked.outer.prepare(learner)
+    standing, folder = Standing(), None
+    if asked.run_dir is not None:
+        folder = RunFolder(asked.run_dir, ranks)
+        if folder.holds_run() and resume:
+            asked = replace(asked, meta_batch=folder.share_of(asked.meta_batch, facts))
+            standing = _restored(asked, folder, optimizer)
+            if standing.step < asked.steps:
+                folder.note_changes(asked.steps, notes)
+        else:
+            run = {**facts, "steps": asked.steps, "settings": notes, "batch_norm": learner.batch_norm}
+            held_out = [] if asked.validation is None else list(asked.validation.classes)
+            folder.begin(run, fabric.device, {"train": list(asked.tasks.classes), "validation": held_out})
+        if asked.tensorboard:
+            folder.open_events(standing.step)
+    batches = Batches(asked.tasks, asked.meta_batch, ranks, named[0][1].dtype)
+    return Trainer(asked, standing, meta_loss, [p for _, p in named], optimizer, batches, fabric.device, folder)
+
+
+def _restored(asked: Settings, folder: RunFolder, optimizer: torch.optim.Optimizer) -> Standing:
+    """Restore weights and whatever lasts of a folder's run; return how far it has come."""
+    content = folder.load()
+    ckpt.load_weights(asked.learner, content["learner"], folder.path / ckpt.LAST)
+    optimizer.load_state_dict(content["optimizer"])
+    asked.outer.load_state_dict(content.get("outer", {}))
+    return Standing.of(content, folder.load_best(content["best_step"]))
 
 
 @dataclass
 class Trainer:
-    """One run: its parts, its progress, and how it is saved.
+    """One run: what was asked, how far it has come, and the parts that do it (see `prepared`).
 
     Where several processes train together, all have the same weights and decide alike, since whatever they decide by
     (losses, gradients, validation, signals) is exchanged first. Only the first one prints and writes.
     """
 
-    learner: Learner
-    tasks: TaskDistribution
-    validation: TaskDistribution | None
-    outer: Outer
-    objective: Objective
-    steps: int
-    meta_batch: int
-    run_dir: Path | None
-    validate_every: int
-    validation_tasks: int
-    patience: int | None
-    log_every: int
-    seed: int
-    fabric: Fabric
-    chunk: int | None
-    compile: Compile | None
-    tensorboard: bool
-    products: torch.dtype | None = None
-    step: int = 0
-    best: float = math.nan
-    best_step: int = 0
-    since_best: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
-    best_weights: dict[str, Tensor] | None = None
-    drawn: Task | None = None
-    ranks: Ranks = ALONE
-    folder: RunFolder | None = None
-
-    def prepare(self, facts: dict[str, Any], settings: dict[str, Any], resume: bool) -> None:
-        """Place everything on the device, then restore an interrupted run or describe a new one."""
-        if self.fabric.device.type == "cpu":
-            keep_pages()
-        self.fabric.launch()
-        self.ranks = Ranks.of(self.fabric)
-        # Moves and converts in place, and gives every process the first one's weights; its wrapper is not needed.
-        self.fabric.setup_module(self.learner)
-        self.learner.train()
-        self.tasks.to(self.fabric.device)
-        parameters = [p for p in self.learner.parameters() if p.requires_grad]
-        if not parameters:
-            raise InputError(f"{type(self.learner).__name__} has no parameter to meta-train; evaluate it as it is")
-        self.parameters = parameters
-        self.optimizer = self.outer.optimizer(
-            (name, p) for name, p in self.learner.named_parameters() if p.requires_grad
-        )
-        if self.compile is None:
-            self.compile = worth_compiling(self.learner, self.fabric.device, self.steps)
-        if isinstance(self.objective, torch.nn.Module):
-            self.objective.to(self.fabric.device)
-        self.losses = TaskLosses(self.objective, self.chunk, self.compile, self.ranks)
-        self.outer.prepare(self.learner)
-        if self.run_dir is not None:
-            self.folder = RunFolder(self.run_dir, self.ranks)
-            self._open(self.folder, facts, settings, resume)
-        # Small tasks are drawn for many steps at once: drawing costs about as much for one as for a hundred.
-        self.ahead = max(1, min(100, chunk_size(self.tasks) // self.meta_batch)) if self.tasks.uniform else 1
-
-    def _open(self, folder: RunFolder, facts: dict[str, Any], settings: dict[str, Any], resume: bool) -> None:
-        """Restore the run of a folder, or describe a new one there."""
-        if folder.holds_run() and resume:
-            self.meta_batch = folder.share_of(self.meta_batch, facts)
-            self._restore(folder, folder.load())
-            if self.step < self.steps:
-                folder.note_changes(self.steps, settings)
-        else:
-            run = {**facts, "steps": self.steps, "settings": settings, "batch_norm": self.learner.batch_norm}
-            held_out = [] if self.validation is None else list(self.validation.classes)
-            classes = {"train": list(self.tasks.classes), "validation": held_out}
-            folder.begin(run, self.fabric.device, classes)
-        if self.tensorboard:
-            folder.open_events(self.step)
-
-    def _restore(self, folder: RunFolder, content: dict[str, Any]) -> None:
-        ckpt.load_weights(self.learner, content["learner"], folder.path / ckpt.LAST)
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.step, self.best_step, self.since_best = content["step"], content["best_step"], content["since_best"]
-        self.best = math.nan if content["best"] is None else content["best"]
-        self.outer.load_state_dict(content.get("outer", {}))
-        self.history = content["history"]
-        self.best_weights = folder.load_best(self.best_step)
+    asked: Settings
+    standing: Standing
+    meta_loss: MetaLoss
+    parameters: list[nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    batches: Batches
+    device: torch.device
+    folder: RunFolder | None
 
     def run(self, show: bool) -> Run:
         """Train until done, early stop, interruption or a non-finite loss."""
+        asked, standing, ranks = self.asked, self.standing, self.meta_loss.ranks
         # A run that had stopped early stays stopped when it is started again.
-        stopped = self.patience is not None and self.since_best >= self.patience
-        saved_at, first = time.monotonic(), self.step
-        with deferred_signals() as received, open_progress(show and self.ranks.first) as bar:
-            self.ranks.received = received
-            bar.start(self.steps, self.step)
-            while self.step < self.steps and not stopped:
+        stopped = standing.stopped(asked.patience)
+        saved_at, first = time.monotonic(), standing.step
+        with deferred_signals() as received, open_progress(show and ranks.first) as bar:
+            ranks.received = received
+            bar.start(asked.steps, standing.step)
+            while standing.step < asked.steps and not stopped:
                 loss = self._step()
-                if self.step % self.log_every == 0 or self.step == self.steps:
-                    self._log({"step": self.step, "loss": loss, "lr": self.outer.rate(self.step - 1, self.steps)})
-                bar.advance(self.step, loss)
-                due = self.validation is not None and self.step % self.validate_every == 0
-                if due or (self.validation is not None and self.step == self.steps):
+                step = standing.step
+                if step % asked.log_every == 0 or step == asked.steps:
+                    self._log({"step": step, "loss": loss, "lr": asked.outer.rate(step - 1, asked.steps)})
+                bar.advance(step, loss)
+                due = asked.validation is not None and step % asked.validate_every == 0
+                if due or (asked.validation is not None and step == asked.steps):
                     stopped = self._validate(bar)
-                asked = self.ranks.asked_to_stop()
-                if asked or due or time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+                signal = ranks.asked_to_stop()
+                if signal or due or time.monotonic() - saved_at > CHECKPOINT_SECONDS:
                     self._save()
                     saved_at = time.monotonic()
-                if asked:
-                    self.ranks.wait()  # for the file: torchrun ends all processes once one has ended
-                    end_by(asked, self.run_dir if self.ranks.first else None)
-        if self.step > first or first == 0:
+                if signal:
+                    ranks.wait()  # for the file: torchrun ends all processes once one has ended
+                    end_by(signal, asked.run_dir if ranks.first else None)
+        if standing.step > first or first == 0:
             self._save()
-        self.ranks.wait()  # so that every process can read the run folder from here on
+        ranks.wait()  # so that every process can read the run folder from here on
         if self.folder is not None:
             self.folder.close()
-        if self.best_weights is not None:
-            self.learner.load_state_dict(self.best_weights)
-        self.learner.eval()
-        return Run(self.learner, self.history, self.best, self.best_step, self.step, stopped, self.run_dir)
+        return self._ended(stopped)
+
+    def _ended(self, stopped: bool) -> Run:
+        asked, standing = self.asked, self.standing
+        if standing.best_weights is not None:
+            asked.learner.load_state_dict(standing.best_weights)
+        return Run(
+            learner=asked.learner.eval(),
+            history=standing.history,
+            best=standing.best,
+            best_step=standing.best_step,
+            steps=standing.step,
+            stopped_early=stopped,
+            run_dir=asked.run_dir,
+            evaluations=standing.step * asked.outer.evaluations(asked.meta_batch * self.meta_loss.ranks.size),
+        )
 
     def _step(self) -> float:
-        device = self.fabric.device
-        indices, batch = self._indices(self.step), self._draw()
-        keys = random.learner_keys(self.seed, indices.to(device))
+        asked, standing, ranks = self.asked, self.standing, self.meta_loss.ranks
+        outer, step = asked.outer, standing.step
+        batch = self.batches.at(step)
+        keys = random.learner_keys(asked.seed, self.batches.indices(step).to(self.device))
         self._seed()
         self.optimizer.zero_grad(set_to_none=True)
-        if hasattr(self.objective, "schedule"):
-            self.objective.schedule(self.step / self.steps)
-        with products_in(self.products):
-            losses = self.outer.estimate(self.losses, self.learner, batch, keys, self.ranks)
-        if len(losses) != self.ranks.size * len(keys):
+        asked.objective.schedule(step / asked.steps)
+        with matmuls_in(asked.matmul_dtype):
+            losses = outer.estimate(self.meta_loss, batch, keys)
+        if len(losses) != ranks.size * len(keys):
             raise InputError(
-                f"{type(self.outer).__name__}.estimate returned {len(losses)} losses for {self.ranks.size} processes "
-                f"of {len(keys)} tasks; it must return those of all: ranks.share(learner.parameters(), losses)"
+                f"{type(outer).__name__}.estimate returned {len(losses)} losses for {ranks.size} processes "
+                f"of {len(keys)} tasks; it must return those of all: meta_loss.share(losses)"
             )
         grads = [p.grad for p in self.parameters if p.grad is not None]
-        if self.step == 0 and not grads:
+        if step == 0 and not grads:
             raise InputError(
-                f"no parameter of {type(self.learner).__name__} gets a gradient from {type(self.outer).__name__} for "
+                f"no parameter of {type(asked.learner).__name__} gets a gradient from {type(outer).__name__} for "
                 "this objective: what is judged does not depend on any"
             )
-        norm = torch.nn.utils.get_total_norm(grads) if grads else torch.zeros((), device=device)
+        norm = torch.nn.utils.get_total_norm(grads) if grads else torch.zeros((), device=self.device)
         loss = losses.mean()
         if not math.isfinite(float(loss) + float(norm)):
-            self._stop_non_finite(batch, losses, keys)
-        if self.outer.clip is not None and grads:
-            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.outer.clip, norm)
+            stop_non_finite(step, outer, self.meta_loss, asked.tasks, batch, keys, losses, self.folder)
+        if outer.clip is not None and grads:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, outer.clip, norm)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.outer.rate(self.step, self.steps) * group["factor"]
+            group["lr"] = outer.rate(step, asked.steps) * group["factor"]
         self.optimizer.step()
-        self.step += 1
+        standing.step += 1
         return float(loss)
 
     def _seed(self) -> None:
@@ -221,110 +215,45 @@ class Trainer:
 
         So it need not be saved, and processes drop different units.
         """
-        digest = hashlib.blake2b(f"{self.seed} {self.step} {self.ranks.rank}".encode(), digest_size=4).digest()
-        number, device = int.from_bytes(digest), self.fabric.device
+        text = f"{self.asked.seed} {self.standing.step} {self.meta_loss.ranks.rank}"
+        number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest())
         torch.default_generator.manual_seed(number)
-        if device.type == "cuda":
-            torch.cuda.default_generators[device.index or 0].manual_seed(number)
-
-    def _indices(self, step: int) -> Tensor:
-        """Return which tasks of the stream this process takes at a step."""
-        start = (step * self.ranks.size + self.ranks.rank) * self.meta_batch
-        return torch.arange(start, start + self.meta_batch)
-
-    def _draw(self) -> Task:
-        """Return the tasks of this step."""
-        within = self.step % self.ahead
-        if self.drawn is None or within == 0:
-            first = self.step - within
-            indices = torch.cat([self._indices(step) for step in range(first, first + self.ahead)])
-            self.drawn = batching.to_dtype(self.tasks.draw(indices), self.parameters[0].dtype)
-        part = slice(within * self.meta_batch, (within + 1) * self.meta_batch)
-        return batching.select(self.drawn, part)  # type: ignore[no-any-return]
-
-    def _stop_non_finite(self, batch: Task, losses: Tensor, keys: Tensor) -> None:
-        bad = (~torch.isfinite(losses)).nonzero().squeeze(1).tolist()
-        if not bad and self.outer.behind(batch) is None:
-            # Every loss is finite, so some gradient is not: look at the tasks one by one.
-            own = []
-            for i in range(len(keys)):
-                self.optimizer.zero_grad(set_to_none=True)
-                self.outer.estimate(self.losses, self.learner, batching.select(batch, slice(i, i + 1)), keys[i : i + 1])
-                grads = [p.grad for p in self.parameters if p.grad is not None]
-                if not bool(torch.isfinite(torch.nn.utils.get_total_norm(grads))):
-                    own.append(self.ranks.rank * len(keys) + i)
-            bad = self.ranks.gather(torch.tensor(own, dtype=torch.long)).tolist()
-        where = "no run_dir was given, so they were not saved"
-        if self.folder is not None:
-            name = f"nonfinite-{self.step}.safetensors"
-            where = f"they are saved with the weights in {self.folder.path / name}"
-            # Drawn anew, as they may be another process's.
-            lasting = self.outer.behind(batch)
-            culprits = self.tasks.draw(torch.tensor(bad or [0]) + self.step * len(losses))
-            if lasting is not None and self.ranks.size == 1:
-                culprits = batching.select(lasting, torch.tensor(bad or [0]))
-            content = {
-                "step": self.step,
-                "tasks": {
-                    part: {"inputs": _tensors(rows.inputs), "labels": rows.labels, "mask": rows.mask}
-                    for part, rows in (("support", culprits.support), ("query", culprits.query))
-                },
-                "learner": dict(self.learner.state_dict()),
-            }
-            self.folder.save(name, content)
-        self.ranks.wait()
-        raise NonFiniteError(
-            f"step {self.step}: the loss or meta-gradient of tasks {bad} of the meta-batch is NaN or infinite; "
-            f"{where}. Checkpoints hold the last good weights. Try a smaller inner or outer lr, or outer clip=10"
-        )
+        if self.device.type == "cuda":
+            torch.cuda.default_generators[self.device.index or 0].manual_seed(number)
 
     def _validate(self, bar: Progress) -> bool:
-        assert self.validation is not None
+        asked, standing = self.asked, self.standing
+        assert asked.validation is not None
         report = evaluate(
-            self.learner,
-            self.validation,
-            self.validation_tasks,
-            device=self.fabric.device,
+            asked.learner,
+            asked.validation,
+            asked.validation_tasks,
+            device=self.device,
             seed=VALIDATION_SEED,
             curve_steps=0,
-            ranks=self.ranks,
+            ranks=self.meta_loss.ranks,
         )
-        self.learner.train()
-        self._log({"step": self.step, f"validation_{report.metric}": report.mean})
+        asked.learner.train()
+        self._log({"step": standing.step, f"validation_{report.metric}": report.mean})
         bar.validation(report.metric, report.mean)
-        gain = self.best - report.mean if report.metric in LOWER_IS_BETTER else report.mean - self.best
-        better = math.isnan(self.best) or gain > 0
-        self.since_best = 0 if better else self.since_best + 1
-        # Of equals, the later: where validation says all that it can, training may still go on to improve.
-        if better or gain == 0:
-            self.best, self.best_step = report.mean, self.step
-            self.best_weights = {name: value.detach().clone() for name, value in self.learner.state_dict().items()}
-            if self.folder is not None:
-                content = {"learner": self.best_weights, "step": self.step, "validation": report.mean}
-                self.folder.save(ckpt.BEST, content)
-        return self.patience is not None and self.since_best >= self.patience
+        if standing.take(report.metric, report.mean, asked.learner) and self.folder is not None:
+            content = {"learner": standing.best_weights, "step": standing.step, "validation": report.mean}
+            self.folder.save(ckpt.BEST, content)
+        return standing.stopped(asked.patience)
 
     def _log(self, row: dict[str, float]) -> None:
-        self.history.append(row)
+        self.standing.history.append(row)
         if self.folder is not None:
             self.folder.log(row)
 
     def _save(self) -> None:
         if self.folder is None:
             return
+        outer = self.asked.outer
         content = {
-            "learner": dict(self.learner.state_dict()),
+            "learner": dict(self.asked.learner.state_dict()),
             "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "best": None if math.isnan(self.best) else self.best,
-            "best_step": self.best_step,
-            "since_best": self.since_best,
-            "history": self.history,
-            "outer": self.outer.state_dict() if self.ranks.size == 1 or self.outer.same_everywhere else {},
+            **self.standing.content(),
+            "outer": outer.state_dict() if self.meta_loss.ranks.size == 1 or outer.same_everywhere else {},
         }
         self.folder.save(ckpt.LAST, content)
-
-
-def _tensors(inputs: Any) -> Any:
-    """Return inputs without the net that a problem's inputs come with."""
-    return inputs.inputs if isinstance(inputs, Optimizee) else inputs

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from quickstudy.batching import Objective
 from quickstudy.core import Learner
+from quickstudy.engine.objective import Objective
 from quickstudy.outer.base import Outer
 from quickstudy.tasks.base import TaskDistribution
 
@@ -12,8 +12,7 @@ def refusal(outer: Outer, learner: Learner, objective: Objective) -> str | None:
     """Return why an outer optimiser cannot train a learner for an objective, or None if it can."""
     if not any(parameter.requires_grad for parameter in learner.parameters()):
         return f"{type(learner).__name__} has no parameter to meta-train; evaluate it as it is"
-    refuses = getattr(objective, "refuses", None)
-    reason: str | None = None if refuses is None else refuses(outer.seen(learner))
+    reason = objective.refuses(outer.as_trained(learner))
     return outer.refuses(learner, objective) if reason is None else reason
 
 

@@ -13,16 +13,19 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from quickstudy.batching import Compile, Objective
+from quickstudy.batching import Compile
 from quickstudy.core import Learner
 from quickstudy.engine.launch import launch
+from quickstudy.engine.objective import LossOfTask, Objective
 from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import InputError
-from quickstudy.outer.base import Outer, name_of
+from quickstudy.objectives.base import named
+from quickstudy.outer.base import Outer
 from quickstudy.registry import describe, lookup
 from quickstudy.tasks.base import TaskDistribution
-from quickstudy.training.loop import Run, Trainer
+from quickstudy.training.loop import Run, prepared
 from quickstudy.training.refusals import refusal, too_long
+from quickstudy.training.settings import Settings
 
 __all__ = ["Run", "check_disjoint", "join", "meta_train"]
 
@@ -38,7 +41,7 @@ def meta_train(
     meta_batch: int = 16,
     run_dir: str | os.PathLike[str] | None = None,
     *,
-    objective: Objective | str | None = None,
+    objective: Objective | LossOfTask | str | None = None,
     validate_every: int | None = None,
     validation_tasks: int = 100,
     patience: int | None = None,
@@ -116,15 +119,12 @@ def meta_train(
     if outer is None:
         outer = lookup("outer", learner.default_outer).build()
     assert outer is not None
-    goal = objective or ("sequence" if tasks.sequential else learner.default_objective)
-    objective = lookup("objective", goal).build if isinstance(goal, str) else goal
-    # A class that is named by a string is meant with its defaults.
-    objective = objective() if isinstance(objective, type) else objective
+    objective = named(objective or ("sequence" if tasks.sequential else learner.default_objective))
     learner.train()
     reason = refusal(outer, learner, objective) or too_long(learner, tasks)
     if reason is not None:
         raise InputError(reason)
-    trainer = Trainer(
+    asked = Settings(
         learner=learner,
         tasks=tasks,
         validation=validation,
@@ -138,25 +138,24 @@ def meta_train(
         patience=patience,
         log_every=log_every,
         seed=seed,
-        # Autocast does not work inside torch.func.grad: nets are called in mixed precision by `operators.calls`.
-        fabric=_fabric(device, "32-true" if precision == "bf16-mixed" else precision),
-        products=torch.bfloat16 if precision == "bf16-mixed" else None,
         chunk=chunk,
         compile=compile,
         tensorboard=tensorboard,
+        matmul_dtype=torch.bfloat16 if precision == "bf16-mixed" else None,
     )
     facts = {
         "learner": describe(learner),
         "outer": describe(outer),
-        "objective": describe(objective) if hasattr(objective, "config") else name_of(objective),
+        "objective": describe(objective) if hasattr(objective, "config") else objective.name,
         "tasks": {**tasks.describe(), "fingerprint": tasks.fingerprint},
         "validation": None if validation is None else {**validation.describe(), "fingerprint": validation.fingerprint},
         "meta_batch": meta_batch,
         "seed": seed,
         "precision": precision,
     }
-    trainer.prepare(facts, settings or {}, resume)
-    return trainer.run(progress)
+    # Autocast does not work inside torch.func.grad: nets are called in mixed precision by `operators.calls`.
+    fabric = _fabric(device, "32-true" if precision == "bf16-mixed" else precision)
+    return prepared(asked, fabric, facts, settings or {}, resume).run(progress)
 
 
 def _fabric(device: str, precision: str) -> Fabric:

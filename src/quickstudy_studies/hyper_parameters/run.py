@@ -30,7 +30,7 @@ from quickstudy.inner.differentiation import Implicit
 from quickstudy.learners import HyperParameters
 from quickstudy.operators.substitution import with_parameters
 from quickstudy.outer import Gradient, Truncated
-from quickstudy.outer.base import taught
+from quickstudy.outer.base import trainable
 from quickstudy.recipes.tuning import DigitsDecays
 from quickstudy.tasks import OneTask
 from quickstudy.training.starting import meta_train
@@ -111,7 +111,7 @@ def sample(searches: Sequence[Search], settings: Settings) -> list[dict[str, Any
     """Search by Optuna's default sampler, from where all begin; searches of one problem, side by side."""
     library, learner = _optuna(), problem(searches[0].which, settings)
     rows = batching.stack([split(each.seed) for each in searches])
-    start = {name: values.detach().exp() for name, values in taught(learner).items()}
+    start = {name: values.detach().exp() for name, values in trainable(learner).items()}
     studies: list[Any] = []
     curves: list[list[Point]] = []
     for each in searches:
@@ -175,7 +175,7 @@ def online(learner: HyperParameters, rows: tuple[Task, Examples], settings: Sett
 def _ended(
     learner: HyperParameters, rows: tuple[Task, Examples], curve: list[Point], runs: int, cost: float
 ) -> dict[str, Any]:
-    learned = {name: values.detach() for name, values in taught(learner).items()}
+    learned = {name: values.detach() for name, values in trainable(learner).items()}
     ((valid, test),) = judged(learner, batching.stack([learned]), batching.stack([rows]))
     found = {name: values.exp().tolist() for name, values in learned.items()}
     return {"curve": [*curve, (runs, cost, valid)], "validation": valid, "test": test, "found": found}

@@ -15,9 +15,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from quickstudy import rules
-from quickstudy.core import Learner, Task
-from quickstudy.engine.meta_loss import TaskLosses
-from quickstudy.engine.ranks import ALONE, Ranks
+from quickstudy.core import Task
+from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.functional import random
 from quickstudy.learners import L2O, LearnedAugmentation
 from quickstudy.outer import Truncated
@@ -59,10 +58,10 @@ class Noting(Truncated):
 
     noted: list[dict[str, float]]
 
-    def estimate(self, losses: TaskLosses, learner: Learner, tasks: Task, keys: Tensor, ranks: Ranks = ALONE) -> Tensor:
+    def estimate(self, meta_loss: MetaLoss, tasks: Task, keys: Tensor) -> Tensor:
         """Note the ranges, and go on."""
-        self.noted.append(learner.augment.ranges())  # type: ignore[operator,union-attr]
-        return super().estimate(losses, learner, tasks, keys, ranks)
+        self.noted.append(meta_loss.learner.augment.ranges())  # type: ignore[operator,union-attr]
+        return super().estimate(meta_loss, tasks, keys)
 
 
 def run(seed: int, settings: Settings) -> dict[str, Any]:

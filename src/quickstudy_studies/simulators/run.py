@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from quickstudy import learners, nets, tasks
-from quickstudy.batching import Objective
 from quickstudy.functional.physics import SYSTEMS
-from quickstudy.objectives.base import Wrapper
+from quickstudy.objectives.base import LossOfTask, Objective, Wrapper
 from quickstudy.outer.base import Outer
 from quickstudy.training.starting import meta_train
 
@@ -60,9 +59,7 @@ def followed(case: Case, how: Outer, steps: int, seed: int) -> dict[str, list[fl
 class Watched(Wrapper):
     """Another objective; before each outer step it looks at a simulator's parameters."""
 
-    passed = ("after", "weight")
-
-    def __init__(self, simulator: nets.Simulator, of: Objective | str) -> None:
+    def __init__(self, simulator: nets.Simulator, of: Objective | LossOfTask | str) -> None:
         super().__init__(of)
         # In a list: the simulator is no part of the objective.
         self.simulator, self.seen = [simulator], list[dict[str, float]]()

@@ -9,7 +9,7 @@ from torch.distributions import Normal, kl_divergence
 
 import quickstudy as qs
 from quickstudy import Examples, Task, batching
-from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.learners import CNP, NP, AttentiveNP
@@ -112,8 +112,8 @@ def test_elbo_batched_is_looped_and_its_gradient_is_its_slope(build: type[NP | A
     learner = build(1, 1, width=8, samples=2)
     tasks = batching.to_dtype(qs.tasks.GaussianProcess(shots=(2, 5), queries=3).batch(0, 3), torch.float64)
     keys = random.fold_in(KEY, torch.arange(3))
-    losses = TaskLosses(elbo)
-    together = losses(learner, tasks, keys)
+    losses = MetaLoss(learner, elbo)
+    together = losses(tasks, keys)
     alone = torch.stack([elbo(learner, batching.select(tasks, i), keys[i]) for i in range(3)])
     torch.testing.assert_close(together, alone)
     parameters = list(learner.parameters())
@@ -124,7 +124,7 @@ def test_elbo_batched_is_looped_and_its_gradient_is_its_slope(build: type[NP | A
         with torch.no_grad():
             for p, w in zip(parameters, way, strict=True):
                 p += step * w
-            value = losses(learner, tasks, keys).sum()
+            value = losses(tasks, keys).sum()
             for p, w in zip(parameters, way, strict=True):
                 p -= step * w
             return value

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy import Examples, Learner, Task, batching
-from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.learners import LearnedLoss
@@ -28,7 +28,7 @@ def trained(learner: Learner, tasks: Task, steps: int) -> Learner:
     keys = random.fold_in(random.key(0), torch.arange(batching.count(tasks)))
     for _ in range(steps):
         adam.zero_grad()
-        TaskLosses(query_loss).backward(learner, tasks, keys)
+        MetaLoss(learner, query_loss).backward(tasks, keys)
         adam.step()
     return learner
 
@@ -76,10 +76,10 @@ def test_classes() -> None:
     learner = LearnedLoss(mlp(WAYS), hidden=(8,), lr=3.0, steps=2)
     keys = random.fold_in(random.key(2), torch.arange(4))
     with torch.no_grad():
-        before = float(TaskLosses(query_loss)(learner, batch, keys).mean())
+        before = float(MetaLoss(learner, query_loss)(batch, keys).mean())
     trained(learner, batch, 40)
     with torch.no_grad():
-        after = float(TaskLosses(query_loss)(learner, batch, keys).mean())
+        after = float(MetaLoss(learner, query_loss)(batch, keys).mean())
     assert after < 0.8 * before
     shown = Examples(task.support.inputs[:2], torch.tensor([0, 1]), ways=WAYS)
     values = learner.adapt(shown, random.key(0)).theta.values()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import quickstudy as qs
 from quickstudy import Examples, Task, batching
-from quickstudy.engine.meta_loss import TaskLosses
+from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.inner.adapted import AllParameters
@@ -328,7 +328,7 @@ def test_reptile_outer_rule_by_plain_loop(optimizer: str) -> None:
     }
     keys = random.fold_in(random.key(0), torch.arange(5))
     step = outer.optimizer(learner.named_parameters())
-    losses = outer.estimate(TaskLosses(qs.objectives.query_loss, 2), learner, batching.stack(tasks), keys)
+    losses = outer.estimate(MetaLoss(learner, qs.objectives.query_loss, 2), batching.stack(tasks), keys)
     step.step()
     assert losses.shape == (5,)
     for name, value in net.named_parameters():
@@ -448,8 +448,8 @@ def test_frozen_parameters_are_shared_and_stay() -> None:
         task = batching.stack([classification() for _ in range(3)])
         states = batching.adapt(learner, task.support)
         assert set(states.theta) == {n for n, p in net.named_parameters() if p.requires_grad}
-        losses = TaskLosses(qs.objectives.query_loss)
-        losses.backward(learner, task, torch.zeros(3).long())
+        losses = MetaLoss(learner, qs.objectives.query_loss)
+        losses.backward(task, torch.zeros(3).long())
         assert net.body[0].weight.grad is None
         assert net.head.weight.grad is not None
         learner.zero_grad()
@@ -462,7 +462,7 @@ def test_unused_parameters_do_no_harm() -> None:
     net.unused = nn.Linear(2, 2)
     learner = MAML(net, lr=LR, steps=2)
     task = batching.stack([classification() for _ in range(3)])
-    TaskLosses(qs.objectives.query_loss).backward(learner, task, torch.zeros(3).long())
+    MetaLoss(learner, qs.objectives.query_loss).backward(task, torch.zeros(3).long())
     outer = qs.outer.Gradient().optimizer(learner.named_parameters())
     before = net.unused.weight.detach().clone()
     outer.step()
