@@ -12,6 +12,7 @@ from torch import Tensor
 
 from quickstudy.datasets.base import ClassData
 from quickstudy.errors import InputError
+from quickstudy.functional.checks import check_tree, over_arrays
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,9 @@ def arrays(
     """Return arrays, tensors or lists as data.
 
     Args:
-        X: (M, ...) numbers. A tensor keeps its dtype; 64-bit floats of NumPy and Python become PyTorch's default.
+        X: (M, ...) numbers, or a dict or tuple of them (a pytree) that share M. A tensor keeps its dtype; 64-bit
+            floats of NumPy and Python become PyTorch's default. A tuple of arrays or tensors is several inputs of
+            each example; a list is always one array.
         y: (M,) labels: strings, integers, Booleans, or floats without a fractional part. Classes are sorted, and named
             by their labels.
         name: how results name the data.
@@ -45,11 +48,12 @@ def arrays(
         >>> arrays([[0.0, 1.0], [2.0, 3.0]], ["cat", "dog"]).classes
         ('cat', 'dog')
     """
-    inputs = _numbers(X, "X")
+    inputs = inputs_of(X)
+    rows = check_tree(inputs, "X")
     labels, names = _labels(y, classes)
-    if len(inputs) != len(labels):
-        raise InputError(f"X has {len(inputs)} rows and y {len(labels)}; give one label per row")
-    if not len(inputs):
+    if rows != len(labels):
+        raise InputError(f"X has {rows} rows and y {len(labels)}; give one label per row")
+    if not rows:
         raise InputError("X has no rows")
     return ClassData(
         inputs=inputs,
@@ -141,6 +145,11 @@ def dataset(data: torch.utils.data.Dataset[Any], name: str | None = None) -> Cla
     # Only the classes that occur: a subset of a data set may lack some.
     named = tuple(str(known[int(label)]) for label in result.classes)
     return ClassData(result.inputs, result.labels, named, result.name)
+
+
+def inputs_of(X: Any, what: str = "X") -> Any:
+    """Return a tensor, or a pytree of tensors, that shares no memory with the caller's."""
+    return over_arrays(_numbers, X, what)
 
 
 def _numbers(value: Any, what: str) -> Tensor:

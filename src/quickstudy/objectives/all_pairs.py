@@ -17,9 +17,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from quickstudy.core import Examples, Learner, Task, masked_mean
+from quickstudy.core import Embeds, Examples, Learner, Task, masked_mean
 from quickstudy.functional.classes import ABSENT
-from quickstudy.learners.bases.embedding import EmbeddingLearner
 from quickstudy.objectives.base import joined
 from quickstudy.registry import register
 
@@ -27,7 +26,7 @@ from quickstudy.registry import register
 @register("objective", why="one-shot performance, from every distance")
 def all_pairs(learner: Learner, task: Task, key: Tensor) -> Tensor:
     """Return the mean loss over the ordered pairs of rows of one class, for a learner that compares embeddings."""
-    assert isinstance(learner, EmbeddingLearner)
+    assert isinstance(learner, Embeds)
     rows = joined(task.support, task.query)
     features, _ = learner.embed_support(rows)
     count = len(rows)
@@ -48,7 +47,7 @@ def all_pairs(learner: Learner, task: Task, key: Tensor) -> Tensor:
 
 def refuses(learner: Learner) -> str | None:
     """Need embeddings that are compared."""
-    if isinstance(learner, EmbeddingLearner) and learner.compares_rows:
+    if isinstance(learner, Embeds) and learner.compares_rows:
         return None
     return f"{type(learner).__name__} compares no embeddings; use the objective query_loss"
 
