@@ -61,8 +61,8 @@ def arrays(
         classes=names,
         name=name,
         attributes={key: tuple(values) for key, values in (attributes or {}).items()},
-        source=None if source is None else _numbers(source, "source"),
-        targets=None if targets is None else _numbers(targets, "targets"),
+        source=None if source is None else numbers(source, "source"),
+        targets=None if targets is None else numbers(targets, "targets"),
     )
 
 
@@ -127,7 +127,7 @@ def dataset(data: torch.utils.data.Dataset[Any], name: str | None = None) -> Cla
         if isinstance(value, Image.Image):
             pixels = np.array(value if value.mode in ("L", "RGB") else value.convert("RGB"))
             value = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-        row = _numbers(value, f"x of item {index}")
+        row = numbers(value, f"x of item {index}")
         if rows and (row.shape != rows[0].shape or row.dtype != rows[0].dtype):
             raise InputError(
                 f"x of item {index} is {tuple(row.shape)} of {row.dtype} and the first {tuple(rows[0].shape)} of "
@@ -149,10 +149,10 @@ def dataset(data: torch.utils.data.Dataset[Any], name: str | None = None) -> Cla
 
 def inputs_of(X: Any, what: str = "X") -> Any:
     """Return a tensor, or a pytree of tensors, that shares no memory with the caller's."""
-    return over_arrays(_numbers, X, what)
+    return over_arrays(numbers, X, what)
 
 
-def _numbers(value: Any, what: str) -> Tensor:
+def numbers(value: Any, what: str) -> Tensor:
     """Return a tensor that shares no memory with the caller's."""
     if isinstance(value, Tensor):
         if value.layout != torch.strided:

@@ -14,7 +14,7 @@ from torch import Tensor
 from quickstudy import batching
 from quickstudy.core import Embeds, Learner
 from quickstudy.tasks.base import Bank
-from quickstudy.tasks.rows import DataTasks
+from quickstudy.tasks.rows import RowTasks
 
 
 def embedded_once(learner: Learner, bank: Bank, indices: Tensor) -> tuple[Learner, Bank]:
@@ -26,7 +26,7 @@ def embedded_once(learner: Learner, bank: Bank, indices: Tensor) -> tuple[Learne
         indices: which of them are wanted; the others are not to be drawn from what is returned.
     """
     source = bank.source
-    if not isinstance(learner, Embeds) or not isinstance(source, DataTasks) or bank.sequential:
+    if not isinstance(learner, Embeds) or not isinstance(source, RowTasks) or bank.sequential:
         return learner, bank
     if learner.batch_norm not in ("none", "frozen"):
         return learner, bank

@@ -24,21 +24,18 @@ Augment = Callable[[Any, Tensor], Any]
 """(inputs (T, S, ...), keys (T,)) -> inputs; where inputs are a pytree, it takes and returns the pytree."""
 
 
-class DataTasks(TaskDistribution):
-    """Base of distributions whose tasks are made of rows of `ClassData`.
+class RowTasks(TaskDistribution):
+    """Base of distributions whose tasks are made of rows of data in memory.
 
     Args:
-        data: examples grouped by class.
+        data: what has rows: `ClassData` or `TaskData`.
         seed: the stream's seed.
-
-    Raises:
-        InputError: data are not `ClassData`.
     """
 
-    def __init__(self, data: ClassData, seed: int = 0) -> None:
+    data: Any
+
+    def __init__(self, data: Any, seed: int = 0) -> None:
         super().__init__(seed)
-        if not isinstance(data, ClassData):
-            raise InputError(f"data must be ClassData, not {type(data).__name__}; make it with datasets.arrays(X, y)")
         self.data, self.name = data, data.name
         self._features: Tensor | None = None
 
@@ -64,6 +61,11 @@ class DataTasks(TaskDistribution):
         """
         return None
 
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the data."""
+        return self.data.fingerprint  # type: ignore[no-any-return]
+
     def _embedded(self, plan: Plan, names: tuple[str, ...], embed: Callable[[Any], Tensor]) -> tuple[Self, Plan] | None:
         found = self._featured(torch.cat([plan[name].flatten() for name in names]), embed)
         if found is None:
@@ -75,7 +77,7 @@ class DataTasks(TaskDistribution):
     def _featured(self, wanted: Tensor, embed: Callable[[Any], Tensor]) -> tuple[Self, Tensor] | None:
         """Return these tasks with the features of all rows wanted (-1 for none), and the place of each row (M + 1,)."""
         wanted = wanted[wanted >= 0]
-        places = torch.full((len(self.data) + 1,), -1, device=wanted.device)
+        places = torch.full((check_tree(self.data.inputs) + 1,), -1, device=wanted.device)
         rows = torch.unique(wanted)
         if 2 * len(rows) > len(wanted):
             return None
@@ -85,15 +87,29 @@ class DataTasks(TaskDistribution):
         tasks._features = torch.cat([embed(part) for part in parts])
         return tasks, places
 
+
+class DataTasks(RowTasks):
+    """Base of distributions whose tasks are made of rows of `ClassData`.
+
+    Args:
+        data: examples grouped by class.
+        seed: the stream's seed.
+
+    Raises:
+        InputError: data are not `ClassData`.
+    """
+
+    data: ClassData
+
+    def __init__(self, data: ClassData, seed: int = 0) -> None:
+        if not isinstance(data, ClassData):
+            raise InputError(f"data must be ClassData, not {type(data).__name__}; make it with datasets.arrays(X, y)")
+        super().__init__(data, seed)
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes."""
         return self.data.classes
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of the data."""
-        return self.data.fingerprint
 
     def describe(self) -> dict[str, Any]:
         """Return facts about the tasks."""
