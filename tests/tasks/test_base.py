@@ -28,8 +28,7 @@ def same(a: qs.Task, b: qs.Task) -> bool:
     return all(torch.equal(x, y) for x, y in pairs)
 
 
-@pytest.mark.parametrize("make", STREAMS)
-@pytest.mark.parametrize("size", [1, 3, 200])
+@pytest.mark.parametrize(("size", "make"), [(1, few_shot), *((size, make) for size in (3, 200) for make in STREAMS)])
 def test_drawn_in_order_or_out_of_order_tasks_are_the_same(
     size: int, make: Callable[[], qs.tasks.TaskDistribution]
 ) -> None:
