@@ -9,6 +9,9 @@ import pytest
 import torch
 
 import quickstudy as qs
+from quickstudy.errors import NonFiniteError
+from quickstudy.operators import trees
+from quickstudy.storage.checkpoint import load_checkpoint
 from quickstudy.testing import check_learner
 from tests.helpers.several import Both, Reader, pictures, sentences
 
@@ -27,9 +30,17 @@ def test_training_on_ids_and_masks_learns(name: str, tmp_path: Path) -> None:
     tasks, held_out = (qs.tasks.FewShot(part, ways=3, shots=2, queries=2) for part in (train, val))
     before = qs.evaluate(learner, tasks, 30).mean
     run = qs.meta_train(
-        learner, tasks, outer=qs.outer.Gradient(lr=1e-2), validation=held_out, steps=20, meta_batch=4,
-        validation_tasks=4, run_dir=tmp_path / "run", progress=False, compile=False,
-    )  # fmt: skip
+        learner,
+        tasks,
+        outer=qs.outer.Gradient(lr=1e-2),
+        validation=held_out,
+        steps=20,
+        meta_batch=4,
+        validation_tasks=4,
+        run_dir=tmp_path / "run",
+        progress=False,
+        compile=False,
+    )
     assert qs.evaluate(learner, tasks, 30).mean > before
     again = qs.load(tmp_path / "run", LEARNERS[name](), "last")
     state = learner.state_dict()
@@ -60,3 +71,18 @@ def test_the_batched_loss_is_that_of_each_task() -> None:
     for i in range(5):
         task = qs.batching.select(batch, i)
         torch.testing.assert_close(loss[i], learner.loss(learner.adapt(task.support), task.query))
+
+
+@pytest.mark.parametrize("data", [sentences(), pictures()], ids=lambda data: data.name)
+def test_tasks_that_fail_are_stored_whatever_their_inputs_are(data: qs.datasets.ClassData, tmp_path: Path) -> None:
+    net = Reader() if data.name == "sentences" else Both()
+    torch.nn.init.constant_(next(net.parameters()), float("nan"))
+    tasks = qs.tasks.FewShot(data, ways=3, shots=1, queries=2)
+    with pytest.raises(NonFiniteError, match="saved with the weights"):
+        qs.meta_train(
+            qs.learners.ProtoNet(net), tasks, steps=1, run_dir=tmp_path / "run", progress=False, compile=False
+        )
+    (path,) = (tmp_path / "run").glob("nonfinite-*")
+    stored = load_checkpoint(path)["tasks"]["support"]["inputs"]
+    drawn = tasks.batch(0, 1).support.inputs
+    assert all(torch.equal(a[:1], b) for a, b in zip(trees.leaves(stored), trees.leaves(drawn), strict=True))

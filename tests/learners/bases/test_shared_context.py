@@ -114,7 +114,9 @@ def test_training_the_encoder_pays(tmp_path: Path) -> None:
     learner, _ = shared("ProtoNet")
     before = qs.evaluate(learner, tasks(), 50).accuracy
     outer = qs.outer.Gradient(lr=1e-2)
-    qs.meta_train(learner, tasks(), outer=outer, steps=60, meta_batch=8, progress=False, compile=False, run_dir=tmp_path / "run")  # fmt: skip  # noqa: E501
+    qs.meta_train(
+        learner, tasks(), outer=outer, steps=60, meta_batch=8, progress=False, compile=False, run_dir=tmp_path / "run"
+    )
     after = qs.evaluate(learner, tasks(), 50).accuracy
     assert after > before + 0.05
     again = qs.load(tmp_path / "run", shared("ProtoNet")[0], "last")
@@ -125,7 +127,9 @@ def test_training_the_encoder_pays(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", LEARNERS)
 def test_the_promises_hold(name: str) -> None:
     task = qs.batching.select(tasks().batch(0, 1), 0)
-    check_learner(shared(name)[0], qs.Task(*(qs.Examples(p.inputs, p.labels, ways=2) for p in (task.support, task.query))))  # fmt: skip  # noqa: E501
+    check_learner(
+        shared(name)[0], qs.Task(*(qs.Examples(p.inputs, p.labels, ways=2) for p in (task.support, task.query)))
+    )
 
 
 def test_rows_may_add_what_is_theirs() -> None:

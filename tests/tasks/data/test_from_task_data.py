@@ -248,7 +248,9 @@ def test_train_and_held_out_tasks_must_differ() -> None:
     learner = qs.learners.ProtoNet(qs.nets.mlp(1, (8,)))
     stream = FromTaskData(train, 1, 4, "balanced", too_few="leave out")
     held_out = FromTaskData(test, 1, 4, "balanced", too_few="leave out")
-    qs.meta_train(learner, stream, validation=held_out, steps=2, meta_batch=2, validation_tasks=2, progress=False, compile=False)  # fmt: skip  # noqa: E501
+    qs.meta_train(
+        learner, stream, validation=held_out, steps=2, meta_batch=2, validation_tasks=2, progress=False, compile=False
+    )
     with pytest.raises(InputError, match="both in meta-training and in held-out tasks"):
         qs.meta_train(learner, stream, validation=stream, steps=2, progress=False)
 
