@@ -39,6 +39,7 @@ from quickstudy.learners import (
     Siamese,
 )
 from quickstudy.nets import conv4, mlp
+from tests.helpers.several import Both, Reader, pictures, sentences
 
 LEARNERS = {
     "adml": lambda: ADML(mlp(4, (8,), 3)),
@@ -452,3 +453,50 @@ def test_a_gpu_fits_and_a_pickle_is_on_the_cpu(iris):
 def test_one_example_of_each_of_many_classes_is_no_reason_to_warn():
     X = np.arange(120.0).reshape(60, 2)
     assert qs.FewShotClassifier().fit(X, np.arange(60)).score(X, np.arange(60)) == 1
+
+
+class TestSeveralArrays:
+    @pytest.fixture
+    def learner(self):
+        torch.manual_seed(0)
+        return qs.learners.ProtoNet(Reader())
+
+    @pytest.fixture
+    def texts(self):
+        data = sentences()
+        return {name: leaf.numpy() for name, leaf in data.inputs.items()}, np.array(data.classes)[data.labels.numpy()]
+
+    def test_agrees_with_adapt_and_predict(self, learner, texts):
+        X, y = texts
+        clf = qs.FewShotClassifier(learner, batch_size=7).fit({k: v[::2] for k, v in X.items()}, y[::2])
+        assert clf.input_shape_ == {"ids": (5,), "mask": (5,)}
+        assert not hasattr(clf, "n_features_in_")
+        inputs = {name: torch.from_numpy(leaf) for name, leaf in X.items()}
+        support = qs.Examples({k: v[::2] for k, v in inputs.items()}, np.unique(y[::2], return_inverse=True)[1])
+        with torch.no_grad():
+            logits = learner.eval().predict(learner.adapt(support), inputs)
+        np.testing.assert_allclose(clf.decision_function(X), logits.numpy(), rtol=1e-5, atol=1e-5)
+        assert clf.predict(X).tolist() == [str(name) for name in clf.classes_[logits.argmax(1)]]
+        again = pickle.loads(pickle.dumps(clf))
+        np.testing.assert_array_equal(again.predict_proba(X), clf.predict_proba(X))
+
+    def test_images_beside_numbers_are_scaled_as_in_training(self):
+        data = pictures()
+        pair = tuple(leaf.numpy() for leaf in data.inputs)
+        clf = qs.FewShotClassifier(qs.learners.ProtoNet(Both())).fit(pair, data.labels.numpy())
+        scaled = (pair[0].astype(np.float32) / 255, pair[1].astype(np.float64))
+        np.testing.assert_allclose(clf.predict_proba(scaled), clf.predict_proba(pair), rtol=1e-4)
+
+    def test_mistakes(self, learner, texts):
+        X, y = texts
+        with pytest.raises(InputError, match="give FewShotClassifier a learner"):
+            qs.FewShotClassifier().fit(X, y)
+        with pytest.raises(InputError, match="inconsistent numbers of samples"):
+            qs.FewShotClassifier(learner).fit({**X, "mask": X["mask"][1:]}, y)
+        clf = qs.FewShotClassifier(learner).fit(X, y)
+        with pytest.raises(InputError, match=r"shape \{'ids': \(4,\), 'mask': \(5,\)\} but"):
+            clf.predict({**X, "ids": X["ids"][:, 1:]})
+        with pytest.raises(InputError, match=r"X\['ids'\] contains NaN"):
+            clf.predict({**X, "ids": np.where(X["ids"] == X["ids"][0, 0], np.nan, X["ids"])})
+        with pytest.raises(InputError, match="shape"):
+            clf.predict(X["ids"])

@@ -207,6 +207,22 @@ class Streaming(Protocol):
         ...
 
 
+@runtime_checkable
+class Embeds(Protocol):
+    """A learner that embeds every row with a net and then works on features, which tasks that share rows can share."""
+
+    compares_rows: bool
+
+    def embed_support(self, support: Examples) -> tuple[Tensor, Any]:
+        """Return features (S, D) and the support's batch statistics."""
+
+    def embed(self, inputs: Any, statistics: Any) -> Tensor:
+        """Return features (Q, D) of queries."""
+
+    def on_features(self) -> Learner:
+        """Return the learner for rows that are features already."""
+
+
 def prediction_loss(outputs: Output, examples: Examples) -> Tensor:
     """Return the masked mean loss of outputs (S, N, ...) or (S, ...).
 

@@ -8,18 +8,22 @@ records the arguments that an object was built with, so that a run folder can de
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib
 import importlib.metadata
+import importlib.util
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.abc import SourceLoader
 from typing import Any, TypeVar
 
 import numpy as np
 
-from quickstudy.errors import CheckpointError, unknown_name
+from quickstudy.errors import CheckpointError, InputError, unknown_name
 
 Item = TypeVar("Item", bound=Callable[..., Any])
 
@@ -152,7 +156,7 @@ def fill(kind: str) -> None:
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] == "quickstudy":
                 raise
-            ABSENT[module.name] = error.name
+            ABSENT[module.name] = error.name.partition(".")[0]
 
 
 ABSENT: dict[str, str] = {}
@@ -166,14 +170,57 @@ def table(kind: str) -> dict[str, Entry]:
 
 
 def lookup(kind: str, name: str) -> Entry:
-    """Return the entry of a name, or raise InputError with the nearest known name."""
+    """Return the entry of a name.
+
+    Raises:
+        InputError: there is no such name (the message has the nearest known one), or its module needs a library that is
+            not installed (the message says how to install it).
+    """
     entries = TABLES.get(kind, {})
     if name not in entries:
         fill(kind)
         entries = TABLES.get(kind, {})
     if name not in entries:
+        library = _lacking(kind, name)
+        if library is not None:
+            raise InputError(f"{kind} '{name}' needs {library}, which is not installed: {_how_to_install(library)}")
         raise unknown_name(kind, name, entries)
     return entries[name]
+
+
+def _lacking(kind: str, name: str) -> str | None:
+    """Return the absent library for want of which the module that registers a name could not be imported, if any."""
+    for module, library in ABSENT.items():
+        if module.startswith(f"{HOMES[kind]}.") and name in _registered_in(module, kind):
+            return library
+    return None
+
+
+def _registered_in(module: str, kind: str) -> set[str]:
+    """Return the names that a module's source registers under a kind. The module is read, not run."""
+    spec = importlib.util.find_spec(module)
+    source = spec.loader.get_source(module) if spec and isinstance(spec.loader, SourceLoader) else None
+    names = set()
+    for node in ast.walk(ast.parse(source or "")):
+        for call in getattr(node, "decorator_list", ()):
+            if isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] == "register":
+                given = [each.value for each in call.args if isinstance(each, ast.Constant)]
+                if given[:1] == [kind]:
+                    names.add(str(given[1]) if len(given) > 1 else node.name)  # type: ignore[attr-defined]
+    return names
+
+
+def _how_to_install(library: str) -> str:
+    """Return the command that installs a library: an extra of this package, where one has it."""
+    try:
+        needs = importlib.metadata.requires("quickstudy") or []
+    except importlib.metadata.PackageNotFoundError:
+        needs = []
+    for line in needs:
+        found = re.match(r"""([\w.-]+).*extra == ["'](\w+)""", line)
+        if found and found[2] != "dev" and found[1].replace("-", "_").lower() == library.lower():
+            return f"pip install 'quickstudy[{found[2]}]'"
+    return f"pip install {library}"
 
 
 def describe(value: Any) -> Any:

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_array, check_random_state, check_X_y
+from sklearn.utils import check_array, check_consistent_length, check_random_state, check_X_y, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
@@ -30,9 +30,9 @@ from torch import Tensor, nn
 from quickstudy.core import Examples, Learner
 from quickstudy.errors import InputError, NonFiniteError, QuickstudyError, unknown_name
 from quickstudy.functional import random
-from quickstudy.functional.checks import as_device, check_finite
+from quickstudy.functional.checks import as_device, check_tree, is_tree, over_arrays, row_shapes
 from quickstudy.learners import ProtoNet
-from quickstudy.nets import Drawings
+from quickstudy.nets.taking import as_taken
 from quickstudy.operators import trees
 from quickstudy.shipped import pretrained
 from quickstudy.storage.checkpoint import load
@@ -65,7 +65,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes_: (N,) labels, sorted.
         n_features_in_: D, if X was (S, D).
         feature_names_in_: (D,) names of columns, if X was a data frame with string names.
-        input_shape_: shape of one row as the learner sees it.
+        input_shape_: shape of one row as the learner sees it; a pytree of shapes where X was one of arrays.
         scaler_: what standardises features, if there is no learner; else None.
         learner_: the copy of the learner.
         state_: what the learner learned from the support.
@@ -129,6 +129,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 Images are (S, C, height, width); where the net begins with a 2-D convolution, (S, height, width) and
                 (S, height, width, C) do too. `uint8` is scaled to [0, 1], as in meta-training; other numbers are taken
                 as they are and cast to the learner's dtype (integers stay integers where the net embeds tokens).
+                A dict or tuple of such arrays, each with S rows, is several inputs of each row. Its Booleans and
+                integers stay what they are, and its images are (S, C, height, width).
             y: (S,) labels: strings, integers or Booleans.
 
         Returns:
@@ -140,10 +142,19 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 constructor is no learner, no device or out of range.
         """
         learner, device = self._checked_learner(), self._checked_device()
-        X, y = _as_array("X", X), _as_array("y", y)
+        several = is_tree(X)
+        if several and learner is None:
+            raise InputError(
+                "X is several arrays, which only a learner's net can take; give FewShotClassifier a learner"
+            )
+        X, y = X if several else _as_array("X", X), _as_array("y", y)
         with _input_errors():
-            if _ndim(X) > 2:
-                X, y = check_X_y(X, y, dtype="numeric", allow_nd=True, estimator=self)
+            if several or _ndim(X) > 2:
+                X, y = (
+                    self._checked_trees(X, y)
+                    if several
+                    else check_X_y(X, y, dtype="numeric", allow_nd=True, estimator=self)
+                )
                 for name in ("n_features_in_", "feature_names_in_"):
                     self.__dict__.pop(name, None)  # what an earlier fit to (S, D) has left
             else:
@@ -160,12 +171,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise InputError(f"y holds only one class, '{classes[0]}'; give rows of at least two classes")
         adapted = ProtoNet(nn.Flatten()) if learner is None else copy.deepcopy(learner)
         adapted.to(device).eval()
-        inputs = _as_inputs(X, adapted)
-        shape = tuple(inputs.shape[1:])
+        inputs = as_taken(X, adapted)
+        shape = row_shapes(inputs)
         scaler = StandardScaler().fit(inputs.flatten(1).numpy()) if learner is None else None
         inputs = _standardised(inputs, scaler)
         targets = torch.as_tensor(labels.ravel(), dtype=torch.long, device=device)
-        support = Examples(inputs.to(device), targets, ways=len(classes), check=False)
+        support = Examples(_moved(inputs, device), targets, ways=len(classes), check=False)
         key = None
         if adapted.stochastic:
             with _input_errors():
@@ -214,28 +225,35 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _logits(self, X: Any) -> Array:
         check_is_fitted(self)
         device = self._checked_device()
-        X = _as_array("X", X)
+        several = is_tree(X)
+        X = X if several else _as_array("X", X)
         with _input_errors():
-            if _ndim(X) > 2:
+            if several:
+                X = self._checked_tree(X)
+            elif _ndim(X) > 2:
                 X = check_array(X, dtype="numeric", allow_nd=True, estimator=self, input_name="X")
             else:
                 X = validate_data(self, X, reset=False, dtype="numeric")
         learner = self.learner_.to(device)
-        inputs = _as_inputs(X, learner)
-        if inputs.shape[1:] != self.input_shape_:
+        inputs = as_taken(X, learner)
+        if row_shapes(inputs) != self.input_shape_:
             raise InputError(
-                f"X has rows of shape {tuple(inputs.shape[1:])} but the classifier was fitted to rows of shape "
+                f"X has rows of shape {row_shapes(inputs)} but the classifier was fitted to rows of shape "
                 f"{self.input_shape_}; give such rows (one alone as X[None])"
             )
         inputs = _standardised(inputs, self.scaler_)
         state = trees.map_only(Tensor, lambda leaf: leaf.to(device), self.state_)
-        size = self.batch_size if learner.independent_queries else len(inputs)
+        rows = check_tree(inputs, "X")
+        size = self.batch_size if learner.independent_queries else rows
         with torch.no_grad(), _shape_errors(inputs):
-            parts = [learner.predict(state, part.to(device)).double().cpu() for part in torch.split(inputs, size)]
-        logits = torch.cat(parts)
-        if logits.shape != (len(inputs), len(self.classes_)):
+            parts = [
+                learner.predict(state, _moved(batching.select(inputs, slice(start, start + size)), device))
+                for start in range(0, rows, size)
+            ]
+        logits = torch.cat([part.double().cpu() for part in parts])
+        if logits.shape != (rows, len(self.classes_)):
             raise InputError(
-                f"the learner predicts {tuple(logits.shape)} for {len(inputs)} rows of {len(self.classes_)} classes, "
+                f"the learner predicts {tuple(logits.shape)} for {rows} rows of {len(self.classes_)} classes, "
                 "so it is not one that classifies rows; choose another learner"
             )
         # A logit may be minus infinity, a probability of zero, but not all of a row.
@@ -246,6 +264,26 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "the inner learning rate as in meta-training"
             )
         return logits.numpy()
+
+    def _checked_trees(self, X: Any, y: Any) -> tuple[Any, Any]:
+        X, y = self._checked_tree(X), column_or_1d(y, warn=True)
+        check_consistent_length(*trees.leaves(X), y)
+        if y.dtype.kind in "fc":
+            check_array(y, ensure_2d=False, input_name="y")  # NaN is no label
+        return X, y
+
+    def _checked_tree(self, X: Any) -> Any:
+        """Return a pytree of arrays of finite numbers, as scikit-learn checks single ones."""
+
+        def checked(value: Any, path: str) -> Array:
+            array: Array = check_array(
+                _as_array(path, value), dtype="numeric", allow_nd=True, ensure_2d=False, estimator=self, input_name=path
+            )
+            if not array.ndim:
+                raise InputError(f"{path} is a single number; give one row per example")
+            return array
+
+        return over_arrays(checked, X, "X")
 
     def _checked_learner(self) -> Learner | None:
         if not isinstance(self.batch_size, (int, np.integer)) or self.batch_size < 1:
@@ -311,32 +349,9 @@ def _standardised(inputs: Tensor, scaler: StandardScaler | None) -> Tensor:
     return inputs if scaler is None else torch.from_numpy(scaler.transform(inputs.flatten(1).numpy()))
 
 
-def _as_inputs(X: Array, learner: Learner) -> Tensor:
-    """Return X (S, ...) as the learner's net takes it: dtype, scale of `uint8`, place of the channels."""
-    dtype = next((tensor.dtype for tensor in _tensors(learner) if tensor.is_floating_point()), torch.float64)
-    # Torch has few operations on wide unsigned integers and none on foreign byte orders or negative strides.
-    kind = np.dtype(np.int64) if X.dtype.kind == "u" and X.dtype != np.uint8 else X.dtype.newbyteorder("=")
-    inputs = torch.from_numpy(np.array(X, dtype=kind, order="C"))
-    if inputs.dtype == torch.uint8:
-        inputs = inputs.to(dtype) / 255
-    elif not (inputs.dtype in _INTEGERS and any(isinstance(module, _EMBEDDINGS) for module in learner.modules())):
-        inputs = inputs.to(dtype)
-        check_finite(f"X, cast to the learner's {dtype},", inputs)
-    else:
-        inputs = inputs.long()
-    first = next((module for module in learner.modules() if isinstance(module, nn.Conv2d)), None)
-    if first is None:
-        return inputs
-    channels = (1, 3) if any(isinstance(module, Drawings) for module in learner.modules()) else (first.in_channels,)
-    if inputs.ndim == 3 and 1 in channels:
-        return inputs.unsqueeze(1)
-    if inputs.ndim == 4 and inputs.shape[1] not in channels and inputs.shape[-1] in channels:
-        return inputs.permute(0, 3, 1, 2).contiguous()
-    return inputs
-
-
-_INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64)
-_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+def _moved(inputs: Any, device: torch.device) -> Any:
+    """Return a tensor, or a pytree of tensors, on a device."""
+    return trees.map_leaves(lambda leaf: leaf.to(device), inputs)
 
 
 @contextlib.contextmanager
@@ -349,7 +364,7 @@ def _input_errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _shape_errors(inputs: Tensor) -> Iterator[None]:
+def _shape_errors(inputs: Any) -> Iterator[None]:
     """Turn a net's complaint about the shape or dtype of its inputs into InputError."""
     try:
         yield
@@ -357,9 +372,10 @@ def _shape_errors(inputs: Tensor) -> Iterator[None]:
         raise
     except (RuntimeError, ValueError, IndexError) as error:
         first = str(error).partition("\n")[0]
+        kinds = trees.map_leaves(lambda leaf: leaf.dtype, inputs)
         if not re.search("shape|size|dimension|channel|input|index|type", first):
             raise
         raise InputError(
-            f"the learner's net does not take X with rows of shape {tuple(inputs.shape[1:])} and {inputs.dtype} "
+            f"the learner's net does not take X with rows of shape {row_shapes(inputs)} and {kinds} "
             f"({first}); give rows as in meta-training"
         ) from error

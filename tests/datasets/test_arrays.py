@@ -159,3 +159,39 @@ def test_bad_dataset() -> None:
         datasets.dataset(Pairs([(torch.zeros(2), 0), (torch.zeros(3), 0)]))
     with pytest.raises(InputError, match="empty"):
         datasets.dataset(Pairs([]))
+
+
+class TestSeveralArrays:
+    def test_a_dict_or_a_tuple_keeps_its_structure_and_shares_no_memory(self) -> None:
+        ids, mask = np.array([[1, 2], [3, 4]]), np.array([[True, False], [True, True]])
+        data = datasets.arrays({"ids": ids, "mask": mask, "more": {"x": [[0.5], [1.5]]}}, ["a", "b"])
+        assert data.inputs["ids"].dtype == torch.int64
+        assert data.inputs["mask"].dtype == torch.bool
+        assert data.inputs["more"]["x"].dtype == torch.float32
+        ids[0, 0] = 9
+        assert data.inputs["ids"].tolist() == [[1, 2], [3, 4]]
+        pair = datasets.arrays((np.zeros((2, 1, 2, 2), np.uint8), torch.ones(2, 3, dtype=torch.float64)), ["a", "b"])
+        assert [leaf.dtype for leaf in pair.inputs] == [torch.uint8, torch.float64]
+
+    def test_lists_and_tuples_of_numbers_are_one_array_as_before(self) -> None:
+        for X in (
+            [[0.0, 1.0], [2.0, 3.0]],
+            ((0.0, 1.0), (2.0, 3.0)),
+            [torch.tensor([0.0, 1.0]), torch.tensor([2, 3.0])],
+        ):
+            assert torch.equal(datasets.arrays(X, ["a", "b"]).inputs, torch.tensor([[0.0, 1.0], [2.0, 3.0]]))
+
+    @pytest.mark.parametrize(
+        ("X", "message"),
+        [
+            ({"a": np.zeros(2), "b": np.zeros(3)}, r"X\['b'\] has 3 rows and X\['a'\] 2"),
+            ({"a": np.zeros(3)}, "X has 3 rows and y 2"),
+            ({"a": np.array(["x", "y"])}, r"X\['a'\] holds <U1, not numbers"),
+            ({"a": np.array([0.0, np.nan])}, r"inputs\['a'\] hold NaN or infinity, first in example 1"),
+            ({"a": 1.0}, r"X\['a'\] is a single number"),
+            ({}, "no tensor"),
+        ],
+    )
+    def test_mistakes_name_the_array(self, X: Any, message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            datasets.arrays(X, ["a", "b"])

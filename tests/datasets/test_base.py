@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quickstudy.datasets import ClassData, with_rotations
+from quickstudy.datasets import ClassData, with_combinations, with_rotations
 from quickstudy.errors import InputError
+from tests.helpers.several import sentences
 
 
 def data(classes: int = 6, each: int = 3) -> ClassData:
@@ -124,3 +127,78 @@ def test_rows_by_source_are_the_last_of_each() -> None:
     assert data.rows_by_source.tolist() == [[2, 1], [-1, 4]]
     with pytest.raises(InputError, match="do not know their sources"):
         _ = ClassData(torch.zeros(5, 1), labels, ("a", "b")).rows_by_source
+
+
+FINGERPRINTS = {torch.float32: "8bd6efaa3402f53e", torch.uint8: "7b4aa75055871033"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
+def test_the_fingerprint_of_one_tensor_is_what_it_always_was(dtype: torch.dtype) -> None:
+    assert data().map(lambda rows: rows.to(dtype)).fingerprint == FINGERPRINTS[dtype]
+
+
+class TestSeveralTensors:
+    def test_all_are_sorted_as_single_tensors_are(self) -> None:
+        d = sentences()
+        for name in ("ids", "mask"):
+            alone = ClassData(sentences_unsorted()[name], torch.arange(8).repeat(6), d.classes)
+            assert torch.equal(d.inputs[name], alone.inputs)
+        assert (len(d), d.counts.tolist()) == (48, [6] * 8)
+        assert repr(d).startswith("ClassData(sentences: 48 examples of shape {'ids': (5,), 'mask': (5,)}, 8 classes")
+
+    def test_subset_split_map_and_to_keep_the_structure(self) -> None:
+        d = sentences()
+        part = d.subset(["topic 4", "topic 1"])
+        assert torch.equal(part.inputs["ids"], torch.cat([d.inputs["ids"][24:30], d.inputs["ids"][6:12]]))
+        assert torch.equal(part.inputs["mask"], torch.cat([d.inputs["mask"][24:30], d.inputs["mask"][6:12]]))
+        assert sorted(name for each in d.split(seed=1) for name in each.classes) == sorted(d.classes)
+        assert d.to("cpu").fingerprint == d.fingerprint
+        assert torch.equal(d.map(lambda inputs: inputs["ids"]).inputs, d.inputs["ids"])
+
+    def test_the_fingerprint_knows_structure_and_contents_but_not_the_order_of_a_dict(self) -> None:
+        d = sentences()
+        turned = d.map(lambda inputs: dict(reversed(inputs.items())))
+        assert list(turned.inputs) == ["mask", "ids"]
+        assert turned.fingerprint == d.fingerprint
+        others = [
+            d.map(lambda inputs: (inputs["ids"], inputs["mask"])),
+            d.map(lambda inputs: {"ids": inputs["ids"], "kept": inputs["mask"]}),
+            d.map(lambda inputs: {**inputs, "mask": ~inputs["mask"]}),
+            d.map(lambda inputs: {**inputs, "mask": inputs["mask"].to(torch.uint8)}),
+            d.map(lambda inputs: {**inputs, "ids": inputs["ids"].reshape(-1, 5, 1)}),
+            d.map(lambda inputs: inputs["ids"]),
+        ]
+        assert len({d.fingerprint, *(other.fingerprint for other in others)}) == 7
+
+    @pytest.mark.parametrize(
+        ("inputs", "message"),
+        [
+            ({"a": torch.zeros(3, 1), "b": torch.zeros(2)}, r"inputs\['b'\] has 2 rows and inputs\['a'\] 3"),
+            ((torch.zeros(3, 1), torch.tensor(1.0)), r"inputs\[1\] is a single number"),
+            ({"a": torch.zeros(3), "b": {"c": torch.tensor([0.0, 1.0, float("nan")])}}, r"\['b'\]\['c'\] hold NaN.* 2"),
+            ({"a": [[1.0], [2.0], [3.0]]}, r"must be a tensor, not float"),
+            ({}, "hold no tensor"),
+        ],
+    )
+    def test_bad_leaves_are_named(self, inputs: Any, message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            ClassData(inputs, torch.tensor([0, 1, 1]), ("a", "b"))
+
+    def test_rotations_and_combinations_are_of_images_alone(self) -> None:
+        for change in (with_rotations, lambda d: with_combinations(d, 1, "group")):
+            with pytest.raises(InputError, match=r"images .*not \{'ids': \(5,\), 'mask': \(5,\)\}; take the images"):
+                change(sentences())
+
+
+def sentences_unsorted() -> dict[str, torch.Tensor]:
+    """Return the inputs of `sentences` before they are sorted."""
+    kept: list[dict[str, torch.Tensor]] = []
+
+    class Keeping(ClassData):
+        def __post_init__(self) -> None:
+            kept.append(self.inputs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.helpers.several.ClassData", Keeping)
+        sentences()
+    return kept[0]

@@ -9,6 +9,7 @@ import quickstudy as qs
 from quickstudy.datasets import ClassData, join
 from quickstudy.errors import InputError
 from tests.helpers.blobs import make_blobs
+from tests.helpers.several import sentences
 
 
 @pytest.fixture
@@ -63,3 +64,14 @@ def test_parts_that_do_not_fit_are_refused(parts: tuple[ClassData, ClassData]) -
             join(others)
     with pytest.raises(InputError, match="'group' already"):
         join(parts, by="group")
+
+
+def test_several_tensors_a_row_are_joined_leaf_by_leaf() -> None:
+    first = sentences()
+    second = dataclasses.replace(sentences(seed=1), name="others", classes=tuple("pqrstuvw"))
+    whole = join([first, second])
+    for part in (first, second):
+        again = whole.subset([whole.classes[i] for i in whole.groups("data")[part.name]])
+        assert again.fingerprint == part.fingerprint
+    with pytest.raises(InputError, match=r"\"\['mask'\]\": '\(5,\) of torch.bool'.*make them alike"):
+        join([first, second.map(lambda inputs: {"ids": inputs["ids"]})])

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 import quickstudy as qs
 from quickstudy.evaluation.embedded_once import embedded_once
+from tests.helpers.several import Reader, sentences
 
 
 class Counting(nn.Module):
@@ -82,3 +83,14 @@ def test_the_learner_itself_keeps_its_net() -> None:
     solver = qs.learners.ProtoNet(net)
     qs.evaluate(solver, qs.tasks.FewShot(data(), ways=3, shots=2, queries=4), 60)
     assert solver.net is net
+
+
+@pytest.mark.parametrize("ways", [3, (2, 4)])
+def test_rows_of_several_tensors_are_embedded_once_too(ways: int | tuple[int, int]) -> None:
+    solver = qs.learners.ProtoNet(Reader()).eval()
+    bank = qs.tasks.FewShot(sentences(), ways=ways, shots=2, queries=3).bank(40)
+    assert embedded_once(solver, bank, torch.arange(40))[0] is not solver
+    augmented = qs.tasks.FewShot(sentences(), ways=ways, shots=2, queries=3, augment=lambda inputs, keys: inputs)
+    assert embedded_once(solver, augmented.bank(40), torch.arange(40))[0] is solver
+    once, task_by_task = qs.evaluate(solver, bank, 40), qs.evaluate(solver, augmented, 40)
+    torch.testing.assert_close(torch.tensor(once.values), torch.tensor(task_by_task.values))

@@ -3,6 +3,7 @@ from . import combining as combining
 from . import digits as digits
 from . import joining as joining
 from . import reading as reading
+from . import splitting as splitting
 from . import tables as tables
 from .arrays import arrays as arrays
 from .arrays import dataset as dataset
@@ -24,3 +25,4 @@ from .omniglot import omniglot_vinyals as omniglot_vinyals
 from .orbit import orbit as orbit
 from .pascal5i import pascal5i as pascal5i
 from .tables import table as table
+from .task_data import TaskData as TaskData

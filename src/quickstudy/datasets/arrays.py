@@ -12,6 +12,7 @@ from torch import Tensor
 
 from quickstudy.datasets.base import ClassData
 from quickstudy.errors import InputError
+from quickstudy.functional.checks import check_tree, over_arrays
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,9 @@ def arrays(
     """Return arrays, tensors or lists as data.
 
     Args:
-        X: (M, ...) numbers. A tensor keeps its dtype; 64-bit floats of NumPy and Python become PyTorch's default.
+        X: (M, ...) numbers, or a dict or tuple of them (a pytree) that share M. A tensor keeps its dtype; 64-bit
+            floats of NumPy and Python become PyTorch's default. A tuple of arrays or tensors is several inputs of
+            each example; a list is always one array.
         y: (M,) labels: strings, integers, Booleans, or floats without a fractional part. Classes are sorted, and named
             by their labels.
         name: how results name the data.
@@ -45,11 +48,12 @@ def arrays(
         >>> arrays([[0.0, 1.0], [2.0, 3.0]], ["cat", "dog"]).classes
         ('cat', 'dog')
     """
-    inputs = _numbers(X, "X")
+    inputs = inputs_of(X)
+    rows = check_tree(inputs, "X")
     labels, names = _labels(y, classes)
-    if len(inputs) != len(labels):
-        raise InputError(f"X has {len(inputs)} rows and y {len(labels)}; give one label per row")
-    if not len(inputs):
+    if rows != len(labels):
+        raise InputError(f"X has {rows} rows and y {len(labels)}; give one label per row")
+    if not rows:
         raise InputError("X has no rows")
     return ClassData(
         inputs=inputs,
@@ -57,8 +61,8 @@ def arrays(
         classes=names,
         name=name,
         attributes={key: tuple(values) for key, values in (attributes or {}).items()},
-        source=None if source is None else _numbers(source, "source"),
-        targets=None if targets is None else _numbers(targets, "targets"),
+        source=None if source is None else numbers(source, "source"),
+        targets=None if targets is None else numbers(targets, "targets"),
     )
 
 
@@ -123,7 +127,7 @@ def dataset(data: torch.utils.data.Dataset[Any], name: str | None = None) -> Cla
         if isinstance(value, Image.Image):
             pixels = np.array(value if value.mode in ("L", "RGB") else value.convert("RGB"))
             value = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-        row = _numbers(value, f"x of item {index}")
+        row = numbers(value, f"x of item {index}")
         if rows and (row.shape != rows[0].shape or row.dtype != rows[0].dtype):
             raise InputError(
                 f"x of item {index} is {tuple(row.shape)} of {row.dtype} and the first {tuple(rows[0].shape)} of "
@@ -143,7 +147,12 @@ def dataset(data: torch.utils.data.Dataset[Any], name: str | None = None) -> Cla
     return ClassData(result.inputs, result.labels, named, result.name)
 
 
-def _numbers(value: Any, what: str) -> Tensor:
+def inputs_of(X: Any, what: str = "X") -> Any:
+    """Return a tensor, or a pytree of tensors, that shares no memory with the caller's."""
+    return over_arrays(numbers, X, what)
+
+
+def numbers(value: Any, what: str) -> Tensor:
     """Return a tensor that shares no memory with the caller's."""
     if isinstance(value, Tensor):
         if value.layout != torch.strided:

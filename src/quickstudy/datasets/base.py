@@ -6,15 +6,18 @@ Shapes: M examples in all, C classes.
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from quickstudy.datasets.splitting import divided, groups_of
 from quickstudy.errors import InputError, unknown_name
+from quickstudy.functional.checks import check_tree, row_shapes
+from quickstudy.operators import trees
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,11 @@ class ClassData:
     """Examples in memory, sorted by class, with what is known about classes and examples.
 
     Args:
-        inputs: (M, ...) tensor. Images are (M, channels, height, width); `uint8` ones stay so in memory and become
-            floats in [0, 1] when a task is drawn.
+        inputs: (M, ...) tensor, or a pytree of such tensors, say a dict of token ids and their mask or a tuple of an
+            image and a sound: every tensor has M rows. A net is given a dict as keyword arguments, a tuple as
+            positional ones. Images are (M, channels, height, width); `uint8` tensors stay so in memory and become
+            floats in [0, 1] when a task is drawn. All others keep their dtype, so masks are Booleans and token ids
+            are of another integer type.
         labels: (M,) integer class of each example, 0..C-1.
         classes: C names, unique.
         name: how results name the data.
@@ -33,10 +39,10 @@ class ClassData:
 
     Raises:
         InputError: shapes disagree, a label is out of range, a class has no example, names repeat, or inputs hold
-            NaN or infinity.
+            NaN or infinity (the message names the tensor by its path in the pytree).
     """
 
-    inputs: Tensor
+    inputs: Any
     labels: Tensor
     classes: tuple[str, ...]
     name: str = "data"
@@ -45,7 +51,7 @@ class ClassData:
     targets: Tensor | None = None
 
     def __post_init__(self) -> None:
-        rows = len(self.inputs)
+        rows = check_tree(self.inputs)
         for key in ("labels", "source", "targets"):
             value = getattr(self, key)
             if value is not None and len(value) != rows:
@@ -59,9 +65,12 @@ class ClassData:
                 raise InputError(f"attribute '{key}' has {len(values)} values for {len(self.classes)} classes")
         if rows and (int(self.labels.min()) < 0 or int(self.labels.max()) >= len(self.classes)):
             raise InputError(f"labels must lie in 0..{len(self.classes) - 1}, the number of class names less one")
-        if self.inputs.dtype.is_floating_point and not torch.isfinite(self.inputs).all():
-            bad = int((~torch.isfinite(self.inputs).reshape(rows, -1)).any(1).nonzero()[0])
-            raise InputError(f"inputs hold NaN or infinity, first in example {bad}; clean or drop such examples")
+        for path, leaf in trees.named_leaves(self.inputs):
+            if leaf.dtype.is_floating_point and not torch.isfinite(leaf).all():
+                bad = int((~torch.isfinite(leaf).reshape(rows, -1)).any(1).nonzero()[0])
+                raise InputError(
+                    f"inputs{path} hold NaN or infinity, first in example {bad}; clean or drop such examples"
+                )
         counts = torch.bincount(self.labels.long(), minlength=len(self.classes))
         if len(self.classes) and int(counts.min()) == 0:
             raise InputError(f"class '{self.classes[int(counts.argmin())]}' has no example; leave it out of classes")
@@ -71,14 +80,14 @@ class ClassData:
             for key in ("inputs", "labels", "source", "targets"):
                 value = getattr(self, key)
                 if value is not None:
-                    object.__setattr__(self, key, value[order.to(value.device)])
+                    object.__setattr__(self, key, trees.map_leaves(lambda leaf: leaf[order.to(leaf.device)], value))
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return len(self.labels)
 
     def __repr__(self) -> str:
         return (
-            f"ClassData({self.name}: {len(self)} examples of shape {tuple(self.inputs.shape[1:])}, "
+            f"ClassData({self.name}: {len(self)} examples of shape {row_shapes(self.inputs)}, "
             f"{len(self.classes)} classes, attributes {sorted(self.attributes)})"
         )
 
@@ -109,11 +118,15 @@ class ClassData:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Short hash of contents and class names: test banks and runs store it to notice that data changed."""
+        """Short hash of contents and class names: test banks and runs store it to notice that data changed.
+
+        The order in which a dict of inputs was made does not matter.
+        """
         digest = hashlib.sha256("\0".join(self.classes).encode())
-        for value in (self.inputs, self.labels, self.source, self.targets):
+        hash_inputs(digest, self.inputs)
+        for value in (self.labels, self.source, self.targets):
             if value is not None:
-                digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+                digest.update(bytes_of(value))
         return digest.hexdigest()[:16]
 
     def subset(self, classes: Sequence[int] | Sequence[str], name: str | None = None) -> ClassData:
@@ -128,16 +141,15 @@ class ClassData:
             raise InputError("classes repeats a class; name each once")
         rows = [torch.arange(int(self.starts[c]), int(self.starts[c] + self.counts[c])) for c in picked]
         index = torch.cat(rows) if rows else torch.zeros(0, dtype=torch.long)
-        index = index.to(self.inputs.device)
         new = torch.repeat_interleave(torch.arange(len(picked)), self.counts.cpu()[picked]).to(self.labels)
         return ClassData(
-            inputs=self.inputs[index],
+            inputs=trees.map_leaves(lambda leaf: leaf[index.to(leaf.device)], self.inputs),
             labels=new,
             classes=tuple(self.classes[c] for c in picked),
             name=name or self.name,
             attributes={key: tuple(values[c] for c in picked) for key, values in self.attributes.items()},
-            source=None if self.source is None else self.source[index],
-            targets=None if self.targets is None else self.targets[index],
+            source=None if self.source is None else self.source[index.to(self.source.device)],
+            targets=None if self.targets is None else self.targets[index.to(self.targets.device)],
         )
 
     def split(
@@ -167,26 +179,7 @@ class ClassData:
                     raise InputError(f"class '{min(overlap)}' is in two parts of the split; parts must be disjoint")
                 seen |= set(part)
             return tuple(self.subset(list(part)) for part in classes)
-        groups = {name: [index] for index, name in enumerate(self.classes)} if by is None else self.groups(by)
-        names = sorted(groups)
-        chance = random.Random(seed)
-        chance.shuffle(names)
-        # Fill the part that is furthest below its share, roughly biggest groups first, so that whole groups still
-        # give about the shares asked for; a random factor lets other seeds give other splits.
-        weights = {value: len(groups[value]) * 2 ** chance.uniform(-0.5, 0.5) for value in names}
-        names.sort(key=lambda value: -weights[value])
-        total = sum(fractions)
-        parts: list[list[int]] = [[] for _ in fractions]
-        for done, value in enumerate(names):
-            gap = [f / total * len(self.classes) - len(part) for f, part in zip(fractions, parts, strict=True)]
-            # When as many groups remain as parts are empty, these get one each.
-            short = sum(not part for part in parts) >= len(names) - done
-            open_parts = [i for i, part in enumerate(parts) if not (short and part)] or list(range(len(parts)))
-            parts[max(open_parts, key=lambda i: gap[i])].extend(groups[value])
-        if any(not part for part in parts):
-            raise InputError(
-                f"{len(names)} groups of '{by or 'class'}' cannot fill {len(parts)} parts; use fewer parts or by=None"
-            )
+        parts = divided(self.classes if by is None else self._values(by), fractions, seed, by or "class")
         return tuple(self.subset(sorted(part)) for part in parts)
 
     def groups(self, attribute: str) -> dict[str, list[int]]:
@@ -195,12 +188,12 @@ class ClassData:
         Raises:
             InputError: the data have no such attribute.
         """
+        return groups_of(self._values(attribute))
+
+    def _values(self, attribute: str) -> tuple[str, ...]:
         if attribute not in self.attributes:
             raise unknown_name("attribute", attribute, self.attributes)
-        found: dict[str, list[int]] = {value: [] for value in sorted(set(self.attributes[attribute]))}
-        for index, value in enumerate(self.attributes[attribute]):
-            found[value].append(index)
-        return found
+        return self.attributes[attribute]
 
     def to(self, device: torch.device | str) -> ClassData:
         """Return the data with all tensors on a device."""
@@ -210,15 +203,41 @@ class ClassData:
 
         return replace(
             self,
-            inputs=self.inputs.to(device),
+            inputs=trees.map_leaves(lambda leaf: leaf.to(device), self.inputs),
             labels=self.labels.to(device),
             source=move(self.source),
             targets=move(self.targets),
         )
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> ClassData:
-        """Return the data with `function` applied to all inputs at once, say to resize or normalise them."""
+    def map(self, function: Callable[[Any], Any]) -> ClassData:
+        """Return the data with `function` applied to all inputs at once, say to resize or normalise them.
+
+        Where inputs are a pytree, the function takes and returns the pytree.
+        """
         return replace(self, inputs=function(self.inputs))
+
+
+def bytes_of(value: Tensor) -> bytes:
+    """Return the bytes of a tensor."""
+    return value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+def hash_inputs(digest: Any, inputs: Any) -> None:
+    """Add a tensor's bytes, or the paths, shapes and bytes of a pytree's tensors, to a hash."""
+    for path, leaf in sorted(trees.named_leaves(inputs)):
+        # Nothing but its bytes for a single tensor: banks of such data are stored with this hash.
+        if path:
+            digest.update(f"\0{path} {leaf.dtype} {tuple(leaf.shape)}\0".encode())
+        digest.update(bytes_of(leaf))
+
+
+def as_images(data: ClassData, what: str) -> Tensor:
+    """Return the images (M, channels, height, width) of data, or raise InputError with a message that begins so."""
+    if isinstance(data.inputs, Tensor) and data.inputs.ndim == 4:
+        return data.inputs
+    found = tuple(data.inputs.shape) if isinstance(data.inputs, Tensor) else row_shapes(data.inputs)
+    alone = "" if isinstance(data.inputs, Tensor) else "; take the images alone, with data.map(...), and add the rest"
+    raise InputError(f"{what} images (M, channels, height, width), not {found}{alone}")
 
 
 def with_rotations(data: ClassData, turns: Sequence[int] = (0, 1, 2, 3)) -> ClassData:
@@ -227,9 +246,8 @@ def with_rotations(data: ClassData, turns: Sequence[int] = (0, 1, 2, 3)) -> Clas
     The usual augmentation of Omniglot (Santoro et al. 2016, section 4.1). Names gain a suffix such as '@90'.
     Rotations of one class stay on one side of a split only if the split is made first: rotate each part afterwards.
     """
-    if data.inputs.ndim != 4:
-        raise InputError(f"rotations need images (M, channels, height, width), not {tuple(data.inputs.shape)}")
-    inputs = torch.cat([torch.rot90(data.inputs, turn, (-2, -1)) for turn in turns])
+    images = as_images(data, "rotations need")
+    inputs = torch.cat([torch.rot90(images, turn, (-2, -1)) for turn in turns])
     labels = torch.cat([data.labels + len(data.classes) * i for i in range(len(turns))])
     return ClassData(
         inputs=inputs,

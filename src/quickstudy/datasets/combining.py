@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quickstudy.datasets.base import ClassData
+from quickstudy.datasets.base import ClassData, as_images
 from quickstudy.errors import InputError
 
 CHARACTERS = 22
@@ -63,18 +63,15 @@ def with_combinations(data: ClassData, groups: int, within: str = "alphabet", se
         >>> with_combinations(data, groups=1).attributes["alphabet"][:3]
         ('Latin', 'Latin', 'combined0')
     """
-    if data.inputs.ndim != 4:
-        raise InputError(f"combining needs images (M, channels, height, width), not {tuple(data.inputs.shape)}")
+    images = as_images(data, "combining needs")
     if data.source is None:
         raise InputError("combining needs data that know who drew what (ClassData.source)")
     if groups < 0:
         raise InputError(f"groups must not be negative, not {groups}")
-    if data.inputs.dtype != torch.uint8:
-        low, high = (float(each) for each in data.inputs.aminmax()) if len(data) else (0.0, 1.0)
-        if not data.inputs.is_floating_point() or not 0 <= low <= high <= 1:
-            raise InputError(
-                f"combining needs uint8 or numbers from 0 to 1, not {data.inputs.dtype}, {low:g} to {high:g}"
-            )
+    if images.dtype != torch.uint8:
+        low, high = (float(each) for each in images.aminmax()) if len(data) else (0.0, 1.0)
+        if not images.is_floating_point() or not 0 <= low <= high <= 1:
+            raise InputError(f"combining needs uint8 or numbers from 0 to 1, not {images.dtype}, {low:g} to {high:g}")
     if not groups:
         return data
     members = [group for group in data.groups(within).values() if len(group) > 1]
@@ -96,10 +93,10 @@ def with_combinations(data: ClassData, groups: int, within: str = "alphabet", se
     shake = torch.rand(len(rows), 2, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     room = 1 - boxes[:, 1, :2]
     boxes[:, 1, 2:] = (boxes[:, 1, 2:] + SHAKE * shake).clamp(-room, room)
-    where = data.inputs.device
+    where = images.device
     labels = torch.arange(len(plan)).repeat_interleave(counts) + len(data.classes)
     return ClassData(
-        inputs=torch.cat([data.inputs, _drawn(data.inputs, rows.to(where), boxes.to(where))]),
+        inputs=torch.cat([images, _drawn(images, rows.to(where), boxes.to(where))]),
         labels=torch.cat([data.labels.long(), labels.to(data.labels.device)]),
         classes=(*data.classes, *(f"{home}/{number}" for number, home in enumerate(homes))),
         name=data.name,

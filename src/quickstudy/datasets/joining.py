@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from quickstudy.datasets.base import ClassData
 from quickstudy.errors import InputError
+from quickstudy.operators import trees
 
 
 def join(parts: Sequence[ClassData], name: str | None = None, by: str = "data") -> ClassData:
@@ -18,7 +20,7 @@ def join(parts: Sequence[ClassData], name: str | None = None, by: str = "data") 
     others, however many classes they have.
 
     Args:
-        parts: data whose inputs have one shape and dtype.
+        parts: data whose inputs have one shape and dtype (or one structure of them).
         name: of the whole; None joins the names of the parts by plus signs.
         by: attribute that says which part a class is from: the name of the part.
 
@@ -27,8 +29,8 @@ def join(parts: Sequence[ClassData], name: str | None = None, by: str = "data") 
         targets. Sources keep their numbers: those of different parts are not compared.
 
     Raises:
-        InputError: there is no part, names of parts or classes repeat, inputs differ in shape or dtype, or there is an
-            attribute of the name `by` already.
+        InputError: there is no part, names of parts or classes repeat, inputs differ in structure, shape or dtype, or
+            there is an attribute of the name `by` already.
 
     Examples:
         >>> from quickstudy.datasets import arrays
@@ -55,7 +57,7 @@ def join(parts: Sequence[ClassData], name: str | None = None, by: str = "data") 
     starts = torch.tensor([0, *(len(part.classes) for part in parts)]).cumsum(0).tolist()
     shared = [key for key in first.attributes if all(key in part.attributes for part in parts)]
     return ClassData(
-        inputs=torch.cat([part.inputs for part in parts]),
+        inputs=trees.map_leaves(lambda *leaves: torch.cat(leaves), *(part.inputs for part in parts)),
         labels=torch.cat([part.labels + start for part, start in zip(parts, starts, strict=False)]),
         classes=tuple(each for part in parts for each in part.classes),
         name="+".join(names) if name is None else name,
@@ -66,8 +68,9 @@ def join(parts: Sequence[ClassData], name: str | None = None, by: str = "data") 
     )
 
 
-def _kind(value: Tensor) -> str:
-    return f"{tuple(value.shape[1:])} of {value.dtype}"
+def _kind(value: Any) -> str:
+    kinds = trees.map_leaves(lambda leaf: f"{tuple(leaf.shape[1:])} of {leaf.dtype}", value)
+    return kinds if isinstance(kinds, str) else str(dict(sorted(trees.named_leaves(kinds))))
 
 
 def _all(values: list[Tensor | None]) -> Tensor | None:

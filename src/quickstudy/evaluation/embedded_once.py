@@ -6,13 +6,15 @@ times, and to embed them is nearly all the work of a metric learner.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from quickstudy.core import Learner
-from quickstudy.learners.bases.embedding import EmbeddingLearner
+from quickstudy import batching
+from quickstudy.core import Embeds, Learner
 from quickstudy.tasks.base import Bank
-from quickstudy.tasks.rows import DataTasks
+from quickstudy.tasks.rows import RowTasks
 
 
 def embedded_once(learner: Learner, bank: Bank, indices: Tensor) -> tuple[Learner, Bank]:
@@ -24,14 +26,14 @@ def embedded_once(learner: Learner, bank: Bank, indices: Tensor) -> tuple[Learne
         indices: which of them are wanted; the others are not to be drawn from what is returned.
     """
     source = bank.source
-    if not isinstance(learner, EmbeddingLearner) or not isinstance(source, DataTasks) or bank.sequential:
+    if not isinstance(learner, Embeds) or not isinstance(source, RowTasks) or bank.sequential:
         return learner, bank
     if learner.batch_norm not in ("none", "frozen"):
         return learner, bank
     dtype = next((p.dtype for p in learner.parameters() if p.dtype.is_floating_point), None)
 
-    def embed(rows: Tensor) -> Tensor:
-        return learner.embed(rows.to(dtype) if rows.is_floating_point() else rows, ())
+    def embed(rows: Any) -> Tensor:
+        return learner.embed(rows if dtype is None else batching.to_dtype(rows, dtype), ())
 
     found = source.embedded(bank.plan(indices), embed)
     if found is None:

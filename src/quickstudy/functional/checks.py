@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,60 @@ def as_inputs(inputs: Any) -> Any:
     if isinstance(inputs, (dict, tuple)):
         return trees.map_leaves(as_tensor, inputs)
     return as_tensor(inputs)
+
+
+def is_tree(value: Any) -> bool:
+    """Return whether what a user passes is a pytree of arrays: a dict, or a tuple of arrays, tensors and such pytrees.
+
+    A tuple of numbers or of lists is one array, and so is any list.
+    """
+    if isinstance(value, tuple) and value:
+        return all(is_tree(each) or getattr(each, "ndim", 0) > 0 for each in value)
+    # SciPy's sparse matrices of keys are dicts too.
+    return isinstance(value, dict) and not hasattr(value, "shape")
+
+
+def over_arrays(function: Callable[[Any, str], Any], value: Any, path: str) -> Any:
+    """Return what a function makes of each array of what a user passes (`is_tree`), given the array and its path."""
+    if not is_tree(value):
+        return function(value, path)
+    if isinstance(value, dict):
+        return {key: over_arrays(function, each, f"{path}[{key!r}]") for key, each in value.items()}
+    parts = [over_arrays(function, each, f"{path}[{i}]") for i, each in enumerate(value)]
+    return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+
+
+def check_tree(inputs: Any, what: str = "inputs") -> int:
+    """Check a pytree of rows; return how many it has.
+
+    Args:
+        inputs: a tensor (M, ...), or a pytree of tensors that share their first dimension.
+        what: how messages name it; the path of a leaf is added.
+
+    Raises:
+        InputError: there is no leaf, a leaf is no tensor or has no rows, or numbers of rows differ.
+    """
+    leaves = trees.named_leaves(inputs)
+    for path, leaf in leaves:
+        if not isinstance(leaf, Tensor):
+            raise InputError(f"{what}{path} must be a tensor, not {type(leaf).__name__}")
+        if leaf.ndim == 0:
+            raise InputError(f"{what}{path} is a single number; give one row per example, shape (M, ...)")
+    if not leaves:
+        raise InputError(f"{what} hold no tensor; give a tensor, or a dict or tuple of tensors")
+    first = leaves[0]
+    for path, leaf in leaves[1:]:
+        if len(leaf) != len(first[1]):
+            raise InputError(
+                f"{what}{path} has {len(leaf)} rows and {what}{first[0]} {len(first[1])}; every tensor of a row's "
+                "inputs needs the same first dimension"
+            )
+    return len(first[1])
+
+
+def row_shapes(inputs: Any) -> Any:
+    """Return the shape of one row: a tuple for a tensor (M, ...), a pytree of tuples for a pytree of tensors."""
+    return trees.map_leaves(lambda leaf: tuple(leaf.shape[1:]), inputs)
 
 
 def as_labels(labels: Any) -> Tensor:

@@ -11,6 +11,7 @@ from .baselines.logistic_regression import LogisticRegressionOnFeatures as Logis
 from .baselines.nearest_neighbour import NearestNeighbour as NearestNeighbour
 from .baselines.ridge import Ridge as Ridge
 from .bases.gradient_learner import GradientLearner as GradientLearner
+from .bases.shared_context import SharedContext as SharedContext
 from .metric.matching_net import MatchingNet as MatchingNet
 from .metric.proto_net import ProtoNet as ProtoNet
 from .metric.relation_net import RelationNet as RelationNet

@@ -17,16 +17,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from quickstudy.core import Examples, Learner, Task, masked_mean
+from quickstudy.core import Embeds, Examples, Learner, Task, masked_mean
 from quickstudy.functional.classes import ABSENT
-from quickstudy.learners.bases.embedding import EmbeddingLearner
 from quickstudy.objectives.base import joined, objective
 from quickstudy.registry import register
 
 
 def refuses(learner: Learner) -> str | None:
     """Need embeddings that are compared."""
-    if isinstance(learner, EmbeddingLearner) and learner.compares_rows:
+    if isinstance(learner, Embeds) and learner.compares_rows:
         return None
     return f"{type(learner).__name__} compares no embeddings; use the objective query_loss"
 
@@ -35,7 +34,7 @@ def refuses(learner: Learner) -> str | None:
 @objective(refuses=refuses)
 def all_pairs(learner: Learner, task: Task, key: Tensor) -> Tensor:
     """Return the mean loss over the ordered pairs of rows of one class, for a learner that compares embeddings."""
-    assert isinstance(learner, EmbeddingLearner)
+    assert isinstance(learner, Embeds)
     rows = joined(task.support, task.query)
     features, _ = learner.embed_support(rows)
     count = len(rows)

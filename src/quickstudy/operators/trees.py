@@ -16,6 +16,11 @@ def leaves(tree: Any) -> list[Any]:
     return pytree.tree_leaves(tree)
 
 
+def named_leaves(tree: Any) -> list[tuple[str, Any]]:
+    """Return the leaves of a pytree, in order, each with its path such as `['ids']` or `[0]`; '' for a single leaf."""
+    return [(pytree.keystr(path), leaf) for path, leaf in pytree.tree_flatten_with_path(tree)[0]]
+
+
 def flatten(tree: Any) -> tuple[list[Any], Structure]:
     """Return the leaves of a pytree and its structure."""
     return pytree.tree_flatten(tree)

@@ -46,7 +46,7 @@ def titles(found: Assessment) -> list[tuple[str, str]]:
         headings.append(("curve", "Adaptation curve"))
     if len(found.report.presentations):
         headings.append(("presentations", "Accuracy as a class is presented again"))
-    if classes and isinstance(test, FewShot) and test.data.inputs.ndim == 4:
+    if classes and isinstance(test, FewShot) and sections_classes.of_images(test.data):
         headings.append(("episodes", "Episodes"))
     if classes:
         headings += [("confusion", "Confusions"), ("map", "Map of one task")]
@@ -161,6 +161,8 @@ def presentation_table(reports: Mapping[str, Report]) -> str:
 
 def _functions(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
     drawn, predicted, bands = [], [], []
+    if not isinstance(bank.draw(torch.zeros(1, dtype=torch.long)).query.inputs, torch.Tensor):
+        return [page.paragraph("Functions are not drawn, as the inputs of a row are several tensors.")]
     for i in range(4):
         task = batching.select(bank.draw(torch.tensor([i])), 0)
         order = task.query.inputs.flatten(1)[:, 0].argsort()

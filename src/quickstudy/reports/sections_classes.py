@@ -11,6 +11,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from quickstudy import batching
+from quickstudy.datasets.base import ClassData
 from quickstudy.functional import random
 from quickstudy.reports import episodes, page, plots
 from quickstudy.reports.assessment import Assessment
@@ -98,7 +99,7 @@ def confusion(found: Assessment, bank: Bank, name: str, level: int) -> list[str]
     if not worst:
         return [*parts, page.paragraph("No pair of classes was confused more than once.")]
     parts.append(f"<h{level + 1}>Most confused classes</h{level + 1}>")
-    if data.inputs.ndim != 4:
+    if not of_images(data):
         rows = [[data.classes[a], data.classes[b], f"{n} of {chances}"] for a, b, n, chances in worst]
         return [*parts, page.table(["class", "taken for", "queries"], rows)]
     cards = []
@@ -108,6 +109,11 @@ def confusion(found: Assessment, bank: Bank, name: str, level: int) -> list[str]
         text = f"{first} taken for {second}: {n} of {chances} queries"
         cards.append(f'<div class="pair">{tiles}<div>{page.escape(text)}</div></div>')
     return [*parts, f'<div class="pairs">{"".join(cards)}</div>']
+
+
+def of_images(data: ClassData) -> bool:
+    """Return whether the rows of data are images, which can be shown."""
+    return isinstance(data.inputs, torch.Tensor) and data.inputs.ndim == 4
 
 
 def _example(data: Any, number: int) -> torch.Tensor:
@@ -128,10 +134,11 @@ def drawn(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
     keep = [episodes.mask_of(part)[0] for part in (played.tasks.support, played.tasks.query)]
     panels = {}
     shares = []
-    for label, rows in {
-        "raw inputs": (support.inputs.flatten(1), query.inputs.flatten(1)),
-        what: (shown.cpu(), asked.cpu()),
-    }.items():
+    mapped = {what: (shown.cpu(), asked.cpu())}
+    # Several tensors have no one space whose principal components could be drawn.
+    if isinstance(support.inputs, torch.Tensor):
+        mapped = {"raw inputs": (support.inputs.flatten(1), query.inputs.flatten(1)), **mapped}
+    for label, rows in mapped.items():
         points, share = _projected(rows[0][keep[0]].double().numpy(), rows[1][keep[1]].double().numpy())
         panels[label] = points
         shares.append(f"{label} {100 * share:.0f} %")
@@ -140,11 +147,13 @@ def drawn(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
     names = [f"{string.ascii_uppercase[i % 26]} {_short(classes[c]) if c >= 0 else ''}" for i, c in enumerate(numbers)]
     wrong = (played.outputs[0].argmax(1) != query.labels)[keep[1]].tolist()
     drawing = plots.maps(panels, support.labels[keep[0]].tolist(), query.labels[keep[1]].tolist(), wrong, names)
-    alt = f"Scatter plots of one task's queries by raw inputs and by {what}; {sum(wrong)} of {len(wrong)} are wrong."
+    alt = f"Scatter plots of one task's queries by {' and by '.join(mapped)}; {sum(wrong)} of {len(wrong)} are wrong."
     caption = (
         f"The first test task: its support (squares) and queries (dots; a ring marks wrong predictions) on the two "
-        f"principal components of raw inputs and of {what}. Variance kept: {', '.join(shares)}."
+        f"principal components of {' and of '.join(mapped)}. Variance kept: {', '.join(shares)}."
     )
+    if len(mapped) == 1:
+        caption += " Raw inputs are left out, as those of a row are several tensors."
     return [page.figure(plots.svg(drawing, name, alt), caption)]
 
 

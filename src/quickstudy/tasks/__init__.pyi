@@ -13,6 +13,7 @@ from .base import Bank as Bank
 from .base import TaskDistribution as TaskDistribution
 from .data.attributes import Attributes as Attributes
 from .data.few_shot import FewShot as FewShot
+from .data.from_task_data import FromTaskData as FromTaskData
 from .data.meta_dataset_tasks import MetaDataset as MetaDataset
 from .data.segmentation import Segmentation as Segmentation
 from .data.sequential import Sequential as Sequential

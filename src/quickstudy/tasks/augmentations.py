@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from quickstudy.errors import InputError
 from quickstudy.functional import random
+from quickstudy.operators import trees
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Warp:
         Raises:
             InputError: inputs are no images.
         """
+        inputs = _alone(inputs, "warping")
         if inputs.ndim != 5:
             raise InputError(f"warping needs images (T, S, C, H, W), not {tuple(inputs.shape)}")
         rows = inputs.shape[1]
@@ -74,6 +77,17 @@ class Warp:
             places = places + moved.permute(0, 2, 3, 1)
         warped = F.grid_sample(images, places.to(images.dtype), padding_mode="zeros", align_corners=False)
         return warped.reshape(inputs.shape)
+
+
+def _alone(inputs: Any, what: str) -> Tensor:
+    """Return inputs that are one tensor, or raise InputError."""
+    if not isinstance(inputs, Tensor):
+        paths = ", ".join(path for path, _ in trees.named_leaves(inputs))
+        raise InputError(
+            f"{what} needs images alone, and these inputs hold several tensors ({paths}); pass a function that changes "
+            "the images among them"
+        )
+    return inputs
 
 
 def _matrices(drawn: Tensor, warp: Warp) -> Tensor:
@@ -108,6 +122,7 @@ class Noise:
 
     def __call__(self, inputs: Tensor, keys: Tensor) -> Tensor:
         """Return noisy inputs (T, S, ...), given keys (T,)."""
+        inputs = _alone(inputs, "noise")
         return (inputs + self.std * random.normal(keys, *inputs.shape[1:], dtype=inputs.dtype)).clamp(0, 1)
 
 
@@ -130,6 +145,7 @@ class Blur:
 
     def __call__(self, inputs: Tensor, keys: Tensor) -> Tensor:
         """Return smoothed images (T, S, C, H, W); keys are not needed."""
+        inputs = _alone(inputs, "blurring")
         reach = max(1, round(3 * self.sigma))
         places = torch.arange(-reach, reach + 1, dtype=inputs.dtype, device=inputs.device)
         weights = torch.softmax(-(places**2) / (2 * self.sigma**2), 0)

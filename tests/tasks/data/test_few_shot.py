@@ -13,6 +13,7 @@ import quickstudy as qs
 from quickstudy import Task, batching
 from quickstudy.datasets import ClassData
 from quickstudy.errors import InputError
+from quickstudy.operators import trees
 from quickstudy.tasks import FewShot
 from tests.helpers.blobs import make_blobs
 
@@ -57,8 +58,8 @@ def test_stream_is_seekable() -> None:
     tasks = FewShot(DATA, ways=(2, 4), shots=(1, 3), queries=2)
     ahead, whole = tasks.batch(5, 3), tasks.batch(0, 6)
     for a, b in zip(
-        batching.pytree.tree_leaves(batching.select(ahead, 0)),
-        batching.pytree.tree_leaves(batching.select(whole, 5)),
+        trees.leaves(batching.select(ahead, 0)),
+        trees.leaves(batching.select(whole, 5)),
         strict=True,
     ):
         assert torch.equal(a, b)

@@ -184,7 +184,7 @@ class FewShot(DataTasks):
         labels = torch.arange(n, device=rows.device).expand(tasks, shots, n).reshape(tasks, -1)
         return examples(self, rows.reshape(tasks, -1), labels, n, padded, self.augment, part)
 
-    def embedded(self, plan: Plan, embed: Callable[[Tensor], Tensor]) -> tuple[Self, Plan] | None:
+    def embedded(self, plan: Plan, embed: Callable[[Any], Tensor]) -> tuple[Self, Plan] | None:
         """Return these tasks with features as inputs (see `DataTasks`)."""
         return None if self.augment is not None else self._embedded(plan, ("support", "query"), embed)
 
