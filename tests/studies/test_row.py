@@ -13,13 +13,14 @@ from scipy import stats
 
 from quickstudy.errors import InputError
 from quickstudy.registry import lookup
-from quickstudy_studies import OTHERS, ROWS
 from quickstudy_studies.results import mean_row, results_page
-from quickstudy_studies.results.omniglot_rows import SHOWN
+from quickstudy_studies.results.omniglot_rows import ROWS, SHOWN
+from quickstudy_studies.results.other_rows import OTHERS
 from quickstudy_studies.results.results_tables import folds
 from quickstudy_studies.results.row import Row, measure
-from quickstudy_studies.results.row_words import interval, older, summary
+from quickstudy_studies.results.row_words import older, summary
 from quickstudy_studies.shared import locking, trained
+from quickstudy_studies.shared.interval import interval
 from quickstudy_studies.shared.trained import Labelled, train
 
 SINE = Row(
