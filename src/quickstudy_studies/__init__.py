@@ -39,6 +39,10 @@ STUDIES = {
         "quickstudy_studies.learned_data.study:distillation",
         "Distil 1,000 digits into ten synthetic ones: beside real ones, means of classes, centres, and all rows.",
     ),
+    "episode": Announcement(
+        "quickstudy_studies.episode:episode",
+        "One test task of the demonstration: five characters seen once, and what is said of new drawings of them.",
+    ),
     "hyper-parameters": Announcement(
         "quickstudy_studies.hyper_parameters.study:hyper_parameters",
         "Find 64 weight decays, and 4 hyper-parameters, on digits: hyper-gradients beside 100 training runs of Optuna.",
@@ -50,6 +54,14 @@ STUDIES = {
     "learned-optimizer": Announcement(
         "quickstudy_studies.learned_optimizer.study:learned_optimizer",
         "Compare the shipped learned optimiser with SGD, Adam and AdamW, their rates tuned, on 20 held-out problems.",
+    ),
+    "memory": Announcement(
+        "quickstudy_studies.memory:memory",
+        "What a MANN and a DNC read along one sequence of Omniglot's drawings, and what they answered.",
+    ),
+    "neural-processes": Announcement(
+        "quickstudy_studies.neural_processes:neural_processes",
+        "Neural processes beside the exact posterior of the Gaussian process that their tasks are drawn from.",
     ),
     "noisy-labels": Announcement(
         "quickstudy_studies.noisy_labels.study:noisy_labels",
@@ -70,6 +82,10 @@ STUDIES = {
     "sensitivity": Announcement(
         "quickstudy_studies.sensitivity:sensitivity",
         "Error of MAML and its kin by the inner learning rate, trained and tested, and by inner steps in the test.",
+    ),
+    "sequences": Announcement(
+        "quickstudy_studies.sequences:sequences",
+        "Accuracy by presentation of a class, of every learner of the results that is measured on sequences.",
     ),
     "simulators": Announcement(
         "quickstudy_studies.simulators.study:simulators",

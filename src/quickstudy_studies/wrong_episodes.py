@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from quickstudy.reports.episodes import Episodes, play
 from quickstudy.reports.plots import BAD, COLOURS, styled
 from quickstudy_studies.driver import Part, Plan, Study, of_this_code
 from quickstudy_studies.results.omniglot_rows import ROWS
+from quickstudy_studies.shared.drawings import as_drawing, as_text
 from quickstudy_studies.shared.grid import QUICK
 from quickstudy_studies.shared.trained import place, train
 
@@ -170,22 +170,18 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
 
 
 def line(episodes: Episodes, mistake: Mistake) -> dict[str, Any]:
-    """Return what is drawn of a mistake: drawings as bytes in hexadecimal digits, the query before the support."""
+    """Return what is drawn of a mistake: drawings as text, the query before the support."""
     support = episodes.tasks.support.inputs[mistake.task, : episodes.tasks.support.ways, 0]
     drawings = torch.cat([episodes.tasks.query.inputs[mistake.task, mistake.query, :1], support])
-    bytes_of = (255 * drawings).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
     known = {"right": mistake.right, "answer": mistake.answer, "probability": mistake.probability}
-    return {**known, "drawings": [each.tobytes().hex() for each in bytes_of]}
+    return {**known, "drawings": [as_text(each) for each in drawings]}
 
 
 @styled
 def figure(shown: Sequence[dict[str, Any]]) -> Figure:
     """Draw a line for each mistake: the query, then the support, with the right class and the answer framed."""
-    drawings = [
-        [np.frombuffer(bytes.fromhex(text), np.uint8).astype(np.float32) / 255 for text in each["drawings"]]
-        for each in shown
-    ]
-    side = math.isqrt(len(drawings[0][0])) if shown else 0
+    drawings = [[as_drawing(text) for text in each["drawings"]] for each in shown]
+    side = len(drawings[0][0]) if shown else 0
     step, ways = side + 4, len(drawings[0]) - 1 if shown else 0
     start, gap = 2 * step, step // 2
     drawn = Figure(figsize=(8, 0.36 * len(shown) + 0.5))
@@ -193,10 +189,10 @@ def figure(shown: Sequence[dict[str, Any]]) -> Figure:
     canvas = np.ones((step * len(shown) + gap, start + step * ways), dtype=np.float32)
     for number, (each, (query, *support)) in enumerate(zip(shown, drawings, strict=True)):
         top = number * step + (gap if number >= SHOWN else 0)
-        canvas[top : top + side, :side] = 1 - query.reshape(side, side)
+        canvas[top : top + side, :side] = 1 - query
         for label, drawing in enumerate(support):
             begin = start + label * step
-            canvas[top : top + side, begin : begin + side] = 1 - drawing.reshape(side, side)
+            canvas[top : top + side, begin : begin + side] = 1 - drawing
         for label, colour in ((each["right"], GOOD), (each["answer"], BAD)):
             corner = (start + label * step - 2, top - 2)
             axes.add_patch(Rectangle(corner, side + 3, side + 3, fill=False, edgecolor=colour, linewidth=1.6))

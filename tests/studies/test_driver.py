@@ -46,13 +46,7 @@ class Counted:
 
         def counted(folder, quick, seeds):
             found = plan(folder, quick, seeds)
-            parts = [
-                Part(
-                    {name: self.of(name, piece) for name, piece in part.pieces.items()}, part.key, part.file, part.here
-                )
-                for part in found.parts
-            ]
-            return Plan(parts, found.results)
+            return Plan([replace(part, pieces=self.each(part.pieces)) for part in found.parts], found.results)
 
         monkeypatch.setitem(study.__dict__, "plan", counted)
 
@@ -72,11 +66,13 @@ def whole(study, folder):
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in SHORT else pytest.mark.slow) for name in STUDIES]
 )
-def test_every_study_goes_on_where_it_was(name, tmp_path, monkeypatch, momentum):
+def test_every_study_goes_on_where_it_was(name, tmp_path, monkeypatch, request):
     if name in NEEDS:
         require(NEEDS[name])
     if name in LIBRARIES:
         pytest.importorskip(LIBRARIES[name])
+    if name == "learned-optimizer":
+        request.getfixturevalue("momentum")
     study = STUDIES[name].load()
     folder, counted, ticks = tmp_path / name, Counted(study, monkeypatch), []
     with pytest.raises(KeyboardInterrupt):
