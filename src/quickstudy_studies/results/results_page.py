@@ -60,15 +60,16 @@ SUBJECTS: dict[str, tuple[str, str, Callable[[Sequence[Found]], str] | None]] = 
         " anew to all that came before, in fewer sequences, as one is 50 adaptations. Before its first label a class"
         " cannot be known, and training leaves that drawing out, so the first column is no better than chance. The LSTM"
         " of minutes does not look yet, it counts: each class comes ten times, and it names the one seen least so far,"
-        " which is right more often at second presentations than at later ones. A row is of one"
-        " presentation; `quickstudy reproduce sequences` draws all of them; [memory](../studies/memory.md) trains longer.",
+        " which is right more often at second presentations than at later ones. A row is of one presentation;"
+        " `quickstudy reproduce sequences` draws all of them; [memory](../studies/memory.md) trains longer.",
         presentations,
     ),
     "Across domains": (
         r".+-to-.+",
         "5-way 1-shot, meta-trained on one kind of drawings, tested on another. The kind is new, the letters are not"
         " all: scripts that both have (Hebrew, Georgian, Cyrillic, Arabic letters) are in training or validation of one"
-        " and in the test of the other. The learner `drawings` of [pretrained](../guide/pretrained.md) leaves those out.",
+        " and in the test of the other. The learner `drawings` of [pretrained](../guide/pretrained.md) leaves those"
+        " out.",
         None,
     ),
     "Double MNIST": (r"double-mnist-.*", "5-way 1-shot, where a class is a pair of digits.", None),
