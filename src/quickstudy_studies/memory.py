@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -148,7 +149,7 @@ def _reads(panel: Any, found: Mapping[str, Any]) -> None:
     labels, answers = found["labels"], found["answers"]
     title = "{}: {} of {} right of those whose class was shown before".format(found["learner"], *score(found))
     panel.set_title(title, loc="left", fontsize=9, pad=17)
-    panel.imshow(torch.tensor(found["origins"]).T, cmap="Greys", aspect="auto", vmin=0, interpolation="nearest")
+    panel.imshow(np.array(found["origins"]).T, cmap="Greys", aspect="auto", vmin=0, interpolation="nearest")
     panel.grid(visible=False)
     for t, label in enumerate(labels):
         for s in range(1, t + 1):
