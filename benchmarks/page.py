@@ -51,11 +51,16 @@ def _image(images: Path, path: Path, name: str) -> bool:
     return (images / f"{path.stem}-{name}.png").exists()
 
 
+def measured(kept: list[Path]) -> str:
+    """Return the measured part of the page."""
+    return "\n\n".join(section(path) for path in kept) if kept else "None are kept yet."
+
+
 def page(text: str, kept: list[Path]) -> str:
     """Return the page with its measured part replaced."""
-    measured = "\n\n".join(section(path) for path in kept) if kept else "None are kept yet."
+    part = measured(kept)
     return re.sub(
-        r"(<!-- results -->\n).*?(\n<!-- /results -->)", lambda found: found[1] + measured + found[2], text, flags=re.S
+        r"(<!-- results -->\n).*?(\n<!-- /results -->)", lambda found: found[1] + part + found[2], text, flags=re.S
     )
 
 

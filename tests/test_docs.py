@@ -47,3 +47,33 @@ def test_every_link_between_pages_leads_somewhere():
     for page in [*PAGES, *sorted((ROOT / "docs" / "methods").glob("*.md"))]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_mark_of_a_page_has_what_generates_it():
+    generated = runpy.run_path(str(DOCS / "generated.py"))
+    found = {
+        (str(page.relative_to(ROOT)), mark)
+        for page in PAGES
+        for mark in re.findall(r"^<!-- ([\w-]+) -->$", page.read_text(), flags=re.M)
+    }
+    assert found == set(generated["GENERATED"])
+
+
+def test_a_block_takes_the_place_between_its_marks_alone():
+    filled = runpy.run_path(str(DOCS / "generated.py"))["filled"]
+    text = "a\n<!-- x -->\nold\nold\n<!-- /x -->\n<!-- y -->\nb\n<!-- /y -->\n"
+    assert filled(text, "x", r"new \1") == text.replace("old\nold", r"new \1")
+    with pytest.raises(ValueError, match="not one place for 'z', but 0"):
+        filled(text, "z", "")
+
+
+def test_a_recipe_says_which_learner_it_makes():
+    from quickstudy.registry import Entry, lookup
+
+    generated = runpy.run_path(str(DOCS / "generated.py"))
+    assert generated["made_by"](Entry("one", object, {"learner": "MAML"})) == "MAML"
+    assert generated["made_by"](lookup("recipe", "omniglot-maml")) == "MAML"
+
+
+def test_the_small_tables_of_the_results_fit_on_a_page():
+    assert len((DOCS / "results.md").read_text().splitlines()) < 100

@@ -135,7 +135,49 @@ HOMES = {
 }
 """The package whose modules register things of each kind."""
 STUDIES = "quickstudy.studies"
-"""The group of entry points under which packages say that they hold studies (kind 'reproduction')."""
+"""The group of entry points under which packages announce studies (kind 'reproduction').
+
+An entry point names a module, the package's catalogue. Its `STUDIES` are names with an `Announcement` each. It may have
+`LISTS`: names of modules that enter many names at once. They are imported where a name is not among `STUDIES`, or where
+all names are asked for.
+"""
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """A study that a package announces by name; the study is imported when it is run.
+
+    Attributes:
+        where: 'package.module:name' of a function `(folder, tick, quick=False, seeds=...) -> lines`.
+        summary: what it is, in a line.
+    """
+
+    where: str
+    summary: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "__doc__", self.summary)
+
+    def load(self) -> Callable[..., list[str]]:
+        """Import the study."""
+        module, _, name = self.where.partition(":")
+        return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> list[str]:
+        """Import the study and run it."""
+        return self.load()(*args, **kwargs)
+
+
+@functools.cache
+def announced() -> tuple[str, ...]:
+    """Enter the studies that packages announce, without importing one; return the modules that list more of them."""
+    lists: list[str] = []
+    for point in importlib.metadata.entry_points(group=STUDIES):
+        catalogue = point.load()
+        for name, each in getattr(catalogue, "STUDIES", {}).items():
+            register("reproduction", name)(each)
+        lists += getattr(catalogue, "LISTS", ())
+    return tuple(lists)
 
 
 @functools.cache
@@ -145,8 +187,8 @@ def fill(kind: str) -> None:
     Names that a caller registered are in the tables already, so a kind without a home is no error.
     """
     if kind == "reproduction":
-        for point in importlib.metadata.entry_points(group=STUDIES):
-            point.load()
+        for listing in announced():
+            importlib.import_module(listing)
     if kind not in HOMES:
         return
     home = importlib.import_module(HOMES[kind])
@@ -176,6 +218,8 @@ def lookup(kind: str, name: str) -> Entry:
         InputError: there is no such name (the message has the nearest known one), or its module needs a library that is
             not installed (the message says how to install it).
     """
+    if kind == "reproduction":
+        announced()
     entries = TABLES.get(kind, {})
     if name not in entries:
         fill(kind)

@@ -11,18 +11,17 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from quickstudy import batching
-from quickstudy.cli.console import Tick
 from quickstudy.core import Examples, Learner, Task, prediction_loss
 from quickstudy.evaluation.evaluating import chunk_size, task_keys
 from quickstudy.functional.adversarial import pgd
 from quickstudy.inner.loop import GradientLearner
-from quickstudy.registry import register
 from quickstudy.reports.assessment import OpenedRun
 from quickstudy.reports.plots import COLOURS, MARKERS, styled
 from quickstudy.tasks.augmentations import Blur, Noise
 from quickstudy.tasks.base import Bank
 from quickstudy.tasks.data.few_shot import FewShot
-from quickstudy_studies.shared.grid import QUICK, Values, bars, figures, grid, logarithmic, metrics, percent, recipe
+from quickstudy_studies.driver import Plan, Study, of_grid
+from quickstudy_studies.shared.grid import QUICK, Grid, Values, bars, figures, logarithmic, metrics, percent, recipe
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     # As when the page was measured.
@@ -53,29 +52,20 @@ TITLES = {
 UNITS = {"noise": "of pixels from 0 to 1", "blur": "standard deviation", "fgsm": "epsilon", "pgd": "epsilon"}
 
 
-@register("reproduction", "robustness")
-def robustness(folder: Path, tick: Tick, quick: bool = False, seeds: int = 1) -> list[str]:
+def plan(folder: Path, quick: bool, seeds: int) -> Plan:
     """Accuracy under other ways and shots, noise, blur and adversarial queries: ProtoNet, MAML and ADML.
 
     Args:
         folder: gets results.json, table.md, robustness.png and the trained runs.
-        tick: told how many runs of how many are done.
         quick: two steps, few tasks.
         seeds: repetitions.
-
-    Returns:
-        Lines that say what came out.
     """
-    from quickstudy_studies.shared.saving import save
-
     recipes = {
         name: recipe(f"omniglot-{name}", **{**options, "queries": 5, **(QUICK if quick else {})})
         for name, (_, options) in METHODS.items()
     }
     asked = {"tasks": 5, "few": 5} if quick else {"tasks": 600, "few": 600}
-    found = figures(grid(recipes, folder, tick, look, seeds, here=quick, **asked))
-    save(folder, found, markdown(found), robustness=figure(found))
-    return ["5-way 1-shot accuracy where nothing else is said, %", *markdown(found).splitlines()]
+    return of_grid(Grid(recipes, folder, look, seeds, asked), quick, figures)
 
 
 def look(run: OpenedRun, tasks: int, few: int) -> dict[str, Values]:
@@ -167,3 +157,11 @@ def figure(found: Mapping[str, Any]) -> Figure:
         if i == 0:
             axes.legend(fontsize=8)
     return drawn
+
+
+def summary(found: Mapping[str, Any]) -> list[str]:
+    """Return the table, and what its figures are."""
+    return ["5-way 1-shot accuracy where nothing else is said, %", *markdown(found).splitlines()]
+
+
+robustness = Study("robustness", plan, markdown, summary, {"robustness": figure}, seeds=1)

@@ -7,12 +7,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from quickstudy.cli.console import Tick
 from quickstudy.recipes.base import Recipe
-from quickstudy.registry import register
 from quickstudy.reports.assessment import OpenedRun
 from quickstudy.reports.plots import COLOURS, MARKERS, styled
-from quickstudy_studies.shared.grid import Values, bars, figures, grid, logarithmic, metrics, recipe
+from quickstudy_studies.driver import Plan, Study, of_grid
+from quickstudy_studies.shared.grid import Grid, Values, bars, figures, logarithmic, metrics, recipe
 
 METHODS = {
     "maml": ("MAML", 0.01),
@@ -26,6 +25,7 @@ FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
 OPTIONS: dict[str, Any] = {"steps": 3000, "inner_steps": 1}
 MARKS = (1, 3, 10, 30, 100)
 """Inner steps in the test."""
+LOST = "diverged in training"
 DIVERGED = 100.0
 """Inner steps that end with a larger error have diverged: to answer 0 has at most 12.5."""
 
@@ -44,28 +44,22 @@ def _recipes(quick: bool) -> dict[str, Recipe]:
     }
 
 
-@register("reproduction", "sensitivity")
-def sensitivity(folder: Path, tick: Tick, quick: bool = False, seeds: int = 1) -> list[str]:
+def plan(folder: Path, quick: bool, seeds: int) -> Plan:
     """Error of MAML and its kin by the inner learning rate, trained and tested, and by inner steps in the test.
 
     Args:
         folder: gets results.json, table.md, sensitivity.png and the trained runs.
-        tick: told how many runs of how many are done.
         quick: two rates, two steps.
         seeds: repetitions.
-
-    Returns:
-        Lines that say what came out.
     """
-    from quickstudy_studies.shared.saving import save
-
     asked = {"tasks": 5, "marks": list(MARKS[:2])} if quick else {"tasks": 1000, "marks": list(MARKS)}
     recipes = _recipes(quick)
-    found = judged(grid(recipes, folder, tick, look, seeds, here=quick, **asked))
-    lost = [name for name in recipes if name not in found]
-    table = "\n".join([markdown(found), *(["", f"Diverged in training: {', '.join(lost)}."] if lost else [])])
-    save(folder, found, table, sensitivity=figure(found))
-    return ["5-shot sinusoids, mean squared error by inner steps in the test", *table.splitlines()]
+
+    def results(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        lost = [name for name in recipes if name not in found]
+        return {**judged(found), **({LOST: lost} if lost else {})}
+
+    return of_grid(Grid(recipes, folder, look, seeds, asked), quick, results)
 
 
 def look(run: OpenedRun, tasks: int, marks: list[int]) -> dict[str, Values]:
@@ -122,6 +116,17 @@ def markdown(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def table(found: dict[str, Any]) -> str:
+    """Return errors, and what diverged in training."""
+    lost = found.get(LOST, [])
+    return "\n".join([markdown(found), *(["", f"Diverged in training: {', '.join(lost)}."] if lost else [])])
+
+
+def summary(found: dict[str, Any]) -> list[str]:
+    """Return the table, and what its figures are."""
+    return ["5-shot sinusoids, mean squared error by inner steps in the test", *table(found).splitlines()]
+
+
 @styled
 def figure(found: dict[str, Any]) -> Figure:
     """Draw the error by inner rate, and by inner steps at the rate chosen for each method."""
@@ -150,3 +155,6 @@ def figure(found: dict[str, Any]) -> Figure:
     left.legend(fontsize=8)
     right.legend(fontsize=8)
     return drawn
+
+
+sensitivity = Study("sensitivity", plan, table, summary, {"sensitivity": figure}, seeds=1)

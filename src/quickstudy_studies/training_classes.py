@@ -7,16 +7,15 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from quickstudy.cli.console import Tick
 from quickstudy.datasets.base import ClassData
 from quickstudy.evaluation.evaluating import interval95
 from quickstudy.learners import NearestNeighbour
 from quickstudy.recipes.base import Recipe
-from quickstudy.registry import register
 from quickstudy.reports.assessment import OpenedRun
 from quickstudy.reports.plots import COLOURS, GREY, MARKERS, styled
 from quickstudy.tasks.data.few_shot import FewShot
-from quickstudy_studies.shared.grid import QUICK, Values, bars, figures, grid, logarithmic, metrics, percent, recipe
+from quickstudy_studies.driver import Plan, Study, of_grid
+from quickstudy_studies.shared.grid import QUICK, Grid, Values, bars, figures, logarithmic, metrics, percent, recipe
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "protonet": ("ProtoNet (metric)", {"steps": 400, "optimizer": "adam", "lr": 1e-3, "warp": 0.0}),
@@ -45,29 +44,22 @@ def _recipes(quick: bool) -> dict[str, Recipe]:
     return found
 
 
-@register("reproduction", "training-classes")
-def training_classes(folder: Path, tick: Tick, quick: bool = False, seeds: int = 1) -> list[str]:
-    """Meta-overfitting: accuracy on new classes by the number of meta-training classes, for a method of each family.
+def plan(folder: Path, quick: bool, seeds: int) -> Plan:
+    """Meta-overfitting: accuracy on new classes by the number of training classes, a method of each family.
 
     Args:
         folder: gets results.json, table.md, classes.png and the trained runs.
-        tick: told how many runs of how many are done.
         quick: two numbers of classes, two steps.
         seeds: repetitions.
-
-    Returns:
-        Lines that say what came out.
     """
-    from quickstudy_studies.shared.saving import save
+    tasks, recipes = 5 if quick else 600, _recipes(quick)
 
-    tasks = 5 if quick else 600
-    recipes = _recipes(quick)
-    found = figures(grid(recipes, folder, tick, look, seeds, here=quick, tasks=tasks))
-    test = next(iter(recipes.values())).plan().test
-    nearest = metrics(NearestNeighbour(), _upright(test), tasks)  # type: ignore[arg-type]
-    results = {"runs": found, "nearest": {"mean": float(nearest.mean()), "interval": interval95(nearest)}}
-    save(folder, results, markdown(results), classes=figure(results))
-    return ["5-way 1-shot accuracy, %", *markdown(results).splitlines()]
+    def results(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        test = next(iter(recipes.values())).plan().test
+        nearest = metrics(NearestNeighbour(), _upright(test), tasks)  # type: ignore[arg-type]
+        return {"runs": figures(found), "nearest": {"mean": float(nearest.mean()), "interval": interval95(nearest)}}
+
+    return of_grid(Grid(recipes, folder, look, seeds, {"tasks": tasks}), quick, results)
 
 
 def look(run: OpenedRun, tasks: int) -> dict[str, Values]:
@@ -132,3 +124,11 @@ def figure(results: dict[str, Any]) -> Figure:
         axes.set_xlabel("meta-training classes, before rotations")
     drawn.legend(loc="outside lower center", ncols=3, fontsize=8)
     return drawn
+
+
+def summary(results: dict[str, Any]) -> list[str]:
+    """Return the tables, and what their figures are."""
+    return ["5-way 1-shot accuracy, %", *markdown(results).splitlines()]
+
+
+training_classes = Study("training-classes", plan, markdown, summary, {"classes": figure}, seeds=1)

@@ -6,19 +6,26 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from quickstudy.cli.console import Tick
 from quickstudy.datasets.base import ClassData
-from quickstudy.registry import register
+from quickstudy.evaluation.evaluating import BANK_SEED
+from quickstudy.recipes.base import Recipe
+from quickstudy.reports.assessment import open_run
 from quickstudy.reports.episodes import Episodes, play
 from quickstudy.reports.plots import BAD, COLOURS, styled
-from quickstudy.storage.checkpoint import write_atomically
+from quickstudy_studies.driver import Part, Plan, Study, of_this_code
+from quickstudy_studies.results.omniglot_rows import ROWS
+from quickstudy_studies.shared.drawings import as_drawing, as_text
+from quickstudy_studies.shared.grid import QUICK
+from quickstudy_studies.shared.trained import place, train
 
 ROW = "omniglot-protonet-5w1s"
 """The row of the results whose run is shown."""
@@ -54,45 +61,30 @@ class Mistake:
     offered: tuple[float, ...]
 
 
-@register("reproduction", "wrong-episodes")
-def wrong_episodes(folder: Path, tick: Tick, quick: bool = False, seeds: int = 1) -> list[str]:
+def plan(folder: Path, quick: bool, seeds: int) -> Plan:
     """Episodes that the best model gets wrong: a picture, and which classes are taken for which.
 
     Args:
         folder: gets results.json, table.md and wrong-episodes.png; the run lies in `trained/` beside it, where the rows
             of the results find it too.
-        tick: told how many runs of how many are trained.
         quick: two steps, few tasks.
         seeds: repetitions; the picture is of the first.
-
-    Returns:
-        Lines that say what came out.
     """
-    from quickstudy.evaluation.evaluating import BANK_SEED
-    from quickstudy.reports.assessment import open_run
-    from quickstudy_studies.results.omniglot_rows import ROWS
-    from quickstudy_studies.shared.grid import QUICK
-    from quickstudy_studies.shared.saving import picture, save
-    from quickstudy_studies.shared.trained import place, train
-
     row = next(row for row in ROWS if row.name == ROW)
     row = dataclasses.replace(row, options={**row.options, **(QUICK if quick else {})})
-    found, drawn = [], Figure()
-    for seed in range(seeds):
-        tick(seed, seeds)
-        recipe = row.make(seed, quick=False)
-        run = place(recipe, row.varies, folder)
-        train(recipe, run)
-        opened = open_run(run, ways=WAYS, queries=QUERIES)
-        episodes = play(opened.learner, opened.test.bank(4 if quick else TASKS, BANK_SEED), TASKS, BANK_SEED)
-        wrong = mistakes(episodes, opened.test.data)  # type: ignore[attr-defined]
-        found.append(summary(episodes, wrong))
-        if seed == 0:
-            drawn = figure(episodes, chosen(wrong))
-    tick(seeds, seeds)
-    save(folder, found, table := markdown(found))
-    write_atomically(folder / "wrong-episodes.png", picture(drawn, colours=12))
-    return table.splitlines()
+    recipes = {f"seed {seed}": row.make(seed, quick=False) for seed in range(seeds)}
+    tasks = 4 if quick else TASKS
+    pieces = {name: partial(played, each, place(each, row.varies, folder), tasks) for name, each in recipes.items()}
+    return Plan((Part(pieces, of_this_code(tasks=tasks, quick=quick)),), lambda found: list(found.values()))
+
+
+def played(recipe: Recipe, run: Path, tasks: int) -> dict[str, Any]:
+    """Return what a run gets wrong, and lines of the picture; train it first unless that has been done."""
+    train(recipe, run)
+    opened = open_run(run, ways=WAYS, queries=QUERIES)
+    episodes = play(opened.learner, opened.test.bank(tasks, BANK_SEED), TASKS, BANK_SEED)
+    wrong = mistakes(episodes, opened.test.data)  # type: ignore[attr-defined]
+    return {**facts(episodes, wrong), "shown": [line(episodes, each) for each in chosen(wrong)]}
 
 
 def mistakes(episodes: Episodes, data: ClassData) -> list[Mistake]:
@@ -129,7 +121,7 @@ def kind(data: ClassData, one: int, other: int) -> str:
     return KINDS[1] if alphabets[one] == alphabets[other] else KINDS[2]
 
 
-def summary(episodes: Episodes, wrong: Sequence[Mistake]) -> dict[str, Any]:
+def facts(episodes: Episodes, wrong: Sequence[Mistake]) -> dict[str, Any]:
     """Return counts and shares."""
     kinds = Counter(each.kind for each in wrong)
     return {
@@ -177,25 +169,34 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
     return "\n".join([*lines, "", words])
 
 
+def line(episodes: Episodes, mistake: Mistake) -> dict[str, Any]:
+    """Return what is drawn of a mistake: drawings as text, the query before the support."""
+    support = episodes.tasks.support.inputs[mistake.task, : episodes.tasks.support.ways, 0]
+    drawings = torch.cat([episodes.tasks.query.inputs[mistake.task, mistake.query, :1], support])
+    known = {"right": mistake.right, "answer": mistake.answer, "probability": mistake.probability}
+    return {**known, "drawings": [as_text(each) for each in drawings]}
+
+
 @styled
-def figure(episodes: Episodes, shown: Sequence[Mistake]) -> Figure:
+def figure(shown: Sequence[dict[str, Any]]) -> Figure:
     """Draw a line for each mistake: the query, then the support, with the right class and the answer framed."""
-    side = episodes.tasks.query.inputs.shape[-1]
-    step, ways = side + 4, episodes.tasks.support.ways or 0
+    drawings = [[as_drawing(text) for text in each["drawings"]] for each in shown]
+    side = len(drawings[0][0]) if shown else 0
+    step, ways = side + 4, len(drawings[0]) - 1 if shown else 0
     start, gap = 2 * step, step // 2
     drawn = Figure(figsize=(8, 0.36 * len(shown) + 0.5))
     axes: Any = drawn.add_subplot()
     canvas = np.ones((step * len(shown) + gap, start + step * ways), dtype=np.float32)
-    for line, each in enumerate(shown):
-        top = line * step + (gap if line >= SHOWN else 0)
-        inputs = episodes.tasks.support.inputs[each.task, :ways, 0]
-        canvas[top : top + side, :side] = 1 - episodes.tasks.query.inputs[each.task, each.query, 0]
-        for label, drawing in enumerate(inputs):
-            canvas[top : top + side, start + label * step : start + label * step + side] = 1 - drawing
-        for label, colour in ((each.right, GOOD), (each.answer, BAD)):
+    for number, (each, (query, *support)) in enumerate(zip(shown, drawings, strict=True)):
+        top = number * step + (gap if number >= SHOWN else 0)
+        canvas[top : top + side, :side] = 1 - query
+        for label, drawing in enumerate(support):
+            begin = start + label * step
+            canvas[top : top + side, begin : begin + side] = 1 - drawing
+        for label, colour in ((each["right"], GOOD), (each["answer"], BAD)):
             corner = (start + label * step - 2, top - 2)
             axes.add_patch(Rectangle(corner, side + 3, side + 3, fill=False, edgecolor=colour, linewidth=1.6))
-        axes.text(step, top + side / 2, f"{each.probability:.2f}", va="center", fontsize=7, color=BAD)
+        axes.text(step, top + side / 2, f"{each['probability']:.2f}", va="center", fontsize=7, color=BAD)
     axes.imshow(canvas, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_xlim(-3, canvas.shape[1])
     axes.set_ylim(canvas.shape[0], -3)
@@ -206,3 +207,19 @@ def figure(episodes: Episodes, shown: Sequence[Mistake]) -> Figure:
         fontsize=8,
     )
     return drawn
+
+
+def summary(found: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the table's lines."""
+    return markdown(found).splitlines()
+
+
+wrong_episodes = Study(
+    "wrong-episodes",
+    plan,
+    markdown,
+    summary,
+    {"wrong-episodes": lambda found: figure(found[0]["shown"])},
+    seeds=1,
+    colours=12,
+)

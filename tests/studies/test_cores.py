@@ -68,7 +68,7 @@ def _runs(number: int) -> bool:
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_pieces_end_when_what_asked_for_them_is_killed(tmp_path: Path) -> None:
     file = tmp_path / "number"
-    code = f"from tests.reproductions.test_cores import _wait_with_another as f; f({str(file)!r})"
+    code = f"from tests.studies.test_cores import _wait_with_another as f; f({str(file)!r})"
     program = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL)
     try:
         assert _until(file.exists)

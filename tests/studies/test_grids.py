@@ -13,7 +13,7 @@ from quickstudy.datasets.base import with_rotations
 from quickstudy.registry import lookup
 from quickstudy_studies.robustness import under_attack
 from quickstudy_studies.sensitivity import METHODS, chosen, figure, judged, look, markdown
-from quickstudy_studies.shared.grid import grid, recipe
+from quickstudy_studies.shared.grid import Grid, recipe
 from quickstudy_studies.training_classes import TESTS, _upright
 from quickstudy_studies.training_classes import markdown as tables_of_classes
 from tests.helpers.blobs import make_blobs
@@ -102,7 +102,8 @@ def test_a_grid_keeps_what_it_found(tmp_path):
 
 def test_a_run_that_diverges_is_left_out(tmp_path):
     recipes = {str(rate): recipe("sinusoid-maml", steps=3, inner_lr=rate) for rate in (0.01, 1e30)}
-    found = grid(recipes, tmp_path, lambda *_: None, look, here=True, tasks=5, marks=[1])
+    grid = Grid(recipes, tmp_path, look, asked={"tasks": 5, "marks": [1]})
+    found = grid.gathered({name: piece() for name, piece in grid.pieces.items()})
     assert list(found) == ["0.01"]
     assert found["0.01"]["1"].shape == (1, 5)
 

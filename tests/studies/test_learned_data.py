@@ -11,7 +11,8 @@ from quickstudy.learners import L2O, MetaWeightNet
 from quickstudy.nets import mlp
 from quickstudy.recipes import learned_data
 from quickstudy.rules import SGD
-from quickstudy_studies.learned_data import augmenting, distilling, imbalance, learned_rows
+from quickstudy_studies.learned_data import augmenting, distilling, imbalance
+from quickstudy_studies.shared import learned_rows
 
 STUDIES = {
     "class-imbalance": (imbalance, "imbalance"),

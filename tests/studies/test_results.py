@@ -40,7 +40,7 @@ def test_omniglot_protonet(tmp_path):
 
 
 def test_a_row_of_the_results_comes_out_again(tmp_path):
-    """A stranger's figure lies within the interval of docs/results.md: the seeds are the same, the machine another."""
+    """A stranger's figure lies within the interval of the ledger's: the seeds are the same, the machine another."""
     kept = json.loads((ROWS / "sinusoid-cavia-10-shots.json").read_text())
     options = ["--output", str(tmp_path / kept["row"]), "--seeds", str(len(kept["seeds"]))]
     assert main(["reproduce", kept["row"], *options]) == 0
@@ -48,4 +48,4 @@ def test_a_row_of_the_results_comes_out_again(tmp_path):
     assert abs(found["mean"] - kept["mean"]) <= kept["interval"]
     assert [each["seed"] for each in found["seeds"]] == [each["seed"] for each in kept["seeds"]]
     shown = f"| {kept['mean']:.3f} ± {kept['interval']:.3f} |"
-    assert f"| `{kept['row']}` | mse {shown}" in (ROWS.parents[1] / "results.md").read_text()
+    assert f"| `{kept['row']}` | mse {shown}" in (ROWS.parent / "ledger.md").read_text()

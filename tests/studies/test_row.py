@@ -13,13 +13,14 @@ from scipy import stats
 
 from quickstudy.errors import InputError
 from quickstudy.registry import lookup
-from quickstudy_studies import OTHERS, ROWS
 from quickstudy_studies.results import mean_row, results_page
-from quickstudy_studies.results.omniglot_rows import SHOWN
+from quickstudy_studies.results.omniglot_rows import ROWS, SHOWN
+from quickstudy_studies.results.other_rows import OTHERS
 from quickstudy_studies.results.results_tables import folds
 from quickstudy_studies.results.row import Row, measure
-from quickstudy_studies.results.row_words import interval, older, summary
+from quickstudy_studies.results.row_words import older, summary
 from quickstudy_studies.shared import locking, trained
+from quickstudy_studies.shared.interval import interval
 from quickstudy_studies.shared.trained import Labelled, train
 
 SINE = Row(
@@ -262,32 +263,38 @@ def of_images(found):
 
 
 def test_page_shows_rows_and_nothing_else(found, of_images):
-    assert "No row has been measured" in results_page.page([])
-    text = results_page.page([found[1], of_images])
-    assert "| MAML | 50.0 ± 10.0 (98.7) |" in text
-    assert "| Nearest neighbour on pixels | 40.0 |" in text
-    assert "FOMAML" not in text
-    assert "## Sequences" not in text
+    for written in (results_page.page, results_page.ledger):
+        assert "No row has been measured" in written([])
+    small, text = (written([found[1], of_images]) for written in (results_page.page, results_page.ledger))
+    assert "| MAML | 50.0 ± 10.0 (98.7) |" in small
+    assert "| Nearest neighbour on pixels | 40.0 |" in small
+    for each in (small, text):
+        assert "FOMAML" not in each
+        assert "## Sequences" not in each
+    assert "sine" not in small
+    assert "| `omniglot-maml-5w1s` | accuracy | 50.00 % ± 10.00 % | 98.70 % |" in text
     assert "| `sine` | mse |" in text
     assert f"a: Chosen on {SINE.chosen_on}." in text
 
 
 def test_page_says_how_far_from_published_and_how_much_shorter(found, of_images):
-    text = results_page.page([{**of_images, "steps": 300, "meta_batch": 32, "quick": True}])
+    text = results_page.ledger([{**of_images, "steps": 300, "meta_batch": 32, "quick": True}])
     assert "- `omniglot-maml-5w1s` `--quick`: worse by 48.7 points, trained on 1/200 of the paper's tasks." in text
     assert "| worse by 48.7 points | 300 x 32 | 60,000 x 32 | 60,000 x 32 |" in text
-    near = results_page.page([{**of_images, "mean": 0.984}])
+    near = results_page.ledger([{**of_images, "mean": 0.984}])
     assert "Worse than published" not in near
     assert "worse by 0.3 points (within ±)" in near
-    assert "- `omniglot-maml-5w1s`: worse by 3.7 points (within ±)" in results_page.page([{**of_images, "mean": 0.95}])
-    assert "| as published |" in results_page.page([{**of_images, "mean": 0.9871}])
-    assert "48.7" not in results_page.page([{**of_images, "comparable": False}])
+    assert "- `omniglot-maml-5w1s`: worse by 3.7 points (within ±)" in results_page.ledger(
+        [{**of_images, "mean": 0.95}]
+    )
+    assert "| as published |" in results_page.ledger([{**of_images, "mean": 0.9871}])
+    assert "48.7" not in results_page.ledger([{**of_images, "comparable": False}])
     assert "Below nearest neighbour" not in near
-    worse = results_page.page([{**of_images, "mean": 0.3, "quick": True}])
+    worse = results_page.ledger([{**of_images, "mean": 0.3, "quick": True}])
     assert "Below nearest neighbour on pixels, so hardly trained: `omniglot-maml-5w1s` `--quick`." in worse
     errors = {**found[1], "published": 0.5, "interval": 0.01}
-    assert "better by 0.200" in results_page.page([{**errors, "mean": 0.3}])
-    assert "- `sine`: worse by 0.200." in results_page.page([{**errors, "mean": 0.7}])
+    assert "better by 0.200" in results_page.ledger([{**errors, "mean": 0.3}])
+    assert "- `sine`: worse by 0.200." in results_page.ledger([{**errors, "mean": 0.7}])
 
 
 def test_page_shows_folds_and_presentations(of_images):
@@ -297,4 +304,4 @@ def test_page_shows_folds_and_presentations(of_images):
     text = results_page.page([challenge, sequence])
     assert "| `omniglot-challenge` | 10.0 ± 1.0 | 9.0 ± 1.0 |" in text
     assert "| MANN | 20.0 | 75.0 |" in text
-    assert "## Others" not in text
+    assert "## Others" not in results_page.ledger([challenge, sequence])

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from quickstudy.cli import main
+from quickstudy_studies.shared.simulated import CASES
 from quickstudy_studies.simulators import page as hidden_parameters_page
-from quickstudy_studies.simulators.run import CASES
 
 
 def test_the_command_writes_everything(tmp_path, capsys):

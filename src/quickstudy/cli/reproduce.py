@@ -33,28 +33,42 @@ class Reproduce:
     def __call__(self) -> int:
         """Run it, and say what came out."""
         from quickstudy.cli.console import counting, show
-        from quickstudy.errors import UsageError, unknown_name
+        from quickstudy.errors import UsageError
         from quickstudy.registry import table as entries
 
-        known = entries("reproduction")
         if not self.name:
-            show(*overview(known))
+            show(*overview(entries("reproduction")))
             return 0
-        settings = [each for each in known if parts(each)[0] == self.name != each]
-        if settings and self.name not in known:
-            raise UsageError(f"'{self.name}' is a row with settings; say which: {', '.join(settings)}", "reproduce")
-        if self.name not in known:
-            raise UsageError(str(unknown_name("reproduction", self.name, known)), "reproduce")
+        study = self._known()
         if self.seeds is not None and self.seeds < 1:
             raise UsageError(f"--seeds must be positive, not {self.seeds}", "reproduce")
         folder = self.output or Path("runs") / self.name
         options: dict[str, Any] = {} if self.seeds is None else {"seeds": self.seeds}
         with counting(self.name, "parts") as tick:
-            lines = known[self.name].build(folder, tick, quick=self.quick, **options)
-        if self.quick and "recipe" not in known[self.name].facts:
+            lines = study.build(folder, tick, quick=self.quick, **options)
+        if self.quick and "recipe" not in study.facts:
             lines = [*lines, "This was a small part (--quick), to see that everything works: its figures say nothing."]
         show(*lines, f"Saved to {folder}")
         return 0
+
+    def _known(self) -> Entry:
+        """Return the study or row of this name, of which nothing but itself is imported.
+
+        Raises:
+            UsageError: there is none, or the name lacks a setting.
+        """
+        from quickstudy.errors import InputError, UsageError
+        from quickstudy.registry import lookup
+        from quickstudy.registry import table as entries
+
+        try:
+            return lookup("reproduction", self.name)
+        except InputError as error:
+            settings = [each for each in entries("reproduction") if parts(each)[0] == self.name]
+            if settings:
+                told = f"'{self.name}' is a row with settings; say which: {', '.join(settings)}"
+                raise UsageError(told, "reproduce") from error
+            raise UsageError(str(error), "reproduce") from error
 
 
 def overview(known: Mapping[str, Entry]) -> list[Table | str]:

@@ -2,53 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
-from quickstudy.cli.console import Tick
-from quickstudy.registry import register
+from quickstudy_studies.architectures import page, ranks, space
+from quickstudy_studies.driver import Found, Part, Plan, Study
 
 
-@register("reproduction")
-def architectures(folder: Path, tick: Tick, quick: bool = False, seeds: int = 10) -> list[str]:
-    """DARTS, first and second order, on a space of 125 cells that are all trained, beside random search and evolution.
+def plan(folder: Path, quick: bool, seeds: int) -> Plan:
+    """DARTS, of both orders, in a space of 125 cells that are all trained, beside random search and evolution.
 
     Args:
         folder: gets space.json and searches.json (training runs and searches as they end: what was interrupted goes
             on), results.json, table.md and architectures.png.
-        tick: told how many runs of how many are done.
         quick: cells of one edge, so that there are 5, and a few steps.
         seeds: searches by DARTS, of each order.
-
-    Returns:
-        Lines that say what came out.
     """
-    from dataclasses import asdict
-    from functools import partial
-
-    from quickstudy.reports import plots
-    from quickstudy.storage.checkpoint import write_atomically, write_json
-    from quickstudy_studies.architectures import page as cell_page
-    from quickstudy_studies.architectures import ranks as cell_ranks
-    from quickstudy_studies.architectures import space as cell_space
-    from quickstudy_studies.shared.cores import kept
-
-    training, how = cell_space.Training(), cell_space.Search()
+    training, how = space.Training(), space.Search()
     if quick:
-        training, how, seeds = cell_space.Training(nodes=2, steps=2, beginnings=2), cell_space.Search(steps=2), 1
-    all_of_them = cell_space.architectures(training)
-    runs = {cell_space.name(each): partial(cell_space.train, each, training) for each in all_of_them}
+        training, how, seeds = space.Training(nodes=2, steps=2, beginnings=2), space.Search(steps=2), 1
+    runs = {space.name(each): partial(space.train, each, training) for each in space.architectures(training)}
     searches = {
-        f"{order} {seed}": partial(cell_space.search, order, seed, training, how)
-        for order in cell_space.ORDERS
+        f"{order} {seed}": partial(space.search, order, seed, training, how)
+        for order in space.ORDERS
         for seed in range(1, seeds + 1)
     }
-    total = len(runs) + len(searches)
     key = {"training": asdict(training)}
-    space = kept(folder / "space.json", key, runs, lambda done: tick(done, total), quick)
-    key["search"] = asdict(how)
-    found = kept(folder / "searches.json", key, searches, lambda done: tick(len(space) + done, total), quick)
-    content = cell_ranks.judged(space, found, training, how)
-    write_json(folder / "results.json", content)
-    write_atomically(folder / "table.md", (cell_page.markdown(content) + "\n").encode())
-    write_atomically(folder / "architectures.png", plots.file(cell_page.figure(content), "png"))
-    return cell_page.summary(content)
+
+    def results(found: Found) -> object:
+        trained, searched = ({name: found[name] for name in part} for part in (runs, searches))
+        return ranks.judged(trained, searched, training, how)
+
+    parts = (
+        Part(runs, key, "space.json", here=quick),
+        Part(searches, {**key, "search": asdict(how)}, "searches.json", here=quick),
+    )
+    return Plan(parts, results)
+
+
+architectures = Study("architectures", plan, page.markdown, page.summary, {"architectures": page.figure}, seeds=10)

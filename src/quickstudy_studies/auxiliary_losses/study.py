@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from quickstudy.cli.console import Tick
-from quickstudy.registry import register
+from quickstudy.recipes.tuning import DigitsAuxiliary
+from quickstudy_studies.auxiliary_losses import run as helping
+from quickstudy_studies.driver import Plan, Study, in_runs, of_runs
 
 
-@register("reproduction", "auxiliary-losses")
-def auxiliary_losses(folder: Path, tick: Tick, quick: bool = False, seeds: int = 3) -> list[str]:
+def plan(folder: Path, quick: bool, seeds: int) -> Plan:
     """Which auxiliary losses help a net on 100 digits: a teacher's logits, reconstruction, random numbers; learned.
 
     Args:
         folder: gets results.json, table.md and weights.png.
-        tick: told how many repetitions of how many are done.
         quick: one repetition, a few steps.
         seeds: splits, beginnings and random numbers.
-
-    Returns:
-        Lines that say what came out.
     """
-    from quickstudy.recipes.tuning import DigitsAuxiliary
-    from quickstudy_studies.auxiliary_losses import run as helping
-    from quickstudy_studies.shared.saving import save
+    options: dict[str, Any] = {"inner_steps": 5, "steps": 2, "teaching": 5} if quick else {}
+    recipes = {
+        f"split {seed}": DigitsAuxiliary(split=seed, seed=seed, device="cpu", **options)
+        for seed in range(1, (1 if quick else seeds) + 1)
+    }
+    return in_runs({name: partial(helping.run, recipe) for name, recipe in recipes.items()}, options)
 
-    found, count = [], 1 if quick else seeds
-    tick(0, count)
-    for seed in range(1, count + 1):
-        recipe = DigitsAuxiliary(split=seed, seed=seed, device="cpu")
-        if quick:
-            recipe = dataclasses.replace(recipe, inner_steps=5, steps=2, teaching=5)
-        found.append(helping.run(recipe))
-        tick(seed, count)
-    save(folder, {"runs": found}, helping.markdown(found), weights=helping.figure(found))
-    return helping.summary(found)
+
+auxiliary_losses = Study(
+    "auxiliary-losses",
+    plan,
+    of_runs(helping.markdown),
+    of_runs(helping.summary),
+    {"weights": of_runs(helping.figure)},
+)

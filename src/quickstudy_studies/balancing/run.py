@@ -22,7 +22,7 @@ from quickstudy.core import Examples, Learner, Task
 from quickstudy.functional.physics import advance
 from quickstudy.outer.base import Outer
 from quickstudy.training.starting import meta_train
-from quickstudy_studies.simulators.run import CASES, Watched
+from quickstudy_studies.shared.simulated import CASES, Watched
 
 CASE = CASES["cart-pole"]
 WEIGHTS, FORCE = (1.0, 0.1, 10.0, 0.1), 0.01

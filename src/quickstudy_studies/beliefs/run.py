@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from quickstudy.functional.coverage import quantile
 from quickstudy.functional.predictive import Gaussian, Predictive
 from quickstudy.recipes.beliefs import BeliefRecipe
 from quickstudy.registry import lookup
+from quickstudy.tasks.base import Bank
 from quickstudy_studies.beliefs.exact import HalfPlanePosterior, SinusoidPosterior
+from quickstudy_studies.shared.cores import Piece
 
 PLAIN, EXACT = "MAML", "exact posterior"
 RECIPES = {
@@ -38,42 +41,89 @@ SHOWN = {"sinusoids": 0, "half-planes": 0}
 POINTS = 100
 
 
-def run(data: str, seeds: int, tasks: int, steps: int | None, tell: Callable[[], None]) -> dict[str, Any]:
-    """Train every learner on one kind of tasks, beside the exact posterior; return what was found, as JSON.
+def pieces(data: str, seeds: int, tasks: int, steps: int | None) -> dict[str, Piece]:
+    """Return what is to be trained and judged on one kind of tasks, by name: every learner, and the exact posterior.
 
     Args:
         data: 'sinusoids' or 'half-planes'.
         seeds: runs of each learner, all judged on the same tasks.
         tasks: to be judged on.
         steps: outer steps, in place of the recipes' own.
-        tell: called after each run.
     """
-    bank = _recipe(PLAIN, data).tasks(0).bank(tasks, TEST_SEED)
-    shown = batching.select(bank.batch(SHOWN[data], 1), 0)
-    truth: Learner = SinusoidPosterior() if data == "sinusoids" else HalfPlanePosterior()
-    found = {EXACT: [reliability(truth, bank, tasks, level=LEVEL, seed=TEST_SEED)]}
-    answers, noises = {EXACT: _answers(truth, shown)}, {}
+    found: dict[str, Piece] = {_name(data, EXACT, 0): partial(exact, data, tasks)}
     for name in RECIPES:
-        found[name] = []
         for seed in range(seeds):
-            recipe = _recipe(name, data, seed, steps)
-            learner = recipe.train(None, progress=False).learner
-            noise = _noise(learner, recipe) if data == "sinusoids" and name == PLAIN else None
-            found[name].append(reliability(learner, bank, tasks, level=LEVEL, noise=noise, seed=TEST_SEED))
-            if not seed:
-                answers[name] = _answers(learner, shown, noise)
-                learned = getattr(learner, "log_noise", None)
-                noises[name] = float(learned.detach().exp()) if isinstance(learned, torch.Tensor) else noise
-            tell()
-    plain = _mean(found[PLAIN], "likelihoods")
+            found[_name(data, name, seed)] = partial(trained, data, name, seed, tasks, steps)
+    return found
+
+
+def exact(data: str, tasks: int) -> dict[str, Any]:
+    """Return how reliable the exact posterior is, and its answers to the task that is shown, as JSON."""
+    bank, shown = _asked(data, tasks)
+    truth: Learner = SinusoidPosterior() if data == "sinusoids" else HalfPlanePosterior()
+    judged = reliability(truth, bank, tasks, level=LEVEL, seed=TEST_SEED)
+    return {"reliability": _as_json(judged), "answers": _answers(truth, shown), "noise": None}
+
+
+def trained(data: str, name: str, seed: int, tasks: int, steps: int | None) -> dict[str, Any]:
+    """Train a learner; return how reliable it is, its answers to the task that is shown, and its noise, as JSON."""
+    bank, shown = _asked(data, tasks)
+    recipe = _recipe(name, data, seed, steps)
+    learner = recipe.train(None, progress=False).learner
+    noise = _noise(learner, recipe) if data == "sinusoids" and name == PLAIN else None
+    judged = reliability(learner, bank, tasks, level=LEVEL, noise=noise, seed=TEST_SEED)
+    learned = getattr(learner, "log_noise", None)
+    return {
+        "reliability": _as_json(judged),
+        "answers": _answers(learner, shown, noise),
+        "noise": float(learned.detach().exp()) if isinstance(learned, torch.Tensor) else noise,
+    }
+
+
+def gathered(data: str, seeds: int, tasks: int, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was found on one kind of tasks, as JSON; answers and noises are those of the first seed.
+
+    Args:
+        data: as for `pieces`, like the next two.
+        seeds: runs.
+        tasks: that they were judged on.
+        found: what the pieces returned, by name.
+    """
+    first = {name: found[_name(data, name, 0)] for name in (EXACT, *RECIPES)}
+    runs = {EXACT: [_read(first[EXACT])]}
+    runs |= {name: [_read(found[_name(data, name, seed)]) for seed in range(seeds)] for name in RECIPES}
+    plain = _mean(runs[PLAIN], "likelihoods")
+    _, shown = _asked(data, 1)
     return {
         "tasks": tasks,
-        "learners": {name: _judged(runs, plain) | {"noise": noises.get(name)} for name, runs in found.items()},
+        "learners": {name: _judged(each, plain) | {"noise": first[name]["noise"]} for name, each in runs.items()},
         "shown": {
             "support": [shown.support.inputs.tolist(), shown.support.labels.flatten().tolist()],
-            "answers": answers,
+            "answers": {name: each["answers"] for name, each in first.items()},
         },
     }
+
+
+def _name(data: str, learner: str, seed: int) -> str:
+    return f"{data}, {learner} {seed}"
+
+
+def _asked(data: str, tasks: int) -> tuple[Bank, Task]:
+    """Return the tasks to be judged on, and the one that is shown."""
+    bank = _recipe(PLAIN, data).tasks(0).bank(max(tasks, SHOWN[data] + 1), TEST_SEED)
+    return bank, batching.select(bank.batch(SHOWN[data], 1), 0)
+
+
+def _as_json(judged: Reliability) -> dict[str, Any]:
+    return {name: each.tolist() if isinstance(each, np.ndarray) else each for name, each in vars(judged).items()}
+
+
+def _read(piece: Mapping[str, Any]) -> Reliability:
+    """Return what `_as_json` wrote."""
+    parts: dict[str, Any] = {}
+    for name, each in piece["reliability"].items():
+        parts[name] = np.array(each) if isinstance(each, list) else each
+    return Reliability(**parts)
 
 
 def _recipe(name: str, data: str, seed: int = 0, steps: int | None = None) -> BeliefRecipe:

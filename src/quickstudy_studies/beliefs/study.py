@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from quickstudy.cli.console import Tick
-from quickstudy.registry import register
+from quickstudy_studies.beliefs import page
+from quickstudy_studies.beliefs.run import gathered, pieces
+from quickstudy_studies.driver import Found, Part, Plan, Study, of_this_code
+
+DATA = ("sinusoids", "half-planes")
 
 
-@register("reproduction", "beliefs")
-def beliefs(folder: Path, tick: Tick, quick: bool = False, seeds: int = 3) -> list[str]:
+def plan(folder: Path, quick: bool, seeds: int) -> Plan:
     """Bayesian learners beside MAML on noisy sinusoids and half planes: coverage, likelihood, worth of abstaining.
 
     Args:
         folder: gets results.json, table.md, reliability.png and answers.png.
-        tick: told how many runs of how many are done.
         quick: a few steps and tasks.
         seeds: runs of each learner.
-
-    Returns:
-        Lines that say what came out.
     """
-    from quickstudy_studies.beliefs import page as beliefs_page
-    from quickstudy_studies.beliefs import run as believing
-    from quickstudy_studies.shared.saving import save
+    count, tasks, steps = (1, 8, 3) if quick else (seeds, 1000, None)
+    runs = {name: piece for data in DATA for name, piece in pieces(data, count, tasks, steps).items()}
 
-    done, count = 0, 2 * len(believing.RECIPES) * (1 if quick else seeds)
+    def results(found: Found) -> dict[str, Any]:
+        return {"seeds": count, **{data: gathered(data, count, tasks, found) for data in DATA}}
 
-    def tell() -> None:
-        nonlocal done
-        done += 1
-        tick(done, count)
+    return Plan((Part(runs, of_this_code(tasks=tasks, steps=steps)),), results)
 
-    tick(0, count)
-    found = {
-        data: believing.run(data, 1 if quick else seeds, 8 if quick else 1000, 3 if quick else None, tell)
-        for data in ("sinusoids", "half-planes")
-    }
-    figures = {"reliability": beliefs_page.curves(found), "answers": beliefs_page.answers(found)}
-    save(folder, {"seeds": 1 if quick else seeds, **found}, beliefs_page.markdown(found), **figures)
-    return beliefs_page.summary(found)
+
+beliefs = Study("beliefs", plan, page.markdown, page.summary, {"reliability": page.curves, "answers": page.answers})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,18 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from quickstudy.cli.console import Tick
 from quickstudy.core import Learner
 from quickstudy.datasets.base import ClassData
 from quickstudy.evaluation.evaluating import evaluate, interval95
 from quickstudy.recipes.challenge import CHOSEN_ON, FOLDS, OmniglotChallenge
-from quickstudy.registry import register
+from quickstudy.reports.assessment import open_run
 from quickstudy.reports.plots import COLOURS, GREY, styled
 from quickstudy.tasks.base import TaskDistribution
 from quickstudy.tasks.data.source_pairs import SourcePairs
-from quickstudy_studies.shared.cores import side_by_side
+from quickstudy_studies.driver import Part, Plan, Study, of_this_code
+from quickstudy_studies.results.other_rows import OTHERS
 from quickstudy_studies.shared.grid import QUICK
+from quickstudy_studies.shared.trained import place, train
 
 ROW = "omniglot-challenge"
 WAYS, TASKS = 20, 100
@@ -32,61 +33,54 @@ MARK = "*"
 Found = Mapping[str, Mapping[str, Any]]
 
 
-@register("reproduction", "challenge-alphabets")
-def challenge_alphabets(folder: Path, tick: Tick, quick: bool = False, seeds: int = FOLDS) -> list[str]:
+def plan(folder: Path, quick: bool, seeds: int) -> Plan:
     """The error of the Omniglot challenge on each alphabet, by the run whose fold holds it out.
 
     Args:
         folder: gets results.json, table.md and alphabets.png; the runs lie in `trained/` beside it, where the row
             `omniglot-challenge` finds them too.
-        tick: told how many folds of how many are trained and tested.
         quick: two steps, few tasks.
         seeds: folds that are trained and tested, of five.
-
-    Returns:
-        Lines that say what came out.
     """
-    from quickstudy.reports.assessment import open_run
-    from quickstudy_studies.shared.saving import save
+    recipes, tasks = recipes_of_folds(seeds, quick), 2 if quick else TASKS
+    pieces = {f"fold {fold}": partial(errors, recipe, folder, tasks) for fold, recipe in enumerate(recipes)}
+    return Plan((Part(pieces, of_this_code(tasks=tasks, quick=quick), here=alone(quick)),), results)
 
-    errors: dict[tuple[str, int], np.ndarray[Any, Any]] = {}
-    for fold, run in enumerate(train_all(recipes_of_folds(seeds, quick), folder, tick, quick)):
-        opened: Any = open_run(run)
-        of = by_alphabet(opened.learner, opened.test.data, 2 if quick else TASKS)
-        errors |= {(name, fold): values for name, values in of.items()}
-    result = {
+
+def errors(recipe: OmniglotChallenge, folder: Path, tasks: int) -> dict[str, list[float]]:
+    """Return the error of each task of each alphabet that a fold holds out; train what is not trained yet."""
+    run = place(recipe, "fold", folder)
+    train(recipe, run)
+    opened: Any = open_run(run)
+    found = by_alphabet(opened.learner, opened.test.data, tasks)
+    return {name: values.tolist() for name, values in found.items()}
+
+
+def results(found: Mapping[str, Mapping[str, list[float]]]) -> dict[str, Any]:
+    """Return the mean error on each alphabet, the least first."""
+    known = {name: (np.array(each), piece) for piece, parts in found.items() for name, each in parts.items()}
+    return {
         name: {
             "ways": int(name.split()[-1]),
             "mean": float(each.mean()),
             "interval": interval95(each),
-            "chosen_on": fold == CHOSEN_ON,
+            "chosen_on": piece == f"fold {CHOSEN_ON}",
         }
-        for (name, fold), each in sorted(errors.items(), key=lambda one: one[1].mean())
+        for name, (each, piece) in sorted(known.items(), key=lambda one: one[1][0].mean())
     }
-    save(folder, result, markdown(result), alphabets=figure(result))
-    return ["error by alphabet, %", *markdown(result).splitlines()]
+
+
+def alone(quick: bool) -> bool:
+    """Return whether runs are trained in this process, one after the other."""
+    return quick or torch.cuda.is_available()
 
 
 def recipes_of_folds(folds: int, quick: bool, **options: Any) -> list[OmniglotChallenge]:
     """Return the recipe of each fold, with the options of the row of the results."""
-    from quickstudy_studies.results.other_rows import OTHERS
-
     row = next(row for row in OTHERS if row.name == ROW)
     options |= {**QUICK, "combinations": 4} if quick else {}
     row = dataclasses.replace(row, options={**row.options, **options})
     return [row.make(fold, quick=False) for fold in range(min(folds, FOLDS))]  # type: ignore[misc]
-
-
-def train_all(recipes: Sequence[OmniglotChallenge], folder: Path, tick: Tick, here: bool) -> list[Path]:
-    """Train what is not trained yet, where the row of the results finds it too; return the run folders."""
-    from quickstudy_studies.shared.trained import place, train
-
-    runs = [place(recipe, "fold", folder) for recipe in recipes]
-    pieces = {str(run): functools.partial(train, recipe, run) for recipe, run in zip(recipes, runs, strict=True)}
-    tick(0, len(runs))
-    for done, _ in enumerate(side_by_side(pieces, here or torch.cuda.is_available())):
-        tick(done + 1, len(runs))
-    return runs
 
 
 def by_alphabet(learner: Learner, data: ClassData, tasks: int) -> dict[str, np.ndarray[Any, Any]]:
@@ -146,3 +140,11 @@ def figure(found: Found) -> Figure:
     axes.grid(axis="y", visible=False)
     axes.set_ylim(len(found) - 0.4, -0.6)
     return drawn
+
+
+def summary(found: Found) -> list[str]:
+    """Return the table, and what its figures are."""
+    return ["error by alphabet, %", *markdown(found).splitlines()]
+
+
+challenge_alphabets = Study("challenge-alphabets", plan, markdown, summary, {"alphabets": figure}, seeds=FOLDS)

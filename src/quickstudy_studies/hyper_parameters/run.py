@@ -23,7 +23,6 @@ import torch
 from torch import Tensor
 
 from quickstudy import batching, nets
-from quickstudy.cli.console import Tick
 from quickstudy.core import Examples, Task
 from quickstudy.errors import InputError
 from quickstudy.inner.differentiation import Implicit
@@ -85,26 +84,33 @@ def problem(which: Which, settings: Settings) -> HyperParameters:
     return HyperParameters(nets.mlp(64, (32,), 10), lr=0.03, weight_decay=1e-3, steps=settings.steps)
 
 
-def run(seeds: Sequence[int], settings: Settings, tick: Tick) -> list[dict[str, Any]]:
-    """Return what each search found on each split, as JSON."""
-    found: list[dict[str, Any]] = [{"seed": seed, "many": {}, "few": {}} for seed in seeds]
-    tick(0, len(seeds) + 2)
-    kinds_of: dict[Which, tuple[bool, ...]] = {"many": (False, True), "few": (False,)}
-    for number, (which, kinds) in enumerate(kinds_of.items()):
-        searches = [Search(which, seed, shared) for seed in seeds for shared in kinds]
-        for search, result in zip(searches, sample(searches, settings), strict=True):
-            found[seeds.index(search.seed)][which]["shared" if search.shared else "optuna"] = result
-        tick(number + 1, len(seeds) + 2)
-    for number, each in enumerate(found):
-        rows = split(each["seed"])
-        many, few = (Gradient(rate, schedule="cosine") for rate in settings.rates)
-        implicit = Gradient(many.lr, schedule="cosine", through=Implicit("neumann", settings.products))
-        each["many"]["unrolled"] = descend(problem("many", settings), rows, settings, many)
-        each["many"]["implicit"] = descend(problem("many", settings), rows, settings, implicit)
-        each["many"]["online"] = online(problem("many", settings), rows, settings)
-        each["few"]["unrolled"] = descend(problem("few", settings), rows, settings, few)
-        tick(number + 3, len(seeds) + 2)
-    return found
+KINDS: dict[Which, dict[str, bool]] = {"many": {"optuna": False, "shared": True}, "few": {"optuna": False}}
+"""Searches by Optuna: whether hyper-parameters of a kind share one value."""
+
+
+def sampled(which: Which, seeds: Sequence[int], settings: Settings) -> dict[str, dict[str, Any]]:
+    """Return what Optuna finds, by seed and kind of search, as JSON; all of it side by side."""
+    asked = [(seed, kind) for seed in seeds for kind in KINDS[which]]
+    found = sample([Search(which, seed, KINDS[which][kind]) for seed, kind in asked], settings)
+    results: dict[str, dict[str, Any]] = {str(seed): {} for seed in seeds}
+    for (seed, kind), each in zip(asked, found, strict=True):
+        results[str(seed)][kind] = each
+    return results
+
+
+def followed(seed: int, settings: Settings) -> dict[Which, dict[str, Any]]:
+    """Return what hyper-gradients find on one split, as JSON."""
+    rows = split(seed)
+    many, few = (Gradient(rate, schedule="cosine") for rate in settings.rates)
+    implicit = Gradient(many.lr, schedule="cosine", through=Implicit("neumann", settings.products))
+    return {
+        "many": {
+            "unrolled": descend(problem("many", settings), rows, settings, many),
+            "implicit": descend(problem("many", settings), rows, settings, implicit),
+            "online": online(problem("many", settings), rows, settings),
+        },
+        "few": {"unrolled": descend(problem("few", settings), rows, settings, few)},
+    }
 
 
 def sample(searches: Sequence[Search], settings: Settings) -> list[dict[str, Any]]:

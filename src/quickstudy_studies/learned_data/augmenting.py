@@ -23,7 +23,7 @@ from quickstudy.outer import Truncated
 from quickstudy.recipes.learned_data import DigitsAugmentation
 from quickstudy.reports.plots import COLOURS, GREY, styled
 from quickstudy.training.starting import meta_train
-from quickstudy_studies.learned_data.learned_rows import Runs, accuracy, table, told
+from quickstudy_studies.shared.learned_rows import Runs, accuracy, table, told
 
 TRUE = DigitsAugmentation.degrees
 BEGIN = {name: getattr(DigitsAugmentation, name) for name in ("rotation", "shift", "scale", "noise")}

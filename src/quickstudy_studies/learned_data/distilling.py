@@ -20,7 +20,7 @@ from quickstudy.reports.plots import styled
 from quickstudy.tasks import OneTask, Restarts
 from quickstudy.tasks.base import TaskDistribution
 from quickstudy.training.starting import meta_train
-from quickstudy_studies.learned_data.learned_rows import Runs, accuracy, table, told
+from quickstudy_studies.shared.learned_rows import Runs, accuracy, table, told
 
 KINDS = {
     "real": "ten real digits, one of each",

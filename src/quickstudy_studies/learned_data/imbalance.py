@@ -26,7 +26,7 @@ from quickstudy.recipes.learned_data import digits, ranks
 from quickstudy.reports.plots import COLOURS, GREY, styled
 from quickstudy.tasks import Restarts
 from quickstudy.training.starting import meta_train
-from quickstudy_studies.learned_data.learned_rows import Runs, accuracy, mean, table, told, trained
+from quickstudy_studies.shared.learned_rows import Runs, accuracy, mean, table, told, trained
 
 COMMON, RARE, CLEAN, TEST = 700, 14, 10, 150
 """Training rows of the two classes; balanced rows and test rows of each."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from quickstudy import optim, shipped
 from quickstudy.storage.checkpoint import write_json
 from quickstudy_studies.learned_optimizer.held_out import PROBLEMS
 from quickstudy_studies.learned_optimizer.race import GRID, Contender, Track, race
-from quickstudy_studies.shared.cores import side_by_side
+from quickstudy_studies.shared.cores import Piece
 
 LEARNED, TOLD = "learned", "learned, told"
 """The shipped optimiser without anything set, and told the number of steps."""
@@ -42,25 +42,20 @@ QUICK = {"names": ("iris-deep", "cancer-logistic"), "steps": 4, "seeds": 1, "poi
 """What --quick makes: enough to see that everything works."""
 
 
-def compare(folder: Path, quick: bool, seeds: int, tick: Callable[[int, int], None]) -> list[dict[str, Any]]:
-    """Run all problems, as many at once as there are cores; return a JSON-able result for each, in their order.
-
-    Results of each problem are kept in the folder, so that an interrupted comparison goes on where it was.
-    """
+def pieces(folder: Path, quick: bool, seeds: int) -> dict[str, Piece]:
+    """Return the runs of all problems, by name, each of which keeps in the folder what it found."""
     names = list(QUICK["names"]) if quick else [each.name for each in PROBLEMS]  # type: ignore[call-overload]
     settings = {"seeds": seeds, "steps": None, "points": 25}
     if quick:
         settings = {name: QUICK[name] for name in settings}  # type: ignore[misc]
-    found: dict[str, Any] = {}
-    tick(0, len(names))
-    for name, result in side_by_side({name: partial(one, name, folder, settings) for name in names}, here=quick):
-        found[name] = result
-        tick(len(found), len(names))
-    return [found[name] for name in names]
+    return {name: partial(one, name, folder, settings) for name in names}
 
 
 def one(name: str, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Run all optimisers on one problem."""
+    """Run all optimisers on one problem; what the folder holds of two halves is not made again, each for itself.
+
+    So a new rule that is shipped does not run the others anew.
+    """
     problem = next(each for each in PROBLEMS if each.name == name)
     weights = hashlib.sha256((shipped.WEIGHTS / f"{optim.DEFAULT}.safetensors").read_bytes()).hexdigest()
     tracks: dict[str, Any] = {}

@@ -7,8 +7,8 @@ import statistics
 from matplotlib.figure import Figure
 
 from quickstudy.reports.plots import COLOURS, styled
-from quickstudy_studies.learned_data.learned_rows import Runs, mean, table, told
 from quickstudy_studies.noisy_labels.run import LOSSES
+from quickstudy_studies.shared.learned_rows import Runs, mean, table, told
 
 WAYS = {
     "plain": "plain training",

@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from quickstudy.cli.console import Tick
-from quickstudy.registry import register
+from quickstudy_studies.driver import Plan, Study, in_runs, of_runs
+from quickstudy_studies.pac_bayes import page
+from quickstudy_studies.pac_bayes.run import COUNTS, DIMENSIONS, ROWS, bounded, overfitted
 
 
-@register("reproduction", "pac-bayes")
-def pac_bayes(folder: Path, tick: Tick, quick: bool = False, seeds: int = 10) -> list[str]:
+def plan(folder: Path, quick: bool, seeds: int) -> Plan:
     """PAC-Bayes bounds of meta-learned priors beside the error in new tasks, by the number of tasks learned from.
 
     Args:
         folder: gets results.json, table.md and bounds.png.
-        tick: told how many runs of how many are done.
         quick: two numbers of tasks, few steps.
         seeds: of the tasks.
-
-    Returns:
-        Lines that say where the bounds hold and are below 1/2, the error without knowledge.
     """
-    from quickstudy.reports import plots
-    from quickstudy.storage.checkpoint import write_atomically, write_json
-    from quickstudy_studies.pac_bayes import page as bounds_page
-    from quickstudy_studies.pac_bayes import run as bounds
-
-    plan = [(n, seed) for n in bounds.COUNTS[: 2 if quick else None] for seed in range(1 if quick else seeds)]
     steps = 5 if quick else 100
-    runs = []
-    for done, (count, seed) in enumerate(plan):
-        tick(done, len(plan))
-        found = bounds.bounded(count, seed, steps) | bounds.overfitted(count, seed, 3 * steps)
-        runs.append({"tasks": count, "seed": seed, **found})
-    tick(len(plan), len(plan))
-    write_json(folder / "results.json", {"dimensions": bounds.DIMENSIONS, "rows": bounds.ROWS, "runs": runs})
-    write_atomically(folder / "table.md", (bounds_page.markdown(runs) + "\n").encode())
-    write_atomically(folder / "bounds.png", plots.file(bounds_page.figure(runs), "png"))
-    return bounds_page.summary(runs)
+    pieces = {
+        f"{count} tasks, seed {seed}": partial(one, count, seed, steps)
+        for count in COUNTS[: 2 if quick else None]
+        for seed in range(1 if quick else seeds)
+    }
+    return in_runs(pieces, {"steps": steps}, dimensions=DIMENSIONS, rows=ROWS)
+
+
+def one(count: int, seed: int, steps: int) -> dict[str, Any]:
+    """Return bounds and errors of the two priors that are learned from so many tasks."""
+    return {"tasks": count, "seed": seed, **bounded(count, seed, steps), **overfitted(count, seed, 3 * steps)}
+
+
+pac_bayes = Study(
+    "pac-bayes", plan, of_runs(page.markdown), of_runs(page.summary), {"bounds": of_runs(page.figure)}, seeds=10
+)

@@ -24,8 +24,9 @@ from quickstudy.recipes.base import Recipe
 from quickstudy.registry import TABLES, Entry, lookup
 from quickstudy.reports.assessment import BASELINE, Assessment, OpenedRun, assess, check_unseen, open_run
 from quickstudy.storage.checkpoint import load, write_json
-from quickstudy_studies.results.row_words import interval, older, summary
+from quickstudy_studies.results.row_words import older, summary
 from quickstudy_studies.shared.cores import side_by_side
+from quickstudy_studies.shared.interval import interval
 from quickstudy_studies.shared.trained import place, running, train
 
 

@@ -63,24 +63,32 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def kept(path: Path, key: Any, pieces: Mapping[str, Piece], done: Callable[[int], None], here: bool) -> dict[str, Any]:
+def kept(
+    path: Path | None, key: Mapping[str, Any], pieces: Mapping[str, Piece], done: Callable[[int], None], here: bool
+) -> dict[str, Any]:
     """Return what each piece returns, by name; what a file holds of them already is not made again.
 
     Args:
-        path: of the file, which is written after each piece.
+        path: of the file, which is written after each piece; None where pieces keep themselves what they find.
         key: JSON on which the pieces depend; a file with another one counts for nothing.
         pieces: by name.
         done: told how many there are, each time.
         here: as for `side_by_side`.
     """
-    key = {**key, "torch": str(torch.__version__)}
-    found: dict[str, Any] = {}
-    with suppress(OSError, ValueError, KeyError):
-        content = json.loads(path.read_text())
-        found = content["pieces"] if content["key"] == key else {}
+    key = json.loads(json.dumps({**key, "torch": str(torch.__version__)}))
+    found: dict[str, Any] = {} if path is None else _read(path, key)
     done(len(found.keys() & pieces.keys()))
     for name, result in side_by_side({name: piece for name, piece in pieces.items() if name not in found}, here):
-        found[name] = result
-        write_json(path, {"key": key, "pieces": found})
+        found[name] = json.loads(json.dumps(result))  # as it will be read
+        if path is not None:
+            write_json(path, {"key": key, "pieces": found})
         done(len(found.keys() & pieces.keys()))
     return {name: found[name] for name in pieces}
+
+
+def _read(path: Path, key: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the pieces that a file holds, if it was written with this key."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        content = json.loads(path.read_text())
+        return dict(content["pieces"]) if content["key"] == key else {}
+    return {}

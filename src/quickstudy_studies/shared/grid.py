@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from quickstudy.cli.console import Tick
 from quickstudy.core import Learner
 from quickstudy.errors import NonFiniteError
 from quickstudy.evaluation.evaluating import evaluate
@@ -21,9 +19,9 @@ from quickstudy.recipes.base import Recipe
 from quickstudy.registry import lookup
 from quickstudy.reports.assessment import open_run
 from quickstudy.tasks.base import TaskDistribution
-from quickstudy_studies.results.row_words import interval
-from quickstudy_studies.shared.cores import kept
-from quickstudy_studies.shared.trained import place, running, train
+from quickstudy_studies.shared.cores import Piece
+from quickstudy_studies.shared.interval import interval
+from quickstudy_studies.shared.trained import place, train
 
 QUICK: dict[str, Any] = {"steps": 2, "hidden": 8, "validation_tasks": 5}
 """Options of recipes with which a plot is drawn in a minute, to see that everything works."""
@@ -38,54 +36,67 @@ def recipe(name: str, **options: Any) -> Recipe:
     return lookup("recipe", name).build(**options)  # type: ignore[no-any-return]
 
 
-def grid(
-    recipes: Mapping[str, Recipe],
-    folder: Path,
-    tick: Tick,
-    look: Look,
-    seeds: int = 1,
-    here: bool = False,
-    **asked: Any,
-) -> dict[str, dict[str, Any]]:
-    """Train recipes and look at what was trained; both are kept in the folder, so that a grid can be interrupted.
+@dataclass(frozen=True)
+class Grid:
+    """Recipes to train, and how to look at what was trained.
 
-    Args:
+    Runs are kept in `trained/` beside what is found of them, so that a grid can be interrupted, and can grow.
+
+    Attributes:
         recipes: by name.
-        folder: gets a folder of each run in `trained/`, and what was found of them in `found.json`.
-        tick: told how many runs of how many are trained and looked at.
+        folder: gets a folder of each run.
         look: a module's function `look(run, **asked)` that returns the metric of each task, by what was tested.
         seeds: repetitions of each.
-        here: in this process, one after the other, as where there is a GPU; else side by side, each on one core.
         asked: JSON.
-
-    Returns:
-        Of each recipe what `look` returned, as arrays (seeds, T), and 'validation': the best metric on validation
-        tasks, a mean over seeds; 'minutes' of training, and by which 'code' on which 'hardware'. Recipes whose training
-        diverged with any seed are left out.
     """
-    names: dict[str, list[str]] = {name: [] for name in recipes}
-    pieces = {}
-    for name, each in recipes.items():
-        for seed in range(seeds):
-            own = dataclasses.replace(each, seed=seed)
-            run = place(own, "seed", folder / name)
-            # By its options, so that the grid may grow, or another recipe take a name.
-            names[name].append(f"{run.parent.name}, {run.name}")
-            pieces[names[name][-1]] = functools.partial(_piece, own, run, look, asked)
-    key = {**json.loads(json.dumps(asked)), "code": running()}  # as it will be read; other code may find other figures
-    here = here or torch.cuda.is_available()
-    found = kept(folder / "found.json", key, pieces, lambda done: tick(done, len(pieces)), here)
-    result: dict[str, dict[str, Any]] = {}
-    for name in recipes:
-        parts = [found[piece] for piece in names[name]]
-        if not all(parts):
-            continue
-        result[name] = {what: np.array([part["values"][what] for part in parts]) for what in parts[0]["values"]}
-        for what in ("validation", "minutes"):
-            result[name][what] = float(np.mean([part[what] for part in parts]))
-        for what in ("hardware", "code"):
-            result[name][what] = ", ".join(sorted({part[what] for part in parts}))
-    return result
+
+    recipes: Mapping[str, Recipe]
+    folder: Path
+    look: Look
+    seeds: int = 1
+    asked: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def pieces(self) -> dict[str, Piece]:
+        """Each run, trained and looked at; by its options, so that another recipe may take a name."""
+        return {
+            name: functools.partial(_piece, each, run, self.look, self.asked)
+            for runs in self._runs().values()
+            for name, (each, run) in runs.items()
+        }
+
+    def gathered(self, found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Return what was found, by recipe.
+
+        Args:
+            found: what the pieces returned, by name.
+
+        Returns:
+            Of each recipe what `look` returned, as arrays (seeds, T), and 'validation': the best metric on validation
+            tasks, a mean over seeds; 'minutes' of training, and by which 'code' on which 'hardware'. Recipes whose
+            training diverged with any seed are left out.
+        """
+        result: dict[str, dict[str, Any]] = {}
+        for name, runs in self._runs().items():
+            parts = [found[piece] for piece in runs]
+            if not all(parts):
+                continue
+            result[name] = {what: np.array([part["values"][what] for part in parts]) for what in parts[0]["values"]}
+            for what in ("validation", "minutes"):
+                result[name][what] = float(np.mean([part[what] for part in parts]))
+            for what in ("hardware", "code"):
+                result[name][what] = ", ".join(sorted({part[what] for part in parts}))
+        return result
+
+    def _runs(self) -> dict[str, dict[str, tuple[Recipe, Path]]]:
+        """Return the runs of each recipe: the name of the piece, the recipe with its seed, and the folder."""
+        found: dict[str, dict[str, tuple[Recipe, Path]]] = {name: {} for name in self.recipes}
+        for name, each in self.recipes.items():
+            for seed in range(self.seeds):
+                own = dataclasses.replace(each, seed=seed)
+                run = place(own, "seed", self.folder / name)
+                found[name][f"{run.parent.name}, {run.name}"] = (own, run)
+        return found
 
 
 def _piece(each: Recipe, run: Path, look: Look, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,7 +125,7 @@ def metrics(learner: Learner, tasks: TaskDistribution, count: int) -> np.ndarray
 
 
 def figures(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return what `grid` found as JSON: of metrics of tasks, their mean and the half-width of its 95 % interval."""
+    """Return what a grid found as JSON: of metrics of tasks, their mean and the half-width of its 95 % interval."""
     return {
         name: {
             what: {"mean": float(each.mean()), "interval": interval(each)} if isinstance(each, np.ndarray) else each

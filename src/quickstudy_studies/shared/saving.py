@@ -1,4 +1,4 @@
-"""What a reproduction leaves in its folder."""
+"""What a study leaves in its folder."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from quickstudy.reports import plots
 from quickstudy.storage.checkpoint import write_atomically, write_json
 
 
-def save(folder: Path, results: Any, table: str, **figures: Figure) -> None:
-    """Write results.json, table.md, and each figure as a PNG of its name."""
+def save(folder: Path, results: Any, table: str, colours: int = 256, **figures: Figure) -> None:
+    """Write results.json, table.md, and each figure as a PNG of its name, each of them whole or not at all."""
     write_json(folder / "results.json", results)
     write_atomically(folder / "table.md", (table + "\n").encode())
     for name, figure in figures.items():
-        write_atomically(folder / f"{name}.png", picture(figure))
+        write_atomically(folder / f"{name}.png", picture(figure, colours))
 
 
 def picture(figure: Figure, colours: int = 256) -> bytes:

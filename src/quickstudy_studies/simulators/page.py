@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from quickstudy.reports.plots import COLOURS, INK, styled
-from quickstudy_studies.simulators.run import CASES
+from quickstudy_studies.shared.simulated import CASES
 
 Runs = Sequence[dict[str, Any]]
 

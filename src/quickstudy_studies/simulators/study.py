@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from quickstudy.cli.console import Tick
-from quickstudy.registry import register
+from quickstudy import outer
+from quickstudy_studies.driver import Plan, Study, in_runs, of_runs
+from quickstudy_studies.shared.simulated import CASES
+from quickstudy_studies.simulators import page
+from quickstudy_studies.simulators.run import followed
+
+WAYS: dict[str, tuple[Callable[[], outer.Outer], int]] = {
+    "gradient": (lambda: outer.Gradient(0.1, schedule="cosine"), 150),
+    "evolution strategies": (lambda: outer.EvolutionStrategies(12, 0.05, lr=0.1, schedule="cosine"), 150),
+    "CMA-ES": (lambda: outer.CMAES(0.3), 60),
+}
+"""Outer optimisers, and the steps of each."""
 
 
-@register("reproduction", "simulators")
-def simulators(folder: Path, tick: Tick, quick: bool = False, seeds: int = 3) -> list[str]:
+def plan(folder: Path, quick: bool, seeds: int) -> Plan:
     """Hidden parameters of a pendulum and a cart-pole, by gradient, evolution strategies and CMA-ES.
 
     A ridge regression on cubic features is trained on the simulator's transitions alone; the outer loop changes the
@@ -18,35 +29,24 @@ def simulators(folder: Path, tick: Tick, quick: bool = False, seeds: int = 3) ->
 
     Args:
         folder: gets results.json, table.md and parameters.png.
-        tick: told how many runs of how many are done.
         quick: a few steps.
         seeds: of the tasks and of what outer optimisers draw.
-
-    Returns:
-        Lines that say how far from the hidden ones the found parameters are.
     """
-    from quickstudy import outer
-    from quickstudy.reports import plots
-    from quickstudy.storage.checkpoint import write_atomically, write_json
-    from quickstudy_studies.simulators import page as hidden_parameters_page
-    from quickstudy_studies.simulators import run as hidden_parameters
-
-    ways: dict[str, tuple[Callable[[], outer.Outer], int]] = {
-        "gradient": (lambda: outer.Gradient(0.1, schedule="cosine"), 150),
-        "evolution strategies": (lambda: outer.EvolutionStrategies(12, 0.05, lr=0.1, schedule="cosine"), 150),
-        "CMA-ES": (lambda: outer.CMAES(0.3), 60),
+    pieces = {
+        f"{case}, {way} {seed}": partial(one, case, way, seed, 3 if quick else steps)
+        for case in CASES
+        for way, (_, steps) in WAYS.items()
+        for seed in range(1 if quick else seeds)
     }
-    cases = hidden_parameters.CASES
-    plan = [(case, way, seed) for case in cases for way in ways for seed in range(1 if quick else seeds)]
-    runs = []
-    for done, (case, way, seed) in enumerate(plan):
-        tick(done, len(plan))
-        build, steps = ways[way]
-        path = hidden_parameters.followed(cases[case], build(), 3 if quick else steps, seed)
-        runs.append({"case": case, "outer": way, "seed": seed, "path": path})
-    tick(len(plan), len(plan))
-    described = {name: case._asdict() for name, case in cases.items()}
-    write_json(folder / "results.json", {"cases": described, "runs": runs})
-    write_atomically(folder / "table.md", (hidden_parameters_page.markdown(runs) + "\n").encode())
-    write_atomically(folder / "parameters.png", plots.file(hidden_parameters_page.figure(runs), "png"))
-    return hidden_parameters_page.summary(runs)
+    return in_runs(pieces, {"quick": quick}, cases={name: case._asdict() for name, case in CASES.items()})
+
+
+def one(case: str, way: str, seed: int, steps: int) -> dict[str, Any]:
+    """Return how an outer optimiser changed a simulator's parameters."""
+    build, _ = WAYS[way]
+    return {"case": case, "outer": way, "seed": seed, "path": followed(CASES[case], build(), steps, seed)}
+
+
+simulators = Study(
+    "simulators", plan, of_runs(page.markdown), of_runs(page.summary), {"parameters": of_runs(page.figure)}
+)

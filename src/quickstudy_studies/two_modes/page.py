@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from torch import Tensor
 
-from quickstudy.core import Examples
 from quickstudy.reports.plots import COLOURS, GREY, INK, styled
-from quickstudy_studies.shared.saving import save
 
 METHODS = {
     "maml": ("MAML", "1.09"),
@@ -23,16 +19,6 @@ METHODS = {
 """What methods are called, and the published error."""
 PANELS = {"sine": "a sinusoid", "linear": "a line"}
 Runs = Sequence[Mapping[str, Any]]
-
-
-def save_all(
-    folder: Path,
-    runs: Runs,
-    points: Mapping[str, tuple[Examples, Tensor, Tensor]],
-    fans: Mapping[tuple[str, str], list[list[float]]],
-) -> None:
-    """Write results.json, table.md and fan.png."""
-    save(folder, {"runs": list(runs)}, markdown(runs), fan=figure(points, fans))
 
 
 def markdown(runs: Runs) -> str:
@@ -59,28 +45,24 @@ def summary(runs: Runs) -> list[str]:
 
 
 @styled
-def figure(
-    points: Mapping[str, tuple[Examples, Tensor, Tensor]], fans: Mapping[tuple[str, str], list[list[float]]]
-) -> Figure:
-    """Draw what MAML and MMAML say of a sinusoid and a line, before and after each inner step."""
+def figure(runs: Runs) -> Figure:
+    """Draw what MAML and MMAML of the first run say of a sinusoid and a line, before and after each inner step."""
     drawn = Figure(figsize=(9, 5))
     grid = drawn.subplots(2, 2, sharex=True, sharey="row")
     for row, (mode, title) in enumerate(PANELS.items()):
-        support, x, y = points[mode]
+        fan = runs[0]["fans"][mode]
+        at, labels, x, y = fan["points"]
         for column, method in enumerate(("maml", "mmaml")):
-            panel, curves = grid[row][column], fans[mode, method]
-            panel.plot(x.flatten(), y.flatten(), color=GREY, linewidth=4, alpha=0.45, label="truth")
-            panel.plot(x.flatten(), curves[0], color=COLOURS[1], linestyle="--", label="before the first step")
+            panel, curves = grid[row][column], fan["steps"][method]
+            panel.plot(x, y, color=GREY, linewidth=4, alpha=0.45, label="truth")
+            panel.plot(x, curves[0], color=COLOURS[1], linestyle="--", label="before the first step")
             for step, values in enumerate(curves[1:], 1):
                 last = step == len(curves) - 1
                 share = 0.15 + 0.35 * step / len(curves)
                 label = f"after {step} steps" if last else None
-                panel.plot(x.flatten(), values, color=COLOURS[0], alpha=1 if last else share, label=label)
-            panel.plot(
-                support.inputs.flatten(), support.labels.flatten(), "o", color=INK, markersize=4, label="support"
-            )
-            low, high = float(y.min()), float(y.max())
-            panel.set_ylim(low - 0.5 * (high - low), high + 0.5 * (high - low))
+                panel.plot(x, values, color=COLOURS[0], alpha=1 if last else share, label=label)
+            panel.plot(at, labels, "o", color=INK, markersize=4, label="support")
+            panel.set_ylim(min(y) - 0.5 * (max(y) - min(y)), max(y) + 0.5 * (max(y) - min(y)))
             panel.set_title(f"{METHODS[method][0]}: {title}", loc="left")
     handles, labels = panel.get_legend_handles_labels()
     drawn.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9)

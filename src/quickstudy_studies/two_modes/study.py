@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from quickstudy.cli.console import Tick
 from quickstudy.core import Examples, Learner
 from quickstudy.evaluation.evaluating import Report, evaluate, interval95
 from quickstudy.functional import random
 from quickstudy.learners import GradientLearner
 from quickstudy.recipes.modes import ModesRecipe, TwoModesMAML, TwoModesMMAML
-from quickstudy.registry import register
 from quickstudy.tasks.synthetic.functions import MultiModal
+from quickstudy_studies.driver import Found, Part, Plan, Study, of_runs, of_this_code
+from quickstudy_studies.two_modes import page
 from quickstudy_studies.two_modes.best import BestOfTwoModes
 
 MODES = ("sine", "linear")
@@ -82,44 +83,57 @@ def steps_of(learner: GradientLearner, support: Examples, grid: Tensor) -> list[
     return found
 
 
-@register("reproduction", "two-modes")
-def two_modes(folder: Path, tick: Tick, quick: bool = False, seeds: int = 1) -> list[str]:
+def trained(folder: Path, seed: int, options: dict[str, Any]) -> dict[str, Learner]:
+    """Train what is not trained yet, each into a folder of its own; return the learners."""
+    plan = recipes(seed, **options)
+    return {name: recipe.train(folder / f"{name}-{seed}", progress=False).learner for name, recipe in plan.items()}
+
+
+def train(folder: Path, seed: int, name: str, options: dict[str, Any]) -> bool:
+    """Train one of the learners; a finished run is taken as it is, an interrupted one goes on."""
+    recipes(seed, **options)[name].train(folder / f"{name}-{seed}", progress=False)
+    return True
+
+
+def judge(folder: Path, seed: int, tasks: int, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the errors of a seed's learners, and what two of them say of the functions that are drawn, as JSON."""
+    learners, recipe = trained(folder, seed, options), recipes(seed, **options)["maml"]
+    methods = measured(learners, recipe.shots, recipe.noise, tasks)
+    for name, facts in measured(learners, 2 * recipe.shots, recipe.noise, tasks).items():
+        methods[name]["twice"] = facts["mse"]
+    fans = {}
+    for mode, (support, grid, truth) in same_points(recipe.shots, recipe.noise).items():
+        points = (support.inputs, support.labels, grid, truth)
+        steps = {name: steps_of(learners[name], support, grid) for name in ("maml", "mmaml")}  # type: ignore[arg-type]
+        fans[mode] = {"points": [each.flatten().tolist() for each in points], "steps": steps}
+    return {"seed": seed, "methods": methods, "fans": fans}
+
+
+def plan(folder: Path, quick: bool, seeds: int) -> Plan:
     """Few-shot regression of sinusoids and lines: MAML, a MAML for each, and MMAML, which tells them apart.
 
     Args:
         folder: gets results.json, table.md, fan.png and a folder for each run; finished runs there are taken as they
             are, interrupted ones go on.
-        tick: told how many runs of how many are done.
         quick: a few steps.
         seeds: meta-trainings of each.
-
-    Returns:
-        Lines that say what came out.
     """
-    from quickstudy_studies.two_modes import page as two_modes_page
-
-    count, runs, done = 1 if quick else seeds, [], 0
     options: dict[str, Any] = {"steps": 2, "meta_batch": 2, "compile": False} if quick else {}
-    tick(0, 4 * count)
-    for seed in range(count):
-        plan = recipes(seed, **options)
-        trained: dict[str, Learner] = {}
-        for name, recipe in plan.items():
-            where = folder / f"{name}-{seed}"
-            trained[name] = recipe.train(where, progress=False).learner
-            done += 1
-            tick(done, 4 * count)
-        shots, noise, tasks = plan["maml"].shots, plan["maml"].noise, 5 if quick else TASKS
-        methods = measured(trained, shots, noise, tasks)
-        for name, facts in measured(trained, 2 * shots, noise, tasks).items():
-            methods[name]["twice"] = facts["mse"]
-        runs.append({"seed": seed, "methods": methods})
-        if seed == 0:
-            points = same_points(shots, noise)
-            fans = {
-                (mode, name): steps_of(trained[name], support, grid)  # type: ignore[arg-type]
-                for mode, (support, grid, _) in points.items()
-                for name in ("maml", "mmaml")
-            }
-    two_modes_page.save_all(folder, runs, points, fans)
-    return two_modes_page.summary(runs)
+    numbers, tasks = range(1 if quick else seeds), 5 if quick else TASKS
+    runs = {
+        f"{name}-{seed}": partial(train, folder, seed, name, options)
+        for seed in numbers
+        for name in recipes(seed, **options)
+    }
+    judged = {f"judged {seed}": partial(judge, folder, seed, tasks, options) for seed in numbers}
+    key = of_this_code(tasks=tasks, **options)
+
+    def results(found: Found) -> dict[str, Any]:
+        return {"runs": [found[name] for name in judged]}
+
+    return Plan((Part(runs, key, "runs.json"), Part(judged, key)), results)
+
+
+two_modes = Study(
+    "two-modes", plan, of_runs(page.markdown), of_runs(page.summary), {"fan": of_runs(page.figure)}, seeds=1
+)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from quickstudy.reports.plots import COLOURS, MARKERS, styled
-from quickstudy_studies.shared.saving import save
 
 NAMES = {
     "meta": "AttributeSets, meta-trained on the others",
@@ -21,11 +19,6 @@ NAMES = {
 SHOTS = (1, 5)
 
 Found = Sequence[Mapping[str, Any]]
-
-
-def save_all(folder: Path, settings: Mapping[str, Any], found: Found) -> None:
-    """Write results.json, table.md and tables.png."""
-    save(folder, {"settings": settings, "runs": found}, markdown(found), tables=figure(found))
 
 
 def summary(found: Found) -> list[str]:

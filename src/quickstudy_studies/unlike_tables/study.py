@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,12 @@ import numpy as np
 from torch import nn
 
 from quickstudy import learners
-from quickstudy.cli.console import Tick
 from quickstudy.core import Learner
 from quickstudy.datasets.tables import TABLES
 from quickstudy.evaluation.evaluating import compare, evaluate, interval95
 from quickstudy.recipes.tables import TablesAttributeSets, table_tasks
-from quickstudy.registry import register
-from quickstudy_studies.unlike_tables import page as unlike_tables_page
+from quickstudy_studies.driver import Found, Part, Plan, Study, of_runs, of_this_code
+from quickstudy_studies.unlike_tables import page
 from quickstudy_studies.unlike_tables.page import NAMES, SHOTS
 
 STRENGTHS = (0.1, 1.0, 10.0)
@@ -75,25 +75,27 @@ def _facts(values: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
     }
 
 
-@register("reproduction", "unlike-tables")
-def unlike_tables(folder: Path, tick: Tick, quick: bool = False, seeds: int = 1) -> list[str]:
+def plan(folder: Path, quick: bool, seeds: int) -> Plan:
     """Tables of different numbers of attributes and classes: each of four held out, and learned from a few rows.
 
     Args:
         folder: gets results.json, table.md and tables.png.
-        tick: told how many runs of how many are done.
         quick: one table, a few steps.
         seeds: meta-trainings for each table that is held out.
-
-    Returns:
-        Lines that say what came out.
     """
     settings = Settings(steps=3, tasks=10, choosing=3) if quick else Settings()
-    plan = [(name, seed) for seed in range(1 if quick else seeds) for name in list(TABLES)[: 1 if quick else None]]
-    found: list[dict[str, Any]] = []
-    tick(0, len(plan))
-    for name, seed in plan:
-        found += run(name, seed, settings)
-        tick(len(found) // len(SHOTS), len(plan))
-    unlike_tables_page.save_all(folder, vars(settings), found)
-    return unlike_tables_page.summary(found)
+    pieces = {
+        f"{name} {seed}": partial(run, name, seed, settings)
+        for seed in range(1 if quick else seeds)
+        for name in list(TABLES)[: 1 if quick else None]
+    }
+
+    def results(found: Found) -> dict[str, Any]:
+        return {"settings": vars(settings), "runs": [each for runs in found.values() for each in runs]}
+
+    return Plan((Part(pieces, of_this_code(**vars(settings))),), results)
+
+
+unlike_tables = Study(
+    "unlike-tables", plan, of_runs(page.markdown), of_runs(page.summary), {"tables": of_runs(page.figure)}, seeds=1
+)

@@ -1,22 +1,19 @@
-"""What comparisons of learned data share: accuracies of nets trained anew, tables, commands."""
+"""What studies of learned data share: accuracies of nets trained anew, and tables of them."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from quickstudy import batching
-from quickstudy.cli.console import Tick
 from quickstudy.core import Examples, State
 from quickstudy.functional import random
 from quickstudy.learners import L2O
 from quickstudy.tasks import Restarts
-from quickstudy_studies.shared.saving import save
 
 Runs = Sequence[dict[str, Any]]
 
@@ -55,26 +52,3 @@ def table(runs: Runs, ways: Mapping[str, str]) -> str:
 def told(runs: Runs, ways: Mapping[str, str]) -> str:
     """Return the accuracies in a line."""
     return "Test accuracy: " + ", ".join(f"{name} {100 * mean(runs, way):.1f} %" for way, name in ways.items())
-
-
-def reproduce(study: Any, name: str, folder: Path, tick: Tick, quick: bool, seeds: int) -> list[str]:
-    """Run a study for each seed, and save what came out.
-
-    Args:
-        study: a module with `QUICK` and `Settings`, `run(seed, settings)`, `markdown`, `figure` and `summary` of runs.
-        name: of the figure's file.
-        folder: gets the files.
-        tick: told how many runs of how many are done.
-        quick: one seed, with `QUICK` as settings.
-        seeds: runs.
-    """
-    settings, count = (study.QUICK, 1) if quick else (study.Settings(), seeds)
-    found = []
-    tick(0, count)
-    for seed in range(1, count + 1):
-        found.append(study.run(seed, settings))
-        tick(seed, count)
-    results = {"settings": vars(settings), "runs": found}
-    save(folder, results, study.markdown(found), **{name: study.figure(found)})
-    lines: list[str] = study.summary(found)
-    return lines
