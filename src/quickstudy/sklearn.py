@@ -27,6 +27,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
+from quickstudy import batching
 from quickstudy.core import Examples, Learner
 from quickstudy.errors import InputError, NonFiniteError, QuickstudyError, unknown_name
 from quickstudy.functional import random
