@@ -80,9 +80,7 @@ def test_sentences_of_a_page(page):
     assert not bad, f"a sentence begins with one of {OPENERS}; begin with its subject"
 
 
-FILES = [
-    path for path in sorted(SOURCE.rglob("*.py")) if not str(path.relative_to(SOURCE)).startswith(tuple(TO_MEND))
-]
+FILES = [path for path in sorted(SOURCE.rglob("*.py")) if not str(path.relative_to(SOURCE)).startswith(tuple(TO_MEND))]
 
 
 def text_of(statement):

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class Reproduce:
-    """Run a comparison of this library's documentation again; writes tables and plots into a folder."""
+    """Run a comparison from the documentation again, and write tables and plots into a folder."""
 
     name: Annotated[Positional[str], arg(metavar="NAME")] = ""
-    """Which; without a name, list them."""
+    """Name of the comparison; without a name, list them."""
     output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
-    """Folder for the results; runs/NAME if not given."""
+    """Folder for the results; runs/NAME by default."""
     quick: bool = False
-    """A small part of it, to see that everything works."""
+    """Run a small part of it, to see that everything works."""
     seeds: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
-    """Repetitions; the comparison's own number if not given."""
+    """Number of repetitions; the comparison's own number by default."""
 
     def __call__(self) -> int:
         """Run it, and say what came out."""
@@ -42,7 +42,7 @@ class Reproduce:
             return 0
         settings = [each for each in known if parts(each)[0] == self.name != each]
         if settings and self.name not in known:
-            raise UsageError(f"'{self.name}' is a row with settings; say which: {', '.join(settings)}", "reproduce")
+            raise UsageError(f"'{self.name}' is a row with settings; choose one: {', '.join(settings)}", "reproduce")
         if self.name not in known:
             raise UsageError(str(unknown_name("reproduction", self.name, known)), "reproduce")
         if self.seeds is not None and self.seeds < 1:
@@ -52,7 +52,7 @@ class Reproduce:
         with counting(self.name, "parts") as tick:
             lines = known[self.name].build(folder, tick, quick=self.quick, **options)
         if self.quick and "recipe" not in known[self.name].facts:
-            lines = [*lines, "This was a small part (--quick), to see that everything works: its figures say nothing."]
+            lines = [*lines, "This was a small part (--quick) to see that everything works. Its figures mean nothing."]
         show(*lines, f"Saved to {folder}")
         return 0
 

@@ -1,8 +1,8 @@
-"""What learned update rules look at: averages of gradients, factored second moments, the time, all on one scale.
+"""Features that learned update rules read: averages of gradients, factored second moments, the time, all on one scale.
 
-Shapes: a tensor of theta has any `shape`, of any rank; what is kept of it for K decays has shape (*shape, K), features
-are (*shape, F). Everything is a pure function, mapped over tasks and differentiated twice without trouble, and finite
-where gradients are zero.
+A tensor of theta has any `shape`, of any rank. Its averages for K decays have shape (*shape, K), and its features have
+shape (*shape, F). All functions here are pure, can be mapped over tasks and differentiated twice, and are finite where
+gradients are zero.
 
 Metz et al. 2022, "Practical tradeoffs between memory, compute, and performance in learned optimizers" (PT), appendix B;
 Metz et al. 2022, "VeLO: Training Versatile Learned Optimizers by Scaling Up", appendix; Shazeer & Stern 2018,
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 Kept = dict[str, Tensor]
-"""What is kept of one tensor between steps, by name."""
+"""Tensors that are kept of one tensor between steps, by name."""
 
 TIMES = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 """Time scales in steps (PT)."""

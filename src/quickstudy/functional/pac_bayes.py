@@ -34,9 +34,9 @@ class Bound(NamedTuple):
     empirical: Tensor
     """Mean error on the rows that were learned from."""
     task: Tensor
-    """What learning each task from finitely many rows adds."""
+    """Addition for learning each task from finitely many rows."""
     environment: Tensor
-    """What learning the prior from finitely many tasks adds."""
+    """Addition for learning the prior from finitely many tasks."""
 
     @property
     def total(self) -> Tensor:

@@ -1,8 +1,8 @@
-"""What cells with an external memory share: a controller LSTM, whose output and whose input the heads see.
+"""The base of cells with an external memory: a controller LSTM, whose output and whose input the heads see.
 
     h_t = LSTM([x_t, r_{t-1}], h_{t-1}),   heads = A h_t + B x_t + c
 
-with r_{t-1} what was read last. Both products with x_t are one product for all steps of a sequence (`steps`).
+where r_{t-1} is the last reading. Both products with x_t are one product for all steps of a sequence (`steps`).
 """
 
 from __future__ import annotations

@@ -1,18 +1,18 @@
 """The differentiable neural computer's memory: Graves et al. 2016, "Hybrid computing using a neural network with
 dynamic external memory", methods.
 
-A controller LSTM reads the input and what was read last. One write head chooses between free slots (allocation a, by
-usage u) and slots alike to its key (content c^w); R read heads choose between slots alike to their keys, and those
-written right after or right before the slots they read last (temporal links L):
+A controller LSTM reads the input and the last reading. One write head chooses between free slots (allocation a, by
+usage u) and slots similar to its key (content c^w). R read heads choose between slots similar to their keys, and slots
+written right after or right before those that they read last (temporal links L):
 
     w^w = g^w (g^a a + (1 - g^a) c^w),   M <- M (1 - w^w e^T) + w^w v^T
     w^r = pi_1 L^T w^r_{t-1} + pi_2 c^r + pi_3 L w^r_{t-1},   r = M^T w^r
 
-The equations of u, a and L stand in `functional.addressing`. Departures: the heads see the input beside the
-controller's output, so that a key for x_t need not pass through the LSTM; reading starts inclined to go on along the
-order of writing, or, if `sharp`, with sharp keys. With `late_labels`, what is written is added to the mean key that was
-read with in the step before, since the label that comes now belongs to the row before; keys are sharp, reading starts
-by content, and gates of writing start open.
+The equations of u, a and L are in `functional.addressing`. Departures: the heads see the input beside the controller's
+output, so that a key for x_t need not pass through the LSTM. Before training, reading is inclined to follow the order
+of writing or, if `sharp`, has sharp keys. With `late_labels`, the written numbers are added to the mean key of the last
+step's reading, since the label that comes now belongs to the row before. Keys are then sharp, reading starts by
+content, and gates of writing start open.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ class DNCState(NamedTuple):
     """State of B rows."""
 
     memory: Tensor
-    """(B, M, W)"""
+    """(B, M, W) contents of the slots."""
     usage: Tensor
-    """(B, M)"""
+    """(B, M) how much each slot is in use, 0 to 1."""
     links: Tensor
-    """(B, M, M)"""
+    """(B, M, M) how much each slot was written right after each other slot."""
     precedence: Tensor
-    """(B, M)"""
+    """(B, M) how much each slot was written last."""
     write_weights: Tensor
-    """(B, M)"""
+    """(B, M) weights of the last writing over the slots."""
     read_weights: Tensor
-    """(B, R, M)"""
+    """(B, R, M) weights of the last reading of each head over the slots."""
     key: Tensor
-    """(B, W) mean of the keys that were read with last"""
+    """(B, W) mean of the keys of the last reading."""
     reads: Tensor
-    """(B, R * W) what was read last"""
+    """(B, R * W) numbers that were read last."""
     controller: tuple[Tensor, Tensor]
 
 

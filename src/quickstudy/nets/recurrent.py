@@ -1,9 +1,9 @@
-"""Recurrent cells: what a sequence learner steps through time, one module a cell.
+"""Recurrent cells, which a sequence learner steps through time. Each cell is one module.
 
-A cell is an `nn.Module` with `start(rows) -> state` and `forward(inputs (B, D), state) -> (outputs (B, O), state)`;
-its attribute `outputs` is O. A state is a pytree of tensors with first dimension B. Second derivatives and vmap pass.
-A cell may also offer `steps(inputs (L, B, D))`, which `steps` here makes use of: what inputs alone decide is then one
-product for all steps, and so is its gradient, where step by step they are many small ones.
+A cell is an `nn.Module` with `start(rows) -> state` and `forward(inputs (B, D), state) -> (outputs (B, O), state)`; its
+attribute `outputs` is O. A state is a pytree of tensors with first dimension B. Second derivatives and vmap pass. A
+cell may also offer `steps(inputs (L, B, D))`, which the function `steps` here uses. Products with inputs alone are then
+one product for all steps, and so is their gradient, in place of a small one for each step.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STRENGTH = 10.0
 
 @runtime_checkable
 class Cell(Protocol):
-    """What every cell offers."""
+    """The methods that every cell offers."""
 
     outputs: int
 

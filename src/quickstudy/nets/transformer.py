@@ -14,12 +14,12 @@ from quickstudy.registry import register
 
 
 class Context(NamedTuple):
-    """What rows attend to."""
+    """The S rows that others attend to."""
 
     keys: Tensor
-    """(heads, S, width / heads)"""
+    """(heads, S, width / heads) keys of the rows."""
     values: Tensor
-    """(heads, S, width / heads)"""
+    """(heads, S, width / heads) values of the rows."""
 
 
 @register("net")

@@ -59,7 +59,7 @@ def mixed(
 
 
 class _FixedPoint(torch.autograd.Function):
-    """The inner loop's end as it is; backward solves for the gradient and hands it to the step that was made there."""
+    """Return the inner loop's end unchanged. Backward solves for the gradient and hands it to the step made there."""
 
     generate_vmap_rule = True
 
@@ -85,7 +85,7 @@ class _FixedPoint(torch.autograd.Function):
 
 
 class _Mixed(torch.autograd.Function):
-    """The inner gradient as it is; backward finds its derivative by all but theta with central differences."""
+    """Return the inner gradient unchanged. Backward takes its derivative, except by theta, with central differences."""
 
     generate_vmap_rule = True
 

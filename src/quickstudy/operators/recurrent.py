@@ -15,7 +15,7 @@ from torch import Tensor
 from quickstudy.errors import UnsupportedLayerError
 
 Step = Callable[..., Any]
-"""(what the input gives, state, w_hh, b_hh) -> state."""
+"""A function (product with the input, state, w_hh, b_hh) -> state."""
 
 
 def lstm_step(
