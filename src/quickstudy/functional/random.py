@@ -42,7 +42,7 @@ def fold_in(keys: Tensor, data: Tensor | int) -> Tensor:
 def learner_keys(seed: int, indices: Tensor) -> Tensor:
     """Return the keys (T,) from which learners draw their own numbers in tasks number `indices` (T,).
 
-    Not those from which tasks of that seed are drawn: a learner's noise must not be a function of its inputs.
+    They differ from the keys from which tasks of that seed are drawn: a learner's noise must not depend on its inputs.
     """
     return fold_in(fold_in(key(seed, indices.device), _LEARNER), indices)
 

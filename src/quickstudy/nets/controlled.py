@@ -20,9 +20,9 @@ from quickstudy.operators.recurrent import lstm_step
 
 
 class Controlled(nn.Module):
-    """Base of memories; a subclass makes the controller and the heads' linear layers, and says what heads do.
+    """Base of memories. A subclass makes the controller and the heads' linear layers, and defines what heads do.
 
-    Its states have the controller's state as `controller`, and what was read last (B, R) as `reads`.
+    Its states have the controller's state as `controller`, and the last reading (B, R) as `reads`.
     """
 
     heads_are: ClassVar[tuple[str, ...]]

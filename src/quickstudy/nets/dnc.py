@@ -57,7 +57,7 @@ class DNCState(NamedTuple):
 
 @register("net")
 class DNCCell(Controlled):
-    """A controller LSTM with an external memory that knows what is free and what was written after what.
+    """A controller LSTM with an external memory that knows which slots are free and in which order they were written.
 
     Args:
         inputs: size D of an input.
@@ -65,8 +65,8 @@ class DNCCell(Controlled):
         slots: memory slots M.
         width: numbers W of a slot.
         read_heads: heads R that read.
-        late_labels: made for rows whose label comes one step late: learns much sooner to put the two together.
-        sharp: starts with sharp keys of reading, for tasks in which something is looked up.
+        late_labels: for rows whose label comes one step late; it then learns much sooner to put the two together.
+        sharp: start with sharp keys of reading, for tasks in which something is looked up.
     """
 
     heads_are = ("reading", "writing")

@@ -52,8 +52,8 @@ class NTMCell(Controlled):
         slots: memory slots M.
         width: numbers W of a slot.
         read_heads: heads R that read.
-        write_heads: heads that write.
-        reach: a head moves by at most so many slots a step.
+        write_heads: number of heads that write.
+        reach: largest number of slots by which a head moves per step.
     """
 
     heads_are = ("addresses", "writes")

@@ -32,7 +32,7 @@ class Cell(Protocol):
     outputs: int
 
     def start(self, rows: int) -> State:
-        """Return the state of so many rows before the first step."""
+        """Return the state of a number of rows before the first step."""
         ...
 
     def __call__(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
@@ -68,7 +68,7 @@ class _Gated(nn.Module):
         self.bias_hh = nn.Parameter(torch.empty(rows).uniform_(-bound, bound))
 
     def seen(self, inputs: Tensor) -> Tensor:
-        """Return what inputs (..., D) give to the gates."""
+        """Return the part of the gates' sums that comes from inputs (..., D)."""
         return F.linear(inputs, self.weight_ih, self.bias_ih)
 
     def steps(self, inputs: Tensor) -> Iterator[Step]:
@@ -81,7 +81,7 @@ class _Gated(nn.Module):
         return self.step(self.seen(inputs), state)
 
     def step(self, seen: Tensor, state: State) -> tuple[Tensor, State]:
-        """Make one step, given what the inputs give to the gates."""
+        """Make one step, given the part of the gates' sums that comes from the inputs."""
         raise NotImplementedError
 
     def zeros(self, rows: int) -> Tensor:

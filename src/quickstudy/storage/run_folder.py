@@ -1,4 +1,4 @@
-"""The folder of a run: what it says of the run, its log and its checkpoints, and who may go on with it."""
+"""The folder of a run: its description, its log and its checkpoints, and which runs may continue in it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RunFolder:
             ckpt.remove_unfinished(path)
 
     def holds_run(self) -> bool:
-        """Return whether there is a run to go on with; all processes get the same answer, or an error.
+        """Return whether there is a run to continue; all processes get the same answer, or an error.
 
         Raises:
             RanksError: not all processes see the same folder.
@@ -76,7 +76,7 @@ class RunFolder:
         self.write_log([])
 
     def note_changes(self, steps: int, settings: dict[str, Any]) -> None:
-        """Note what may differ when a run goes on, such as a larger number of steps."""
+        """Note what may differ when a run continues, such as a larger number of steps."""
         if not self.ranks.first:
             return
         old = ckpt.read_json(self.path / ckpt.RUN)

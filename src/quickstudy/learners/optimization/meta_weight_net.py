@@ -64,7 +64,8 @@ class MetaWeightNet(LearnedRows):
         checkpoint: as for `L2O`.
 
     Raises:
-        InputError: an argument is out of range; in `adapt`, no `Problem`, or as many rows as `RowWeights` has not.
+        InputError: an argument is out of range; in `adapt`, the task is not a `Problem`, or the number of rows differs
+            from that of `RowWeights`.
 
     Examples:
         >>> import torch, quickstudy as qs
