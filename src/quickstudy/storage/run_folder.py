@@ -85,7 +85,7 @@ class RunFolder:
             ckpt.write_json(self.path / ckpt.RUN, new)
 
     def share_of(self, meta_batch: int, facts: dict[str, Any]) -> int:
-        """Return the tasks a step that this process takes in going on with the run of this folder.
+        """Return the number of tasks per step that this process takes to continue the run of this folder.
 
         That is `meta_batch`, but where there is another number of processes now, each takes an equal part of the run's.
 
@@ -111,7 +111,7 @@ class RunFolder:
         if left:
             fitting = [n for n in range(1, _total(old) + 1) if _total(old) % n == 0]
             raise CheckpointError(
-                f"{self.path} holds a run of {_total(old)} tasks a step, which {self.ranks.size} processes cannot "
+                f"{self.path} holds a run of {_total(old)} tasks per step, which {self.ranks.size} processes cannot "
                 f"share evenly; go on with {', '.join(map(str, fitting))} processes"
             )
         return share
@@ -185,7 +185,7 @@ def _cells(rows: list[dict[str, float]]) -> list[list[Any]]:
 
 
 def _total(run: dict[str, Any]) -> int:
-    """Return the tasks a step of a run that run.json describes."""
+    """Return the number of tasks per step of a run that run.json describes."""
     return int(run.get("meta_batch", 0)) * int(run.get("ranks", 1))
 
 
