@@ -320,7 +320,7 @@ def _show_assessment(found: Assessment) -> None:
     if report.calibration == report.calibration:
         parts.append(f"Expected calibration error: {report.calibration:.4f}")
     if found.curve:
-        # Of a long loop about ten points, among them both ends.
+        # About ten points of a long loop, with both ends.
         marks = {round(i * (len(found.curve) - 1) / 10) for i in range(11)}
         shown = "  ".join(f"{step}: {found.curve[step]:.4f}" for step in sorted(marks))
         parts.append(f"{report.metric} after inner steps  {shown}  (first {found.curve_tasks} tasks)")

@@ -59,7 +59,7 @@ def distorted(a: Tensor, b: Tensor, reach: float, cost: Tensor | float) -> Tenso
     around = moved(framed)  # (H W, M, N, C), of M moves
     extra = cost * torch.tensor([float(i * i + j * j) for i, j in moves], dtype=a.dtype, device=a.device)
     squares = around.square().sum(-1) + torch.where(moved(inside) > 0, extra, torch.inf).unsqueeze(-1)
-    # Of each place one product of matrices, of all of a by all that is around it in all of b.
+    # One product of matrices for each place: all of a by everything around the place in all of b.
     gaps = torch.baddbmm(squares.flatten(1).unsqueeze(1), own, around.flatten(1, 2).mT, alpha=-2)
     least: Tensor = gaps.reshape(*gaps.shape[:2], *squares.shape[1:]).min(2).values  # (H W, Q, N)
     return (least + own.square().sum(-1, keepdim=True)).clamp_min(0).sum(0)

@@ -58,7 +58,7 @@ def bits(keys: Tensor, *shape: int) -> Tensor:
 
 def uniform(keys: Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return (*keys.shape, *shape) numbers uniform in [0, 1)."""
-    # As many bits as the dtype's mantissa holds: more would round up to 1.
+    # Take as many bits as the dtype's mantissa holds: more would round up to 1.
     width = 1 - round(math.log2(torch.finfo(dtype).eps))
     return _shift(bits(keys, *shape), 64 - width).to(dtype) * 2.0**-width
 

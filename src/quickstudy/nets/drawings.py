@@ -108,7 +108,7 @@ def _framed(x: Tensor, size: int, aspect: float = 1.0) -> Tensor:
     top, bottom = _ends(ink.any(2))
     wide, high = right - left, bottom - top
     longer = torch.maximum(wide, high)
-    # Of a side of s pixels, whose ratio to the longer is r, the frame is s / r ** aspect long.
+    # For a side of s pixels with ratio r to the longer one, the frame is s / r ** aspect long.
     sides = [(MARGIN * side * (longer / side) ** aspect).clamp_min(LEAST * edge) for side in (wide, high)]
     # Middles of the frame's pixels and of their parts, as places in the image from -1 to 1.
     count = fine * size

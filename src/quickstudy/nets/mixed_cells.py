@@ -122,7 +122,7 @@ class CellNet(nn.Module):
             for edge, number in zip(cell.edges, architecture, strict=True):  # type: ignore[arg-type]
                 edge.operations = nn.ModuleList([edge.operations[number]])
         net.choices, net.names, net.zero = (edges, 1), ("chosen",), (False,)
-        # What it was built with says no more what it is.
+        # The arguments that it was built with no longer describe it.
         net.__dict__.pop("config", None)
         return net
 

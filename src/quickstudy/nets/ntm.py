@@ -72,7 +72,7 @@ class NTMCell(Controlled):
         self.slots, self.width, self.reach = slots, width, reach
         self.read_heads, self.write_heads = read_heads, write_heads
         self.controller = LSTMCell(inputs + read_heads * width, hidden)
-        # Of each head: key, strength, gate, sharpness, shifts.
+        # For each head: key, strength, gate, sharpness, shifts.
         self.addresses = nn.Linear(hidden + inputs, (read_heads + write_heads) * (width + 3 + 2 * reach + 1))
         self.writes = nn.Linear(hidden + inputs, write_heads * 2 * width)
         self.outputs = hidden + read_heads * width

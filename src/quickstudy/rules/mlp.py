@@ -189,7 +189,7 @@ class MLPRule(LearnedRule):
     def _averaged(self, grads: Theta, state: State, step: Tensor) -> State:
         """Return the averages with gradients taken in, and the time."""
         decays = shifted(torch.cat([self.momenta, self.squares]), self.shift / 10).clamp(0.01, 0.9999)
-        # What an average keeps of itself, such that it is one of all gradients since its start and of nothing else.
+        # The share that an average keeps of itself, so that it averages the gradients since its start and nothing else.
         t = step.unsqueeze(1)
         keep = decays * (1 - decays**t) / (1 - decays ** (t + 1))
         after: State = {}
