@@ -94,7 +94,7 @@ def adapt_one(learner: Learner, support: Any, key: Tensor | None) -> State:
 
 
 PREFIXES = 10
-"""Number of beginnings of a sequence that a learner adapts to at once if it cannot answer along the way."""
+"""Beginnings of a sequence that are adapted to at once, by learners that cannot answer along the way."""
 
 
 def stream(learner: Learner, sequences: Any, keys: Tensor | None = None, chunk_size: int | None = None) -> Tensor:
@@ -134,11 +134,11 @@ def streams(learner: Learner) -> bool:
 
 def _keys(keys: Tensor | None) -> Tensor:
     if keys is None:
-        raise InputError("this learner is stochastic: pass keys, one per task (quickstudy.functional.random.fold_in)")
+        raise InputError("this learner is stochastic: pass keys, one a task (quickstudy.functional.random.fold_in)")
     return keys
 
 
 Objective = Callable[[Learner, Task, Tensor], Tensor]
-"""A function (learner, task, key) -> scalar loss of one task."""
+"""(learner, task, key) -> scalar loss of one task."""
 Compile = bool | Literal["record"]
 """Whether to compile a whole outer step, or to record and replay it (see `recording`), which needs no compiler."""

@@ -67,9 +67,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         n_features_in_: D, if X was (S, D).
         feature_names_in_: (D,) names of columns, if X was a data frame with string names.
         input_shape_: shape of one row as the learner sees it.
-        scaler_: the scaler that standardises features, if there is no learner; else None.
+        scaler_: what standardises features, if there is no learner; else None.
         learner_: the copy of the learner.
-        state_: the state that the learner learned from the support.
+        state_: what the learner learned from the support.
 
     Examples:
         >>> clf = FewShotClassifier().fit([[0.0, 1.0], [1.0, 0.0]], ["cat", "dog"])
@@ -109,9 +109,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             run_dir: folder that `meta_train` or the command wrote.
             checkpoint: 'best' (by validation) or 'last'; a run without validation has only the last.
             learner: a learner built as for training, needed only where it holds modules of your own. It is copied.
-            device: as for the class.
-            batch_size: as for the class.
-            random_state: as for the class.
+            device: as of the class.
+            batch_size: as of the class.
+            random_state: as of the class.
 
         Raises:
             CheckpointError: no run folder, a damaged file, or another learner's weights.
@@ -342,7 +342,7 @@ _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 @contextlib.contextmanager
 def _input_errors() -> Iterator[None]:
-    """Turn scikit-learn's errors, which already name the argument and the remedy, into InputError."""
+    """Turn scikit-learn's complaints, which already name the argument and the mend, into InputError."""
     try:
         yield
     except ValueError as error:
@@ -351,7 +351,7 @@ def _input_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _shape_errors(inputs: Tensor) -> Iterator[None]:
-    """Turn a net's error about the shape or dtype of its inputs into InputError."""
+    """Turn a net's complaint about the shape or dtype of its inputs into InputError."""
     try:
         yield
     except (QuickstudyError, torch.OutOfMemoryError):

@@ -448,7 +448,7 @@ def test_reproduce_without_a_name_lists_comparisons_and_rows_that_are_alike_in_o
 def test_a_row_without_its_setting_is_told_which_there_are(capsys):
     assert main(["reproduce", "omniglot-maml"]) == 2
     told = " ".join(capsys.readouterr().err.split())
-    assert "choose one: omniglot-maml-20w1s, omniglot-maml-20w5s" in told
+    assert "say which: omniglot-maml-20w1s, omniglot-maml-20w5s" in told
     assert "omniglot-mann" not in told
 
 

@@ -42,7 +42,7 @@ class Reproduce:
             return 0
         settings = [each for each in known if parts(each)[0] == self.name != each]
         if settings and self.name not in known:
-            raise UsageError(f"'{self.name}' is a row with settings; choose one: {', '.join(settings)}", "reproduce")
+            raise UsageError(f"'{self.name}' is a row with settings; say which: {', '.join(settings)}", "reproduce")
         if self.name not in known:
             raise UsageError(str(unknown_name("reproduction", self.name, known)), "reproduce")
         if self.seeds is not None and self.seeds < 1:

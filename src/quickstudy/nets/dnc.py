@@ -85,7 +85,7 @@ class DNCCell(Controlled):
         self.late_labels = late_labels
         self.slots, self.width, self.read_heads = slots, width, read_heads
         self.controller = LSTMCell(inputs + read_heads * width, hidden)
-        # Read heads have key, strength, free gate and three modes; the write head has key, erase, value, strength, gates.
+        # Read heads: key, strength, free gate, three modes. The write head: key, erase, value, strength, gates.
         self.reading = nn.Linear(hidden + inputs, read_heads * (width + 5))
         self.writing = nn.Linear(hidden + inputs, 3 * width + 3)
         self.outputs = hidden + read_heads * width

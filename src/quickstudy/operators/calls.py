@@ -76,9 +76,9 @@ def uses_batch_statistics(net: nn.Module) -> bool:
 
 @contextlib.contextmanager
 def products_in(dtype: torch.dtype | None) -> Iterator[None]:
-    """Let nets multiply matrices and convolve in a dtype such as torch.bfloat16, and leave everything else as it is.
+    """Let nets multiply matrices and convolve in a dtype such as torch.bfloat16, and do all else as they are.
 
-    `torch.autocast` does the same, but does not work inside `torch.func.grad`. Parameters and their updates, norms,
+    What `torch.autocast` is for, which does not work inside `torch.func.grad`. Parameters and their updates, norms,
     statistics and losses keep their precision.
     """
     global _products

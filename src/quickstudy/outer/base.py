@@ -141,7 +141,7 @@ class Outer:
             adapted.names()
 
     def behind(self, tasks: Task) -> Task | None:
-        """Return the tasks being trained on, if they are not the ones drawn for this step."""
+        """Return the tasks that the last losses are of, where these are not the tasks that it was given."""
         return None
 
     def state_dict(self) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from quickstudy.training.progress import Progress, open_progress
 CHECKPOINT_SECONDS = 30.0
 """Longest wall time between checkpoints; there is one after each validation too."""
 VALIDATION_SEED = 2023
-"""Seed of the validation bank. It differs from the test seed: synthetic tasks would otherwise coincide."""
+"""Of the bank of validation tasks: another one than that of test tasks, which for synthetic tasks would be the same."""
 
 
 @dataclass

@@ -64,8 +64,7 @@ class MetaWeightNet(LearnedRows):
         checkpoint: as for `L2O`.
 
     Raises:
-        InputError: an argument is out of range; in `adapt`, the task is not a `Problem`, or the number of rows differs
-            from that of `RowWeights`.
+        InputError: an argument is out of range; in `adapt`, no `Problem`, or as many rows as `RowWeights` has not.
 
     Examples:
         >>> import torch, quickstudy as qs
