@@ -12,7 +12,7 @@ def test_the_command_writes_everything(tmp_path, capsys):
     assert main(["reproduce", "simulators", "--quick", "--output", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "cart-pole, CMA-ES: largest error cart " in out
-    assert "Its figures mean nothing" in out
+    assert "its figures say nothing" in out
     runs = json.loads((tmp_path / "results.json").read_text())["runs"]
     assert len(runs) == 9
     for run in runs:

@@ -52,7 +52,7 @@ class Reproduce:
         with counting(self.name, "parts") as tick:
             lines = known[self.name].build(folder, tick, quick=self.quick, **options)
         if self.quick and "recipe" not in known[self.name].facts:
-            lines = [*lines, "This was a small part (--quick) to see that everything works. Its figures mean nothing."]
+            lines = [*lines, "This was a small part (--quick), to see that everything works: its figures say nothing."]
         show(*lines, f"Saved to {folder}")
         return 0
 
