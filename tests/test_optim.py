@@ -380,7 +380,7 @@ def test_rules_are_kept_in_files(registered, tmp_path):
     with pytest.raises(CheckpointError, match="weights of another rule than Filed"):
         load_rule(tmp_path / "other.safetensors")
     save_checkpoint(tmp_path / "other.safetensors", {**content, "rule": registry.describe(qs.rules.SGD(0.1))})
-    with pytest.raises(CheckpointError, match="holds a SGD, which is no LearnedRule"):
+    with pytest.raises(CheckpointError, match="holds a SGD, which is not a LearnedRule"):
         load_rule(tmp_path / "other.safetensors")
     save_checkpoint(tmp_path / "other.safetensors", {})
     with pytest.raises(CheckpointError, match="holds no rule"):
@@ -401,7 +401,7 @@ def test_the_rule_of_a_run(registered, tmp_path):
     fixed = L2O(qs.rules.SGD(0.1), steps=2)
     write_json(tmp_path / "sgd" / "run.json", {"learner": registry.describe(fixed), "format": 1})
     save_checkpoint(tmp_path / "sgd" / "last.safetensors", {"learner": {}})
-    with pytest.raises(InputError, match="is of L2O, which learned no update rule"):
+    with pytest.raises(InputError, match="trained L2O, which learned no update rule"):
         LearnedOptimizer.from_run(tmp_path / "sgd", model.parameters())
 
 

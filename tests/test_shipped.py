@@ -59,7 +59,7 @@ def test_files_of_something_else_are_refused(weights: qs.Learner, tmp_path: Path
         shipped.load(path, "learner", qs.Learner)
     net = qs.nets.conv4(1, 4)
     shipped.save(net, path, "learner")
-    with pytest.raises(CheckpointError, match="which is no Learner"):
+    with pytest.raises(CheckpointError, match="which is not a Learner"):
         shipped.load(path, "learner", qs.Learner)
     save_checkpoint(path, {"learner": qs.registry.describe(weights), "weights": {"other": torch.zeros(1)}})
     with pytest.raises(CheckpointError, match="weights of another learner"):
@@ -80,7 +80,7 @@ def test_a_run_becomes_a_file_whose_card_says_what_trained_it(runs: Path, weight
     assert facts["tasks"]["name"] == "glyphs"
     assert (shipped_learners.can("maml", 5), shipped_learners.can("maml", 20)) == (True, False)
     assert shipped_learners.can("protonet", 20)
-    with pytest.raises(CheckpointError, match="no folder"):
+    with pytest.raises(CheckpointError, match="not a folder"):
         shipped.save_run(tmp_path / "nothing", tmp_path / "n.safetensors")
     last = tmp_path / "run"
     shutil.copytree(runs / "protonet", last)

@@ -10,7 +10,7 @@ averages embeddings, MAML's takes gradient steps, a memory network's writes a me
 learner's business: `quickstudy.batching` maps these functions over tasks with `torch.func.vmap`, under the law
 `batched(f)(tasks) == stack([f(task) for task in tasks])`. So a learner contains neither a loop over tasks nor a vmap.
 
-Shape letters used everywhere: T tasks, N ways (classes a task), K shots (support rows a class), S support rows,
+Shape letters used everywhere: T tasks, N ways (classes per task), K shots (support rows per class), S support rows,
 Q query rows, D features. Labels inside a task are 0..N-1.
 """
 

@@ -50,7 +50,7 @@ class UsageError(QuickstudyError):
 
 
 MANY_NAMES = 30
-"""Names that are still of use in an error message."""
+"""Number of names up to which an error message lists all of them."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
@@ -65,7 +65,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
 
 
 def _nearness(name: str, known: str) -> float:
-    """Return how alike two names are, 0 to 1. One that holds or begins like what was typed is near, however long."""
+    """Return how similar two names are, 0 to 1. A long name that contains or begins like the typed one is near too."""
     if len(name) > 2 and name in known:
         return 0.99
     begins = difflib.SequenceMatcher(None, name, known[: len(name)]).ratio()

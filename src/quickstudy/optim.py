@@ -1,4 +1,4 @@
-"""Learned update rules as optimisers for anyone's training script, in place of `torch.optim.Adam`."""
+"""Learned update rules as optimisers for any training script, in place of `torch.optim.Adam`."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ DEFAULT = "learned-optimizer"
 
 
 class LearnedOptimizer(Optimizer):
-    """An optimiser whose update rule was meta-trained; it is used as `torch.optim.Adam` is, and needs no rate.
+    """An optimiser whose update rule was meta-trained. It is used like `torch.optim.Adam`, and needs no learning rate.
 
-    The rule sees all parameters that have a gradient at once, computes in their precision or in float32, whichever is
-    wider, and is itself never changed. What it remembers of a parameter is in `state`, and so in checkpoints.
+    The rule sees all parameters that have a gradient at once. It computes in their precision or in float32, whichever
+    is wider, and is itself never changed. Its memory of a parameter is in `state`, and so in checkpoints.
 
     Args:
         params: parameters, named parameters or groups of them, as for any optimiser. A group may have its own `lr` and
             `weight_decay`.
-        rule: the name of a rule that comes with the library, or one of your own, of which a copy is taken.
-        lr: factor of the rule's updates; 1 is what it was trained for. Schedulers change it.
-        weight_decay: before it is moved, lr * weight_decay of a parameter is taken away (decoupled, Loshchilov & Hutter
-            2019). AdamW takes its own lr times its weight_decay, by default 1e-5 in all.
-        steps: number of steps that training will have, for rules that look at what is left.
+        rule: the name of a rule that comes with the library, or a rule of your own, which is copied.
+        lr: factor of the rule's updates. The rule was trained for 1. Schedulers change it.
+        weight_decay: the share lr * weight_decay of a parameter is taken away before each update (decoupled, Loshchilov
+            & Hutter 2019). AdamW takes its own lr times its weight_decay, by default 1e-5 in all.
+        steps: number of steps that training will have, for rules that use the number of steps left.
 
     Raises:
         InputError: the name is unknown, the rule is not learned, or an argument is out of range; in `step`, a gradient
@@ -58,7 +58,7 @@ class LearnedOptimizer(Optimizer):
         if not isinstance(rule, LearnedRule):
             raise InputError(
                 f"rule must be a learned rule or the name of one, not {type(rule).__name__}; for rules of fixed form "
-                "there are the optimisers of torch.optim"
+                "use the optimisers of torch.optim"
             )
         if steps is not None and steps < 1:
             raise InputError(f"steps must be positive, not {steps}")
@@ -79,7 +79,7 @@ class LearnedOptimizer(Optimizer):
         learner = load(run_dir, checkpoint=checkpoint)
         rule = getattr(learner, "rule", None)
         if not isinstance(rule, LearnedRule):
-            raise InputError(f"the run in {run_dir} is of {type(learner).__name__}, which learned no update rule")
+            raise InputError(f"the run in {run_dir} trained {type(learner).__name__}, which learned no update rule")
         return cls(params, rule, **options)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -96,10 +96,10 @@ class LearnedOptimizer(Optimizer):
 
         Args:
             closure: computes gradients anew and returns the loss, as for any optimiser.
-            loss: the scalar loss at which the gradients were taken, for rules that look at it.
+            loss: the scalar loss at which the gradients were taken, for rules that use it.
 
         Returns:
-            The loss, where one is known.
+            The loss if it is known, else None.
         """
         if closure is not None:
             with torch.enable_grad():
@@ -161,7 +161,7 @@ class LearnedOptimizer(Optimizer):
                         raise CheckpointError(
                             f"the state of parameter {n} holds {sorted(given['state'][n])}, but a "
                             f"{type(self.rule).__name__} remembers {sorted(expected)}: it is another optimiser's; "
-                            "build this one with the rule that was trained with"
+                            "build this one with the rule that was used in training"
                         )
                     self.state[p] = {name: _placed_as(value, p) for name, value in given["state"][n].items()}
 
@@ -197,7 +197,7 @@ def _scaled(theta: Tensor, moved: Tensor, lr: float | Tensor, weight_decay: floa
 
 
 def save_rule(rule: LearnedRule, path: str | os.PathLike[str], card: dict[str, Any] | None = None) -> None:
-    """Write a rule as one safetensors file: how to build it, its weights, and a card that says how it came about."""
+    """Write a rule as one safetensors file: how to build it, its weights, and a card that says how it was made."""
     files.save(rule, path, "rule", card)
 
 
@@ -214,6 +214,6 @@ def shipped(name: str = DEFAULT) -> LearnedRule:
     """Return a rule that comes with the library.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is no rule of that name.
     """
     return files.shipped(name, "rule", LearnedRule)

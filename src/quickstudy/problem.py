@@ -1,4 +1,4 @@
-"""Optimisation problems as tasks: rows, the net that is to be fitted to them, and where its parameters begin.
+"""Optimisation problems as tasks: rows, the net to be fitted to them, and its initial parameters.
 
 A learner that is an optimiser (`learners.L2O`) has no net of its own; each problem brings one. The net is no tensor, so
 it travels as structure: problems of one net are batched over, those of another net are another batch. Learners and
@@ -17,11 +17,11 @@ from quickstudy.core import Examples, register_pytree
 
 @dataclass(frozen=True)
 class Optimizee:
-    """Inputs of a problem, with the net that they are for.
+    """Inputs of a problem, with the net that reads them.
 
     Attributes:
         inputs: (S, ...) tensor, or a pytree of them.
-        net: of which only the structure is used: its parameters are those of the problem.
+        net: the net. Only its structure is used; its parameters are those of the problem.
     """
 
     inputs: Any
@@ -30,15 +30,15 @@ class Optimizee:
 
 @dataclass(frozen=True, init=False)
 class Problem(Examples):
-    """Rows whose inputs are an `Optimizee`, and where optimisation starts.
+    """Rows whose inputs are an `Optimizee`, with the parameters at which optimisation starts.
 
     Args:
         inputs: an `Optimizee`.
         labels: (S,) integers 0..N-1, or targets (S, ...).
-        start: the parameters of the net, by name, at the beginning.
+        start: initial parameters of the net, by name.
         mask: (S,) booleans, False for rows that are only padding; None means that all rows count.
         ways: number of classes N, or None for regression.
-        steps: () integer, the number of steps to solve it in; None leaves that to the learner.
+        steps: () integer, the number of steps for solving the problem; None leaves it to the learner.
     """
 
     start: dict[str, Tensor]
@@ -59,7 +59,7 @@ class Problem(Examples):
 
 
 def budget(support: Examples) -> Tensor | None:
-    """Return the number of steps () that a task gives a learner, or None where it says nothing of that."""
+    """Return the number of steps () that a task gives a learner, or None if it gives none."""
     return support.steps if isinstance(support, Problem) else None
 
 

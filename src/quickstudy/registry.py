@@ -30,7 +30,7 @@ Item = TypeVar("Item", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered name, with what tables show of it."""
+    """One registered name, with the facts that tables show."""
 
     name: str
     build: Callable[..., Any]
@@ -43,7 +43,7 @@ class Entry:
 
 
 PARTS = ("learner", "net", "rule", "differentiation", "outer", "objective")
-"""Kinds that `build` builds from a file. Not data sets, which read files and download."""
+"""Kinds that `build` builds from a file. Data sets are not among them, as they read files and download."""
 
 TABLES: dict[str, dict[str, Entry]] = {}
 
@@ -53,7 +53,7 @@ def register(kind: str, name: str | None = None, **facts: str) -> Callable[[Item
 
     Args:
         kind: 'learner', 'net', 'rule', 'outer', 'objective', 'dataset' or 'tasks'.
-        name: its name in the table; the object's own where None.
+        name: the name in the table; None takes the object's own.
         facts: columns of the table, such as family, learns and paper.
     """
 
@@ -287,7 +287,7 @@ def describe(value: Any) -> Any:
     config = getattr(value, "config", None)
     if isinstance(config, dict) and "arguments" in config:
         return {**config, "arguments": {key: describe(item) for key, item in config["arguments"].items()}}
-    # Of a function its own name: another one is another description.
+    # A function is described by its own name, so another function has another description.
     named = value if hasattr(value, "__qualname__") else type(value)
     return {"custom": f"{named.__module__}.{named.__qualname__}"}
 

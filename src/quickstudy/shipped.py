@@ -1,7 +1,7 @@
-"""Meta-trained objects as single safetensors files: those that come with the library, and one's own.
+"""Meta-trained objects as single safetensors files: those that come with the library, and your own.
 
 A file holds how to build the object (registered names and their arguments), its weights, and a card that says how it
-came about. Nothing in it is ever executed.
+was made. Nothing in it is ever executed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from quickstudy.storage.checkpoint import RUN, load_checkpoint, read_json, save_
 from quickstudy.storage.checkpoint import load as load_run
 
 WEIGHTS = Path(__file__).parent / "weights"
-"""What comes with the library, each with a model card beside it."""
+"""Folder of the files that come with the library, each with a model card beside it."""
 Item = TypeVar("Item", bound=nn.Module)
 
 
@@ -28,25 +28,25 @@ def save(item: nn.Module, path: str | os.PathLike[str], kind: str, card: dict[st
     """Write a learner or a rule as one file.
 
     Args:
-        item: to be saved; all of it must be of the library, nothing of one's own.
-        path: of the file, '....safetensors'.
+        item: the object to save. All its parts must be the library's, none your own.
+        path: path of the file, '....safetensors'.
         kind: 'learner' or 'rule'.
-        card: plain values that say how it came about.
+        card: plain values that say how it was made.
     """
     save_checkpoint(Path(path), {kind: describe(item), "weights": item.state_dict(), "card": card or {}})
 
 
 def save_run(run_dir: str | os.PathLike[str], path: str | os.PathLike[str], checkpoint: str = "best") -> None:
-    """Write the meta-trained learner of a run folder as one file; its card is what the run's run.json says.
+    """Write the meta-trained learner of a run folder as one file, with a card made from the run's run.json.
 
     Args:
-        run_dir: folder that `meta_train` or the command wrote; all of the learner must be of the library.
-        path: of the file, '....safetensors'.
+        run_dir: folder that `meta_train` or the command wrote. All parts of the learner must be the library's.
+        path: path of the file, '....safetensors'.
         checkpoint: 'best' (by validation) or 'last'; a run without validation has only the last.
 
     Raises:
-        CheckpointError: no run folder, or a damaged one.
-        InputError: another checkpoint than these.
+        CheckpointError: there is no run folder, or it is damaged.
+        InputError: the checkpoint is neither of these.
     """
     if checkpoint not in ("best", "last"):
         raise unknown_name("checkpoint", checkpoint, ("best", "last"))
@@ -62,7 +62,7 @@ def save_run(run_dir: str | os.PathLike[str], path: str | os.PathLike[str], chec
 
 
 def card(name: str) -> dict[str, Any]:
-    """Return what the file of a shipped object says of how it came about.
+    """Return the card in the file of a shipped object, which says how the object was made.
 
     Raises:
         CheckpointError: there is no such file.
@@ -71,7 +71,7 @@ def card(name: str) -> dict[str, Any]:
 
 
 def load(path: str | os.PathLike[str], kind: str, base: type[Item]) -> Item:
-    """Return what `save` wrote.
+    """Return the object that `save` wrote.
 
     Raises:
         CheckpointError: the file is missing, damaged, or holds nothing of this kind.
@@ -81,7 +81,7 @@ def load(path: str | os.PathLike[str], kind: str, base: type[Item]) -> Item:
         raise CheckpointError(f"{path} holds no {kind}; write one with quickstudy.shipped.save")
     item = build(content[kind])
     if not isinstance(item, base):
-        raise CheckpointError(f"{path} holds a {type(item).__name__}, which is no {base.__name__}")
+        raise CheckpointError(f"{path} holds a {type(item).__name__}, which is not a {base.__name__}")
     try:
         item.load_state_dict(content["weights"])
     except (RuntimeError, AttributeError, TypeError) as error:
@@ -90,10 +90,10 @@ def load(path: str | os.PathLike[str], kind: str, base: type[Item]) -> Item:
 
 
 def shipped(name: str, kind: str, base: type[Item]) -> Item:
-    """Return what comes with the library under a name.
+    """Return the object that comes with the library under a name.
 
     Raises:
-        InputError: there is none of that name and kind.
+        InputError: there is no object of that name and kind.
     """
     path = WEIGHTS / f"{name}.safetensors"
     with suppress(ValueError):  # a name with an end that no path can have
@@ -103,7 +103,7 @@ def shipped(name: str, kind: str, base: type[Item]) -> Item:
 
 
 def names(kind: str) -> list[str]:
-    """Return the names of what comes with the library, of one kind."""
+    """Return the names of the objects of one kind that come with the library."""
     return sorted(path.stem for path in WEIGHTS.glob("*.safetensors") if kind in load_checkpoint(path))
 
 
@@ -111,6 +111,6 @@ def pretrained(name: str) -> Learner:
     """Return a meta-trained learner that comes with the library, in evaluation mode.
 
     Raises:
-        InputError: there is none of that name; the message lists them.
+        InputError: there is no learner of that name; the message lists the names.
     """
     return shipped(name, "learner", Learner).eval()

@@ -226,7 +226,7 @@ def test_a_share_that_is_not_whole_is_refused(tmp_path: Path, monkeypatch: pytes
     alone = RunFolder(tmp_path, qs.engine.ranks.ALONE)
     alone.ranks = qs.engine.ranks.Ranks(0, 4)
     with pytest.raises(
-        CheckpointError, match="6 tasks a step, which 4 processes cannot share evenly; go on with 1, 2, 3, 6"
+        CheckpointError, match="6 tasks per step, which 4 processes cannot share evenly; go on with 1, 2, 3, 6"
     ):
         alone.share_of(3, {})
 

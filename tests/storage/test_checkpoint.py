@@ -107,7 +107,7 @@ def test_truncated_and_foreign_files(tmp_path: Path) -> None:
 def test_corrupt_trees(tmp_path: Path, facts: dict[str, Any]) -> None:
     path = tmp_path / "file.safetensors"
     path.write_bytes(save({"a": torch.zeros(1)}, {"checkpoint": json.dumps(facts)}))
-    with pytest.raises(CheckpointError, match=r"corrupt|no checkpoint of this library"):
+    with pytest.raises(CheckpointError, match=r"corrupt|not a checkpoint of this library"):
         ckpt.load_checkpoint(path)
 
 
@@ -151,7 +151,7 @@ def test_load_gives_back_the_learner(run_dir: Path) -> None:
 
 
 def test_load_needs_a_run_folder(tmp_path: Path, run_dir: Path) -> None:
-    with pytest.raises(CheckpointError, match="is no folder"):
+    with pytest.raises(CheckpointError, match="is not a folder"):
         qs.load(tmp_path / "none")
     with pytest.raises(CheckpointError, match=r"is .* a run folder"):
         qs.load(tmp_path)

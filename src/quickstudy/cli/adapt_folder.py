@@ -39,7 +39,7 @@ class Adapted:
         classes: names of the classes, in order of the columns of `probabilities`.
         files: the query files, relative to the query folder.
         probabilities: (Q, N).
-        truths: the class of each file, None where its folder is not named as a class.
+        truths: the class of each file, None where its folder is not named like a class.
         support: support images of each class.
         remarks: what was done to the images that a user should know.
     """
@@ -59,7 +59,7 @@ class Adapted:
 
     @property
     def accuracy(self) -> float | None:
-        """Fraction right of the files whose class is known; None without any."""
+        """Fraction of right predictions among the files whose class is known; None if there are none."""
         pairs = [(p, t) for p, t in zip(self.predictions, self.truths, strict=True) if t is not None]
         return sum(p == t for p, t in pairs) / len(pairs) if pairs else None
 
@@ -187,7 +187,7 @@ def prepared(pixels: Tensor, may_invert: bool, always: bool, label: str, remarks
     if faint:
         remarks.append(
             f"{faint} of {len(values)} {label} images are almost blank at {values.shape[-1]} x {values.shape[-2]} "
-            "pixels; crop them to what they show, or draw bolder"
+            "pixels; crop them to the drawing, or draw with thicker strokes"
         )
     return values
 

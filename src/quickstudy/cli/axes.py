@@ -1,8 +1,8 @@
-"""The map of the four axes: which outer optimiser trains which learner for which objective, and why not the others.
+"""The map of the four axes: which outer optimiser trains which learner for which objective, and why others do not.
 
-Nothing here is a list that somebody keeps. Learners, outer optimisers, objectives and tasks are those that are
-registered, and each combination is asked: the objective what learners it `refuses`, the outer optimiser what learners
-and objectives. `meta_train` asks the same, so what the map refuses cannot be started.
+Nothing here is a list that somebody keeps. Learners, outer optimisers, objectives and tasks are the registered ones.
+The objective is asked which learners it `refuses`, and the outer optimiser which learners and objectives. `meta_train`
+asks the same, so a combination that the map refuses cannot be started.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from quickstudy.training.refusals import refusal
 
 @dataclass(frozen=True)
 class Combination:
-    """One outer optimiser, objective and learner, by name, and why they do not go together, or None."""
+    """An outer optimiser, an objective and a learner, by name, and the reason why they do not go together, or None."""
 
     outer: str
     objective: str

@@ -33,14 +33,14 @@ RunFolders = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN [RUN ...]"
 
 @dataclass
 class Train:
-    """Meta-train a recipe into a run folder; the same command resumes an interrupted run."""
+    """Meta-train a recipe into a run folder. The same command resumes an interrupted run."""
 
     recipe: Annotated[Any, arg(name="")]
-    """Its options; the commands below `train` put the recipe's own dataclass here."""
+    """Options of the recipe; the commands below `train` put the recipe's own dataclass here."""
     run_dir: Folder = None
-    """Run folder; runs/RECIPE if not given."""
+    """Run folder; runs/RECIPE by default."""
     resume: bool = True
-    """Go on with an interrupted run in the folder; --no-resume starts anew."""
+    """Continue an interrupted run in the folder; --no-resume starts anew."""
 
     def __call__(self) -> int:
         """Train, and say what to do next."""
@@ -67,20 +67,20 @@ class Train:
 
 @dataclass
 class Evaluate:
-    """Evaluate a run on tasks of classes that it never saw; writes evaluation.json into the run folder."""
+    """Evaluate a run on tasks of classes that it never saw, and write evaluation.json into the run folder."""
 
     run: RunFolder
     """Run folder."""
     ways: Count = None
-    """Classes a task; the run's own if not given."""
+    """Classes per task; the run's own by default."""
     shots: Count = None
-    """Support rows a class; the run's own if not given."""
+    """Support rows per class; the run's own by default."""
     queries: Count = None
-    """Query rows a class; the run's own if not given."""
+    """Query rows per class; the run's own by default."""
     tasks: Count = None
-    """Test tasks; if not given 1000, or 10 where a task is a whole training run."""
+    """Number of test tasks; 1000 by default, or 10 where a task is a whole training run."""
     seed: int = 2024
-    """Which tasks: the same seed gives every learner the same tasks."""
+    """Seed of the test tasks; the same seed gives every learner the same tasks."""
     gap: bool = True
     """Evaluate on tasks of meta-training classes too, for the meta-overfitting gap."""
     checkpoint: Checkpoint = "best"
@@ -120,15 +120,15 @@ class Compare:
     """Compare runs on the same tasks: means, and all paired differences with intervals."""
 
     runs: RunFolders
-    """Run folders. The first one's test tasks serve for all."""
+    """Run folders. All are tested on the test tasks of the first."""
     ways: Count = None
-    """Classes a task; the first run's own if not given."""
+    """Classes per task; the first run's own by default."""
     shots: Count = None
-    """Support rows a class; the first run's own if not given."""
+    """Support rows per class; the first run's own by default."""
     tasks: Count = None
-    """Test tasks; if not given 1000, or 10 where a task is a whole training run."""
+    """Number of test tasks; 1000 by default, or 10 where a task is a whole training run."""
     seed: int = 2024
-    """Which tasks."""
+    """Seed of the test tasks."""
     baselines: bool = False
     """Add nearest neighbour on raw inputs."""
     checkpoint: Checkpoint = "best"
@@ -174,15 +174,15 @@ class Adapt:
     support: Annotated[Path, arg(metavar="FOLDER", help_behavior_hint="(required)")]
     """A folder for each class, with its images."""
     query: Annotated[Path, arg(metavar="FOLDER", help_behavior_hint="(required)")]
-    """Images to classify, nested or not. Those in folders named as the classes also give an accuracy."""
+    """Images to classify, nested or not. Images in folders named like the classes also give an accuracy."""
     format: Literal["auto", "table", "json", "csv"] = "auto"
-    """How the predictions are written: 'auto' goes by the ending of --output, else it is a table."""
+    """Format of the predictions; 'auto' follows the ending of --output, and is a table otherwise."""
     output: File = None
-    """Write the predictions here; to standard output if not given."""
+    """Write the predictions here; to standard output by default."""
     invert: Literal["auto", "yes", "no"] = "auto"
-    """Swap black and white: 'auto' does for dark drawings on light paper if the run learned from white ink on black."""
+    """Swap black and white; 'auto' does so for dark ink on light paper if the run learned from white ink on black."""
     fit: Literal["stretch", "crop"] = "stretch"
-    """How images that are not square are fitted."""
+    """Stretch or crop images that are not square."""
     size: Count = None
     """Height and width in pixels, for nets that read several sizes."""
     checkpoint: Checkpoint = "best"
@@ -220,15 +220,15 @@ class Report:
     """Write one self-contained HTML page about a run, or about several side by side."""
 
     runs: RunFolders
-    """Run folders; the first one's test tasks serve for all."""
+    """Run folders. All are tested on the test tasks of the first."""
     output: File = None
-    """The page; RUN/report.html if not given."""
+    """File for the page; RUN/report.html by default."""
     tasks: Annotated[int, arg(metavar="N")] = 600
-    """Test tasks."""
+    """Number of test tasks."""
     checkpoint: Checkpoint = "best"
     """Weights: 'best' by validation, or 'last'."""
     open: bool = False
-    """Show it in the web browser."""
+    """Show the page in the web browser."""
 
     def __call__(self) -> int:
         """Write the page."""
@@ -262,7 +262,7 @@ class Demo:
     output: Annotated[Path, arg(metavar="DIR")] = Path("runs/demo")
     """Folder for the runs and the page."""
     quick: bool = False
-    """Fewer steps: a minute in place of several, and lower figures."""
+    """Take fewer steps: a minute in place of several, and lower figures."""
 
     def __call__(self) -> int:
         """Run the demonstration."""
@@ -281,7 +281,7 @@ COMMANDS: dict[str, Any] = {
     "demo": Demo,
     "reproduce": Reproduce,
 }
-"""All but `completion`, which knows the others."""
+"""All subcommands except `completion`, which knows the others."""
 
 
 def _write_result(path: Path | None, value: Any) -> None:
@@ -317,7 +317,7 @@ def _show_assessment(found: Assessment) -> None:
     if report.calibration == report.calibration:
         parts.append(f"Expected calibration error: {report.calibration:.4f}")
     if found.curve:
-        # Of a long loop about ten points, among them both ends.
+        # About ten points of a long loop, with both ends.
         marks = {round(i * (len(found.curve) - 1) / 10) for i in range(11)}
         shown = "  ".join(f"{step}: {found.curve[step]:.4f}" for step in sorted(marks))
         parts.append(f"{report.metric} after inner steps  {shown}  (first {found.curve_tasks} tasks)")

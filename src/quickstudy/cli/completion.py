@@ -1,4 +1,4 @@
-"""The subcommand `completion`, on top of all others, which it completes."""
+"""The subcommand `completion`. It knows all others, since it completes them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Completion:
     """Print a completion script for a shell."""
 
     shell: Positional[Literal["bash", "zsh", "fish", "tcsh"]]
-    """Then, in bash: quickstudy completion bash > ~/.local/share/bash-completion/completions/quickstudy"""
+    """Name of the shell. Bash reads the script from ~/.local/share/bash-completion/completions/quickstudy."""
 
     def __call__(self) -> int:
         """Print the script."""

@@ -1,4 +1,4 @@
-"""What the command shows: tables on standard output, progress of evaluations on standard error."""
+"""The command's output: tables on standard output, progress of evaluations on standard error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from quickstudy.engine.launch import launch
 from quickstudy.training.progress import LINE_SECONDS
 
 Tick = Callable[[int, int], None]
-"""(done, total) -> None."""
+"""A function (done, total) -> None that is told about progress."""
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str] = ()) -> Table:
@@ -38,9 +38,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequen
 
 
 def show(*parts: Table | str) -> None:
-    """Print tables and lines on standard output. In a pipe a table is as wide as need be, so that nothing is cut.
+    """Print tables and lines on standard output. In a pipe a table is as wide as it must be, so that nothing is cut.
 
-    Where there are several processes, only the first speaks.
+    With several processes, only the first prints.
     """
     if not launch().first:
         return
@@ -63,7 +63,7 @@ def plain(*parts: Table | str) -> str:
 
 
 def say(text: str) -> None:
-    """Print a remark on standard error; where there are several processes, only the first does."""
+    """Print a remark on standard error. With several processes, only the first prints."""
     if launch().first:
         print(text, file=sys.stderr, flush=True)
 

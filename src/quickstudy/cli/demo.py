@@ -30,7 +30,7 @@ LABELS = {
 
 
 def recipes(quick: bool) -> dict[str, FewShotRecipe]:
-    """Return what is trained: two meta-learners, and two baselines that see the same data without meta-learning."""
+    """Return the recipes to train: two meta-learners, and two baselines without meta-learning on the same data."""
     chosen: dict[str, FewShotRecipe] = {
         "ProtoNet": GlyphsProtoNet(steps=600),
         "MAML": GlyphsMAML(steps=1500),
@@ -48,7 +48,7 @@ def main(run_dir: Path, quick: bool = False) -> int:
     """Train, evaluate on scripts never seen, write a report; return an exit code.
 
     Args:
-        run_dir: folder for the runs and the report. An interrupted demonstration goes on where it was.
+        run_dir: folder for the runs and the report. An interrupted demonstration continues where it stopped.
         quick: two steps and few tasks, to see that everything works.
     """
     console = Console()

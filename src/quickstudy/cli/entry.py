@@ -1,4 +1,4 @@
-"""The command `quickstudy`: finds the subcommand, and turns what happens into messages and exit codes."""
+"""The command `quickstudy`, which finds the subcommand and turns errors into messages and exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`quickstudy list`: everything that has a name, and the map of what goes with what."""
+"""The subcommand `list`: everything that has a name, and the map of what can be combined."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class List:
     """List recipes, learners, data sets, nets, update rules, outer optimisers, objectives or task distributions."""
 
     kind: Annotated[Positional[Kind], arg(metavar="KIND")] = "all"
-    """all, recipes, learners, datasets, nets, rules, outer, objectives, tasks or reproductions."""
+    """Kind to list: all, recipes, learners, datasets, nets, rules, outer, objectives, tasks or reproductions."""
     axes: bool = False
-    """Show which outer optimisers train which learners for which objectives, and why not the others."""
+    """Show which outer optimisers train which learners for which objectives, and why the others do not."""
     json: bool = False
-    """With --axes: print every combination, one JSON object a line."""
+    """With --axes, print every combination as one JSON object per line."""
 
     def __call__(self) -> int:
         """Show the tables."""
@@ -65,7 +65,7 @@ class List:
 
 
 def map_of(found: list[Combination]) -> list[Table | str]:
-    """Return the map of combinations: HOW by WHY, HOW by WHAT, and the reasons of refusals, with how often each."""
+    """Return the map of combinations: HOW by WHY, HOW by WHAT, and each reason for a refusal with its frequency."""
     from quickstudy.cli.console import table
 
     outers, goals, names = (

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class Reproduce:
-    """Run a comparison of this library's documentation again; writes tables and plots into a folder."""
+    """Run a comparison from the documentation again, and write tables and plots into a folder."""
 
     name: Annotated[Positional[str], arg(metavar="NAME")] = ""
-    """Which; without a name, list them."""
+    """Name of the comparison; without a name, list them."""
     output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
-    """Folder for the results; runs/NAME if not given."""
+    """Folder for the results; runs/NAME by default."""
     quick: bool = False
-    """A small part of it, to see that everything works."""
+    """Run a small part of it, to see that everything works."""
     seeds: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
-    """Repetitions; the comparison's own number if not given."""
+    """Number of repetitions; the comparison's own number by default."""
 
     def __call__(self) -> int:
         """Run it, and say what came out."""

@@ -30,7 +30,7 @@ SOME_STEPS, MANY_STEPS = 200, 5000
 
 
 def worth_compiling(learner: Learner, device: torch.device, steps: int) -> Compile:
-    """Return how to take steps where nobody said: on a CPU recorded, and in long runs of small nets compiled.
+    """Choose the compile mode when the user gave none: on a CPU recorded, and in long runs of small nets compiled.
 
     Convolutions are faster uncompiled, where they run on maps whose channels come last (`operators.channels_last`).
     """

@@ -1,7 +1,7 @@
-"""How memories are addressed: the equations of the Neural Turing machine, the MANN and the DNC, as pure functions.
+"""Addressing of memories: the equations of the Neural Turing machine, the MANN and the DNC, as pure functions.
 
-Shapes: B rows, H heads, M memory slots of W numbers each. Weights (B, H, M) say how much each head attends to each
-slot; they are never negative and sum to at most one.
+There are B rows, H heads, and M memory slots of W numbers each. Weights (B, H, M) say how much each head attends to
+each slot. They are never negative and sum to at most one.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def least_used(usage: Tensor, count: int) -> Tensor:
     """Return (B, count, M) indicators of the `count` least used slots, the least first (Santoro et al. 2016, eq. 6).
 
     Args:
-        usage: (B, M). No gradient passes.
+        usage: (B, M) usage of the slots. No gradient passes through it.
     """
     chosen = _ascending(usage)[..., :count]
     slots = torch.arange(usage.shape[-1], device=usage.device)

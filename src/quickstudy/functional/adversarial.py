@@ -37,11 +37,11 @@ def pgd(
     size of epsilon or more, from the inputs themselves, is the fast gradient sign method.
 
     Args:
-        loss: scalar of the inputs.
+        loss: scalar function of the inputs.
         inputs: floating tensors (S, ...).
         epsilon: radius of the ball.
-        steps: of ascent.
-        size: of a step; None is 2.5 epsilon / steps, with which the edge is reached from anywhere in the ball.
+        steps: number of steps of ascent.
+        size: size of a step; None is 2.5 epsilon / steps, which reaches the edge from anywhere in the ball.
         start: where to start, relative to the inputs; None is zero.
         mask: (S,) booleans; rows where it is False stay as they are.
         limits: lowest and highest value that moved inputs may take, such as (0, 1) for images.

@@ -18,8 +18,8 @@ def weights(queries: Tensor, keys: Tensor, visible: Tensor | None = None) -> Ten
     """Return (..., Q, S) attention weights of queries (..., Q, D) over keys (..., S, D).
 
     Args:
-        queries: what asks.
-        keys: what is asked.
+        queries: (..., Q, D) rows that attend.
+        keys: (..., S, D) rows that are attended to.
         visible: (..., Q, S) or (S,) booleans, False where a query may not look; None shows everything.
     """
     scores = queries @ keys.mT / math.sqrt(queries.shape[-1])

@@ -1,4 +1,4 @@
-"""Several answers to one question as one: predictions of M models or draws, averaged as probabilities."""
+"""Averages of several answers to one question: predictions of M models or draws, averaged as probabilities."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from quickstudy.functional.predictive import GaussianMixture
 
 
 def each(function: Callable[..., Any], *stacked: Any) -> Any:
-    """Return what a function gives for each of M particles, models or draws, the first dimension of its arguments."""
+    """Return a function's results for each of M particles, models or draws, the first dimension of its arguments."""
     return torch.func.vmap(function, randomness="different")(*stacked)
 
 

@@ -1,4 +1,4 @@
-"""Checks of what a user passes in, with messages that say what to change."""
+"""Checks of a user's arguments, with messages that say what to change."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def check_rows(inputs: Any, labels: Tensor, mask: Tensor | None, ways: int | Non
     """
     rows = len(labels) if labels.ndim else -1
     if rows < 0:
-        raise InputError("labels is a single number; give one label a row, shape (S,)")
+        raise InputError("labels is a single number; give one label per row, shape (S,)")
     for leaf in trees.leaves(inputs):
         if leaf.ndim == 0 or len(leaf) != rows:
             shape = tuple(leaf.shape)

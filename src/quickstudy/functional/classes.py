@@ -32,14 +32,14 @@ def one_hot(support: Any, dtype: torch.dtype) -> Tensor:
 
 
 def presentation(rows: Any) -> Tensor:
-    """Return (L,) how many earlier rows of an ordered sequence are of a row's class: 0 at its first presentation."""
+    """Return (L,) the number of earlier rows of the same class in an ordered sequence: 0 at a first presentation."""
     indicators = one_hot(rows, torch.float32)
     before = indicators.cumsum(0) - indicators
     return before.gather(1, rows.labels.unsqueeze(1)).squeeze(1).long()
 
 
 def answerable(rows: Any) -> Any:
-    """Return a sequence with only those rows unmasked whose class an earlier row showed; all rows for regression."""
+    """Return a sequence in which a row counts only if an earlier row showed its class; in regression all rows count."""
     if rows.ways is None:
         return rows
     known = presentation(rows) > 0

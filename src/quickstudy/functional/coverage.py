@@ -1,10 +1,10 @@
 """How far a prediction must be widened to hold the answer: intervals of targets, sets of classes.
 
-For regression the central interval of a level (0.9: from the 5 % to the 95 % point of what is predicted) should
-hold that share of targets. For classification the same is asked of prediction sets: classes in order of probability
-until they hold the level, the last one only as often as it takes to hold it exactly, so that true probabilities give
-exact coverage however few classes there are (Romano et al. 2020, "Classification with Valid and Adaptive Coverage",
-section 2, without the conformal step).
+For regression the central interval of a level (0.9: from the 5 % to the 95 % point of the prediction) should hold that
+share of targets. For classification the same is asked of prediction sets, which take classes in order of probability
+until they hold the level. The last class is included only as often as it takes to hold the level exactly, so that true
+probabilities give exact coverage however few classes there are (Romano et al. 2020, "Classification with Valid and
+Adaptive Coverage", section 2, without the conformal step).
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from quickstudy.functional.predictive import Gaussian, GaussianMixture
 
 
 class Rows(NamedTuple):
-    """What is judged of each query; all (rows,)."""
+    """The judgement of each query; all tensors are (rows,)."""
 
     low: Tensor
-    """Intervals or sets of this level and below never hold the answer"""
+    """Intervals or sets of this level and below never hold the answer."""
     high: Tensor
-    """Those of this level and above always do; between the two they do so in part"""
+    """Intervals or sets of this level and above always hold the answer; from `low` to `high` they hold it in part."""
     size: Tensor
-    """Width of the interval, or number of classes in the set"""
+    """Width of the interval, or number of classes in the set."""
     likelihood: Tensor
-    """Logarithm, nats"""
+    """Logarithm of the answer's likelihood, in nats."""
     sureness: Tensor
-    """Larger where the learner is surer"""
+    """A number that is larger where the learner is surer."""
     error: Tensor
-    """1 for a wrong class, or the squared error"""
+    """1 for a wrong class and 0 for the right one, or the squared error."""
 
     def held(self, level: float) -> Tensor:
         """Return (rows,) how much of each answer the intervals or sets of a level hold, 0 to 1."""

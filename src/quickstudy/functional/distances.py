@@ -32,17 +32,17 @@ def distorted(a: Tensor, b: Tensor, reach: float, cost: Tensor | float) -> Tenso
     """Return (Q, N) squared distances of maps a (Q, C, H, W) from maps b (N, C, H, W) that may be bent to look like a.
 
     The image distortion model of Keysers et al. 2000, "Experiments with an Extended Tangent Distance", section 4: each
-    place p of a is compared with whichever place of b around p looks most like it,
+    place p of a is compared with the most similar place of b around p,
 
         d(a, b) = sum over p of min over u of |a(p) - b(p + u)|^2 + cost |u|^2,  |u| <= reach
 
     Departure: the region is a disc, not a square, which has more places at the same distance.
 
     Args:
-        a: maps that are asked for.
-        b: maps that are bent; those bent to a are not a bent to them, so d is not symmetric.
-        reach: places that b may be off; 0 gives squared Euclidean distances.
-        cost: of being off by one place.
+        a: maps that stay as they are.
+        b: maps that are bent. Bending b to a is not bending a to b, so d is not symmetric.
+        reach: number of places by which b may be shifted; 0 gives squared Euclidean distances.
+        cost: cost of a shift by one place.
     """
     height, width = a.shape[2:]
     centre = b.detach().mean((0, 2, 3)).reshape(-1, 1, 1)  # as above
@@ -59,7 +59,7 @@ def distorted(a: Tensor, b: Tensor, reach: float, cost: Tensor | float) -> Tenso
     around = moved(framed)  # (H W, M, N, C), of M moves
     extra = cost * torch.tensor([float(i * i + j * j) for i, j in moves], dtype=a.dtype, device=a.device)
     squares = around.square().sum(-1) + torch.where(moved(inside) > 0, extra, torch.inf).unsqueeze(-1)
-    # Of each place one product of matrices, of all of a by all that is around it in all of b.
+    # One product of matrices for each place: all of a by everything around the place in all of b.
     gaps = torch.baddbmm(squares.flatten(1).unsqueeze(1), own, around.flatten(1, 2).mT, alpha=-2)
     least: Tensor = gaps.reshape(*gaps.shape[:2], *squares.shape[1:]).min(2).values  # (H W, Q, N)
     return (least + own.square().sum(-1, keepdim=True)).clamp_min(0).sum(0)

@@ -1,8 +1,8 @@
-"""What learned update rules look at: averages of gradients, factored second moments, the time, all on one scale.
+"""Features that learned update rules read: averages of gradients, factored second moments, the time, all on one scale.
 
-Shapes: a tensor of theta has any `shape`, of any rank; what is kept of it for K decays has shape (*shape, K), features
-are (*shape, F). Everything is a pure function, mapped over tasks and differentiated twice without trouble, and finite
-where gradients are zero.
+A tensor of theta has any `shape`, of any rank. Its averages for K decays have shape (*shape, K), and its features have
+shape (*shape, F). All functions here are pure, can be mapped over tasks and differentiated twice, and are finite where
+gradients are zero.
 
 Metz et al. 2022, "Practical tradeoffs between memory, compute, and performance in learned optimizers" (PT), appendix B;
 Metz et al. 2022, "VeLO: Training Versatile Learned Optimizers by Scaling Up", appendix; Shazeer & Stern 2018,
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 Kept = dict[str, Tensor]
-"""What is kept of one tensor between steps, by name."""
+"""Tensors that are kept of one tensor between steps, by name."""
 
 TIMES = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 """Time scales in steps (PT)."""
@@ -31,7 +31,7 @@ def zeros(like: Tensor, count: int) -> Tensor:
 def averages(old: Tensor, value: Tensor, decays: Tensor) -> Tensor:
     """Return exponential moving averages (*shape, K) with a value (*shape) taken in: d old + (1 - d) value.
 
-    Not corrected for their start at zero: the networks that read them know the time.
+    They are not corrected for their start at zero, since the networks that read them know the time.
     """
     decays = decays.to(value.dtype)
     return decays * old + (1 - decays) * value.unsqueeze(-1)
@@ -95,7 +95,7 @@ def factors_scale(kept: Kept, shape: tuple[int, ...]) -> Tensor:
 
 
 def parameter_features(grad: Tensor, value: Tensor, momenta: Tensor, squares: Tensor, factors: Kept) -> Tensor:
-    """Return what PT's per-parameter network looks at, (*shape, 2 + 2 R + 8 M), not yet `normalised`.
+    """Return the features of PT's per-parameter network, (*shape, 2 + 2 R + 8 M), not yet `normalised`.
 
     Args:
         grad: (*shape).
@@ -142,7 +142,7 @@ SPANS, LONGEST = 10, 1000
 
 
 def losses_start(like: Tensor) -> Kept:
-    """Return what is kept of the losses so far: averages (10,) and their smallest values (10,)."""
+    """Return the record of losses before the first: averages (10,) and their smallest values (10,)."""
     return {"losses": like.new_zeros(SPANS), "minima": like.new_zeros(SPANS)}
 
 
@@ -155,8 +155,8 @@ def losses_update(kept: Kept, loss: Tensor, step: Tensor, steps: Tensor) -> tupl
     Args:
         kept: `losses` and `minima` (..., 10).
         loss: (...).
-        step: (...) how many losses were taken in before.
-        steps: (...) how many there will be; 0 where that is unknown.
+        step: (...) number of losses taken in before.
+        steps: (...) number of losses in all; 0 where it is unknown.
     """
     step, loss = step.unsqueeze(-1), loss.unsqueeze(-1)
     ratio = torch.where(steps > 0, steps, LONGEST).unsqueeze(-1).clamp_min(10) / 10

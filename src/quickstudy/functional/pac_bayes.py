@@ -1,4 +1,4 @@
-"""Bounds on the error in tasks that were never seen, from the errors in those that were: PAC-Bayes for meta-learning.
+"""Bounds on the error in unseen tasks from the errors in seen ones: PAC-Bayes for meta-learning.
 
 n tasks with m rows each come from one environment. A base learner turns rows S and a prior P over hypotheses into a
 posterior Q(S, P). A hyper-posterior over priors is chosen by all the rows, against a hyper-prior fixed beforehand.
@@ -34,9 +34,9 @@ class Bound(NamedTuple):
     empirical: Tensor
     """Mean error on the rows that were learned from."""
     task: Tensor
-    """What learning each task from finitely many rows adds."""
+    """Addition for learning each task from finitely many rows."""
     environment: Tensor
-    """What learning the prior from finitely many tasks adds."""
+    """Addition for learning the prior from finitely many tasks."""
 
     @property
     def total(self) -> Tensor:
@@ -51,12 +51,12 @@ def amit_meir(errors: Tensor, divergences: Tensor, hyper: Tensor, rows: int, tas
         errors: (n,) e_i in [0, 1].
         divergences: (n,) d_i in nats.
         hyper: () D in nats.
-        rows: m of every task.
-        tasks: n.
-        delta: probability that it does not hold.
+        rows: number m of rows of every task.
+        tasks: number n of tasks.
+        delta: probability that the bound does not hold.
 
     Raises:
-        InputError: fewer than two tasks or rows, or a delta outside 0 to 1.
+        InputError: there are fewer than two tasks or rows, or delta is outside 0 to 1.
     """
     _check(rows, tasks, delta)
     inside = (hyper + divergences + math.log(2 * tasks * rows / delta)) / (2 * (rows - 1))

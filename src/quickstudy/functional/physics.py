@@ -65,7 +65,7 @@ def cart_pole_energy(parameters: Parameters, state: Tensor) -> Tensor:
 
 
 class System(NamedTuple):
-    """A system: what it is called by, how it moves, and where it is set off."""
+    """A system: its name, its motion, and where it starts."""
 
     parameters: tuple[str, ...]
     rate: Rate

@@ -1,8 +1,7 @@
-"""Predictions that carry their uncertainty: what `predict` returns where a mean alone would not do.
+"""Predictions that carry their uncertainty, for `predict` to return where a mean alone would not do.
 
-Both kinds are pytrees whose tensors have one row a query first, so they are batched, compared and stored as plain
-outputs are. Both have `mean`, `std` and `log_prob`; whatever reads predictions (losses, metrics, reports) asks for
-those and for nothing else.
+Both kinds are pytrees whose tensors have one row per query first, so they are batched, compared and stored like plain
+outputs. Both have `mean`, `std` and `log_prob`; readers of predictions (losses, metrics, reports) ask for nothing else.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ class Gaussian(NamedTuple):
     """A normal distribution for each number, independent of the others."""
 
     mean: Tensor
-    """(Q, ...)"""
+    """(Q, ...) mean of each number."""
     std: Tensor
-    """(Q, ...)"""
+    """(Q, ...) standard deviation of each number."""
 
     def log_prob(self, targets: Tensor) -> Tensor:
         """Return (Q,) log-densities of targets (Q, ...), summed over the numbers of a row."""
@@ -34,11 +33,11 @@ class GaussianMixture(NamedTuple):
     """A mixture of L normal distributions of each row's numbers (say, one for each draw of a latent variable)."""
 
     means: Tensor
-    """(Q, L, ...)"""
+    """(Q, L, ...) mean of each number in each part of the mixture."""
     stds: Tensor
-    """(Q, L, ...)"""
+    """(Q, L, ...) standard deviation of each number in each part of the mixture."""
     log_weights: Tensor
-    """(Q, L), logarithms of weights that sum to one in each row"""
+    """(Q, L) logarithms of the parts' weights, which sum to one in each row."""
 
     @property
     def mean(self) -> Tensor:

@@ -42,7 +42,7 @@ def fold_in(keys: Tensor, data: Tensor | int) -> Tensor:
 def learner_keys(seed: int, indices: Tensor) -> Tensor:
     """Return the keys (T,) from which learners draw their own numbers in tasks number `indices` (T,).
 
-    Not those from which tasks of that seed are drawn: a learner's noise must not be a function of its inputs.
+    They differ from the keys from which tasks of that seed are drawn: a learner's noise must not depend on its inputs.
     """
     return fold_in(fold_in(key(seed, indices.device), _LEARNER), indices)
 
@@ -58,7 +58,7 @@ def bits(keys: Tensor, *shape: int) -> Tensor:
 
 def uniform(keys: Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return (*keys.shape, *shape) numbers uniform in [0, 1)."""
-    # As many bits as the dtype's mantissa holds: more would round up to 1.
+    # Take as many bits as the dtype's mantissa holds: more would round up to 1.
     width = 1 - round(math.log2(torch.finfo(dtype).eps))
     return _shift(bits(keys, *shape), 64 - width).to(dtype) * 2.0**-width
 

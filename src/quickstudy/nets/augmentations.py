@@ -1,4 +1,4 @@
-"""Random changes of inputs whose ranges are learned: what `learners.LearnedAugmentation` learns.
+"""Random changes of inputs with learned ranges, for `learners.LearnedAugmentation`.
 
 A draw is a fixed random number times a learned range, so that it has a derivative by the range (reparameterisation;
 Benton et al. 2020, "Learning Invariances in Neural Networks from Training Data").
@@ -25,7 +25,7 @@ class Augmentation(nn.Module):
         ranges: where each learned range begins, by name. Its logarithm is learned, so that it stays positive.
 
     Raises:
-        InputError: a range is not positive and finite. At zero it would have no gradient, and stay.
+        InputError: a range is not positive and finite. At zero it would have no gradient, and stay there.
     """
 
     def __init__(self, ranges: Mapping[str, float]) -> None:
@@ -46,7 +46,7 @@ class Jitter(Augmentation):
     """Adds normal noise to every number of inputs of any shape.
 
     Args:
-        noise: standard deviation to begin with.
+        noise: initial standard deviation.
     """
 
     def __init__(self, noise: float = 0.1) -> None:
@@ -64,9 +64,9 @@ class Affine(Augmentation):
     Each image's angle, shifts and logarithm of scale are uniform in plus or minus a range.
 
     Args:
-        rotation: largest angle to begin with, in degrees.
-        shift: largest shift each way, as a share of the side.
-        scale: largest logarithm of the factor of size.
+        rotation: initial largest angle, in degrees.
+        shift: initial largest shift each way, as a share of the side.
+        scale: initial largest logarithm of the factor of size.
     """
 
     def __init__(self, rotation: float = 5.0, shift: float = 0.02, scale: float = 0.05) -> None:
@@ -85,10 +85,10 @@ def affine(images: Tensor, degrees: Tensor, shifts: Tensor, factors: Tensor) -> 
     """Return images (R, H, W) or (R, C, H, W), turned, shifted and scaled.
 
     Args:
-        images: the images, by bilinear interpolation, zero outside.
+        images: the images, which are interpolated bilinearly and are zero outside.
         degrees: (R,) angles, counter-clockwise as images are shown, with the first row on top.
-        shifts: (R, 2) to the right and down, in half sides.
-        factors: (R,) of size.
+        shifts: (R, 2) shifts to the right and down, in half sides.
+        factors: (R,) factors of size.
     """
     planes = images if images.ndim == 4 else images.unsqueeze(1)
     angles = degrees * (math.pi / 180)

@@ -1,8 +1,8 @@
-"""What cells with an external memory share: a controller LSTM, whose output and whose input the heads see.
+"""The base of cells with an external memory: a controller LSTM, whose output and whose input the heads see.
 
     h_t = LSTM([x_t, r_{t-1}], h_{t-1}),   heads = A h_t + B x_t + c
 
-with r_{t-1} what was read last. Both products with x_t are one product for all steps of a sequence (`steps`).
+where r_{t-1} is the last reading. Both products with x_t are one product for all steps of a sequence (`steps`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from quickstudy.operators.recurrent import lstm_step
 
 
 class Controlled(nn.Module):
-    """Base of memories; a subclass makes the controller and the heads' linear layers, and says what heads do.
+    """Base of memories. A subclass makes the controller and the heads' linear layers, and defines what heads do.
 
-    Its states have the controller's state as `controller`, and what was read last (B, R) as `reads`.
+    Its states have the controller's state as `controller`, and the last reading (B, R) as `reads`.
     """
 
     heads_are: ClassVar[tuple[str, ...]]

@@ -103,7 +103,7 @@ def conv4(
 
     Args:
         channels: input channels.
-        hidden: filters a block (64 for Omniglot, 32 for MAML on miniImageNet).
+        hidden: filters per block (64 for Omniglot, 32 for MAML on miniImageNet).
         outputs: number of outputs of a linear head; None for an embedding of `features` numbers.
         norm: 'batch' (statistics by the learner's batch norm policy), 'group' or 'layer' (of each row alone), 'none'.
         halve: 'pool' (2x2 max-pooling) or 'stride' (strided convolutions, as MAML's on Omniglot; its code averages the
@@ -115,7 +115,7 @@ def conv4(
         halvings: blocks that halve their maps, the first ones (2 for Relation networks, which compare maps).
 
     Raises:
-        InputError: images that do not match at call time, a number that is not positive, or a size too small.
+        InputError: images do not match at call time, a number is not positive, or the size is too small.
     """
     if norm not in NORMS:
         raise unknown_name("norm", norm, NORMS)

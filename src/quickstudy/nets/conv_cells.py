@@ -1,7 +1,7 @@
 """Mixed cells of convolutions and pooling, for images of a few pixels.
 
 Maps have their places in one dimension and channels last, and 3x3 neighbours are found by a product with a constant
-matrix: of so few places that takes a fraction of a convolution's time, for many nets at once too.
+matrix. With so few places this takes a fraction of a convolution's time, for many nets at once too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from quickstudy.registry import register
 
 
 class Patches(nn.Module):
-    """Cuts images into squares of 2x2 pixels, a linear map of each."""
+    """Cuts images into squares of 2x2 pixels and maps each linearly."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Patches(nn.Module):
 
 
 class Average(nn.Module):
-    """Means over 3x3 neighbours, those that there are: average pooling."""
+    """Average pooling: means over those 3x3 neighbours that exist."""
 
     means: Tensor
 
@@ -74,7 +74,7 @@ class Head(nn.Module):
 
 
 def neighbourhoods(edge: int) -> Tensor:
-    """Return (L, 9, L) of maps of edge x edge places: 1 where a place is such a neighbour of another."""
+    """Return (L, 9, L) for maps of edge x edge places: 1 where a place is this neighbour of another."""
     places = torch.arange(edge * edge)
     row, column = places // edge, places % edge
     steps = torch.cartesian_prod(torch.arange(-1, 2), torch.arange(-1, 2))
@@ -97,7 +97,7 @@ def conv_cells(
         hidden: channels of a cell.
         outputs: number of outputs.
         size: height and width of images, even; cells see half of it.
-        nodes: of a cell.
+        nodes: number of nodes of a cell.
         cells: number of cells.
 
     Raises:

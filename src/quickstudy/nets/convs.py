@@ -1,4 +1,4 @@
-"""Convolutional nets of any number of blocks, for embeddings that four blocks are too few for."""
+"""Convolutional nets with any number of blocks, for embeddings that need more than four."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ConvNet(nn.Module):
         size: height and width of the images, in pixels.
 
     Raises:
-        InputError: images that do not match at call time, a number that is not positive, or a size too small.
+        InputError: images do not match at call time, a number is not positive, or the size is too small.
     """
 
     def __init__(

@@ -14,19 +14,19 @@ from quickstudy.registry import register
 
 @register("net")
 class Distortion(nn.Module):
-    """Squared distances between maps, each place compared with the most alike around it (`distances.distorted`).
+    """Squared distances between maps. Each place is compared with the most similar around it (`distances.distorted`).
 
-    For `ProtoNet(distance=...)`: drawings of one character by two people have the same parts at slightly different
-    places. The cost of being off by a place is learned.
+    It is made for `ProtoNet(distance=...)`: drawings of one character by two people have the same parts at slightly
+    different places. The cost of a shift by one place is learned.
 
     Args:
-        height: of the maps.
-        width: of the maps.
-        reach: places that a part may be off.
-        cost: what the cost of being off by one place begins with.
+        height: height of the maps.
+        width: width of the maps.
+        reach: number of places by which a part may be shifted.
+        cost: initial cost of a shift by one place.
 
     Raises:
-        InputError: a number out of range; at call time, rows that are no maps of that height and width.
+        InputError: a number is out of range; at call time, rows are not maps of that height and width.
     """
 
     def __init__(self, height: int, width: int, reach: float = 1, cost: float = 1.0) -> None:
@@ -46,7 +46,7 @@ class Distortion(nn.Module):
     def _maps(self, rows: Tensor) -> Tensor:
         if rows.ndim != 2 or rows.shape[1] % (self.height * self.width):
             raise InputError(
-                f"rows {tuple(rows.shape)} are no flattened maps of {self.height}x{self.width}; build Distortion with "
-                "the height and width of what the net returns"
+                f"rows {tuple(rows.shape)} are not flattened maps of {self.height}x{self.width}; build Distortion with "
+                "the height and width of the maps that the net returns"
             )
         return rows.reshape(len(rows), -1, self.height, self.width)

@@ -1,18 +1,18 @@
 """The differentiable neural computer's memory: Graves et al. 2016, "Hybrid computing using a neural network with
 dynamic external memory", methods.
 
-A controller LSTM reads the input and what was read last. One write head chooses between free slots (allocation a, by
-usage u) and slots alike to its key (content c^w); R read heads choose between slots alike to their keys, and those
-written right after or right before the slots they read last (temporal links L):
+A controller LSTM reads the input and the last reading. One write head chooses between free slots (allocation a, by
+usage u) and slots similar to its key (content c^w). R read heads choose between slots similar to their keys, and slots
+written right after or right before those that they read last (temporal links L):
 
     w^w = g^w (g^a a + (1 - g^a) c^w),   M <- M (1 - w^w e^T) + w^w v^T
     w^r = pi_1 L^T w^r_{t-1} + pi_2 c^r + pi_3 L w^r_{t-1},   r = M^T w^r
 
-The equations of u, a and L stand in `functional.addressing`. Departures: the heads see the input beside the
-controller's output, so that a key for x_t need not pass through the LSTM; reading starts inclined to go on along the
-order of writing, or, if `sharp`, with sharp keys. With `late_labels`, what is written is added to the mean key that was
-read with in the step before, since the label that comes now belongs to the row before; keys are sharp, reading starts
-by content, and gates of writing start open.
+The equations of u, a and L are in `functional.addressing`. Departures: the heads see the input beside the controller's
+output, so that a key for x_t need not pass through the LSTM. Before training, reading is inclined to follow the order
+of writing or, if `sharp`, has sharp keys. With `late_labels`, the written numbers are added to the mean key of the last
+step's reading, since the label that comes now belongs to the row before. Keys are then sharp, reading starts by
+content, and gates of writing start open.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ class DNCState(NamedTuple):
     """State of B rows."""
 
     memory: Tensor
-    """(B, M, W)"""
+    """(B, M, W) contents of the slots."""
     usage: Tensor
-    """(B, M)"""
+    """(B, M) how much each slot is in use, 0 to 1."""
     links: Tensor
-    """(B, M, M)"""
+    """(B, M, M) how much each slot was written right after each other slot."""
     precedence: Tensor
-    """(B, M)"""
+    """(B, M) how much each slot was written last."""
     write_weights: Tensor
-    """(B, M)"""
+    """(B, M) weights of the last writing over the slots."""
     read_weights: Tensor
-    """(B, R, M)"""
+    """(B, R, M) weights of the last reading of each head over the slots."""
     key: Tensor
-    """(B, W) mean of the keys that were read with last"""
+    """(B, W) mean of the keys of the last reading."""
     reads: Tensor
-    """(B, R * W) what was read last"""
+    """(B, R * W) numbers that were read last."""
     controller: tuple[Tensor, Tensor]
 
 
 @register("net")
 class DNCCell(Controlled):
-    """A controller LSTM with an external memory that knows what is free and what was written after what.
+    """A controller LSTM with an external memory that knows which slots are free and in which order they were written.
 
     Args:
         inputs: size D of an input.
@@ -65,8 +65,8 @@ class DNCCell(Controlled):
         slots: memory slots M.
         width: numbers W of a slot.
         read_heads: heads R that read.
-        late_labels: made for rows whose label comes one step late: learns much sooner to put the two together.
-        sharp: starts with sharp keys of reading, for tasks in which something is looked up.
+        late_labels: for rows whose label comes one step late; it then learns much sooner to put the two together.
+        sharp: start with sharp keys of reading, for tasks in which something is looked up.
     """
 
     heads_are = ("reading", "writing")
@@ -85,7 +85,7 @@ class DNCCell(Controlled):
         self.late_labels = late_labels
         self.slots, self.width, self.read_heads = slots, width, read_heads
         self.controller = LSTMCell(inputs + read_heads * width, hidden)
-        # Of a read head: key, strength, free gate, three modes. Of the write head: key, erase, value, strength, gates.
+        # Read heads: key, strength, free gate, three modes. The write head: key, erase, value, strength, gates.
         self.reading = nn.Linear(hidden + inputs, read_heads * (width + 5))
         self.writing = nn.Linear(hidden + inputs, 3 * width + 3)
         self.outputs = hidden + read_heads * width

@@ -1,4 +1,4 @@
-"""Drawings as they come: any size, any number of channels, dark on light or light on dark."""
+"""Drawings of any size and any number of channels, dark on light or light on dark."""
 
 from __future__ import annotations
 
@@ -27,25 +27,24 @@ FINEST = 12
 
 @register("net")
 class Drawings(nn.Module):
-    """A net for light ink on a dark ground, and what makes other drawings such ones before it.
+    """A net for light ink on a dark ground, after a step that turns other drawings into such ones.
 
     Channels are averaged, 8-bit numbers become shares of one, drawings that are mostly light are inverted, and other
     sizes are reduced by averaging over areas, or enlarged bilinearly. Drawings that need none of this are left alone.
 
     Args:
-        net: takes (S, 1, size, size).
-        size: height and width that it takes.
-        framed: cut to what is drawn before, a square with some ground around it, so that neither place nor size
-            matter; pixels with less than a third of a drawing's strongest ink are ground.
+        net: a net that takes (S, 1, size, size).
+        size: height and width of the net's inputs.
+        framed: first cut each drawing to its ink, in a square with some ground around it, so that neither place nor
+            size matters. Pixels with less than a third of a drawing's strongest ink are ground.
         aspect: if framed, the power to which the ratio of a drawing's shorter side to its longer one is raised, by
             stretching the shorter: 1 keeps shapes, 0 makes all square. 0.5 shows long and narrow drawings larger and
             still tells them from square ones (Liu et al. 2004, "Handwritten digit recognition: investigation of
             normalization and feature extraction techniques", the square root of the aspect ratio).
 
     Raises:
-        InputError: an aspect outside 0..1; at call time, inputs that are no images of one channel or three, or numbers
-            far from 0 to 1. Inside transforms (`torch.vmap`, `torch.compile`), where numbers cannot be looked at, they
-            pass.
+        InputError: the aspect is outside 0..1; at call time, inputs are not images of one channel or three, or numbers
+            are far from 0 to 1. Inside transforms (`torch.vmap`, `torch.compile`) numbers cannot be read, so they pass.
     """
 
     def __init__(self, net: nn.Module, size: int = 28, framed: bool = False, aspect: float = 1.0) -> None:
@@ -60,7 +59,7 @@ class Drawings(nn.Module):
         return self.net.features  # type: ignore[return-value]
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Map images (S, C, H, W) to what the net makes of them."""
+        """Map images (S, C, H, W) to the net's outputs."""
         if inputs.ndim != 4:
             raise InputError(f"drawings are images (rows, channels, height, width), not {tuple(inputs.shape)}")
         if inputs.shape[1] not in (1, 3):
@@ -109,7 +108,7 @@ def _framed(x: Tensor, size: int, aspect: float = 1.0) -> Tensor:
     top, bottom = _ends(ink.any(2))
     wide, high = right - left, bottom - top
     longer = torch.maximum(wide, high)
-    # Of a side of s pixels, whose ratio to the longer is r, the frame is s / r ** aspect long.
+    # For a side of s pixels with ratio r to the longer one, the frame is s / r ** aspect long.
     sides = [(MARGIN * side * (longer / side) ** aspect).clamp_min(LEAST * edge) for side in (wide, high)]
     # Middles of the frame's pixels and of their parts, as places in the image from -1 to 1.
     count = fine * size

@@ -1,4 +1,4 @@
-"""From an example's loss to its weight: what `learners.MetaWeightNet` learns."""
+"""Maps from an example's loss to its weight, for `learners.MetaWeightNet`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from quickstudy.registry import register
 class LossWeights(nn.Module):
     """A perceptron of one hidden layer from an example's loss to its weight in 0..1 (Shu et al. 2019, section 3.1).
 
-    It knows nothing of the example but its loss, so that it weighs examples of any data and net.
+    It knows only the loss of an example, so it weighs examples of any data and net.
 
     Args:
-        hidden: width; 100 in the paper.
+        hidden: width of the hidden layer; 100 in the paper.
     """
 
     def __init__(self, hidden: int = 100) -> None:
@@ -28,7 +28,7 @@ class LossWeights(nn.Module):
         self.layers = nn.Sequential(nn.Linear(1, hidden), nn.ReLU(), nn.Linear(hidden, 1), nn.Sigmoid())
 
     def forward(self, losses: Tensor, rows: Tensor) -> Tensor:
-        """Return the weights (R,) of examples with these losses (R,); which rows they are makes no difference."""
+        """Return the weights (R,) of examples with these losses (R,); the rows themselves make no difference."""
         weights: Tensor = self.layers(losses.unsqueeze(-1))
         return weights.squeeze(-1)
 
@@ -38,12 +38,12 @@ class RowWeights(nn.Module):
     """A weight in 0..1 for each row of one support, or for each group of rows, whatever its loss.
 
     Args:
-        rows: of the support (S). All begin with the weight 1/2.
+        rows: number of rows S of the support. All begin with the weight 1/2.
         groups: the group of each row, 0, 1, ...: rows of one group, such as a class, share a weight. None gives each
             row its own.
 
     Raises:
-        InputError: no row, or not a group for each.
+        InputError: there is no row, or not one group for each row.
     """
 
     groups: Tensor

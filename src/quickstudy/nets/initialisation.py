@@ -1,7 +1,7 @@
-"""Where PyTorch's layers begin, drawn from keys: for many tasks at once, whatever was drawn before.
+"""The initialisation of PyTorch's layers, drawn from keys, for many tasks at once, whatever was drawn before.
 
 `torch.nn` draws a layer's parameters from a global generator, one layer and one net at a time. Here they are a pure
-function of a key, so that a batch of problems begins at as many places in a few operations on tensors.
+function of a key, so a batch of problems gets its initial parameters in a few operations on tensors.
 """
 
 from __future__ import annotations
@@ -26,22 +26,23 @@ _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 
 def initialise(net: nn.Module, keys: Tensor, scale: Tensor | float = 1.0) -> dict[str, Tensor]:
-    """Return parameters of a net, by name, as its layers' `reset_parameters` draws them, but from keys.
+    """Return parameters of a net, by name, with the laws of its layers' `reset_parameters`, but drawn from keys.
 
     Linear, convolutional and bilinear layers: uniform in +-1 / sqrt(fan-in), biases too (He et al. 2015 with PyTorch's
     gain, a = sqrt(5)). Recurrent layers and cells: uniform in +-1 / sqrt(hidden). Embeddings: standard normal, zero at
     the padding index. Norms: one and zero. PReLU: its constant.
 
     Args:
-        net: of which structure alone matters; it is not changed. Parameters without `requires_grad` are left out.
-        keys: (...), one for each initialisation, (T,) for those of T tasks.
-        scale: multiplies what is drawn at random, not the constants of norms; of the keys' shape, or one number.
+        net: the net. Only its structure matters, and it is not changed. Parameters without `requires_grad` are left
+            out.
+        keys: (...) one key per initialisation, (T,) for T tasks.
+        scale: factor of random draws, but not of the constants of norms; one number, or of the keys' shape.
 
     Returns:
         Each parameter as (..., *its shape), of its dtype.
 
     Raises:
-        InputError: a layer with parameters of its own whose law is not known here.
+        InputError: a layer has parameters of its own, and their law is not known here.
     """
     modules = dict(net.named_modules())
     found: dict[str, Tensor] = {}

@@ -1,19 +1,19 @@
 """The memory of Santoro et al. 2016, "One-shot Learning with Memory-Augmented Neural Networks", section 3.
 
-A controller LSTM reads the input and what was read last; for each of H heads it gives a key k, a value v, a strength
-and a gate. With usage w^u and the H least used slots w^lu (equations 2-8):
+A controller LSTM reads the input and the last reading. For each of H heads it gives a key k, a value v, a strength and
+a gate. With usage w^u and the H least used slots w^lu (equations 2-8):
 
     w^r = softmax(strength * cosine(tanh(k), M)),   r = w^r M
     w^w = sigmoid(alpha) w^r_{t-1} + (1 - sigmoid(alpha)) w^lu_{t-1}
     M_t = erase the least used slots of M_{t-1}, then add w^w tanh(k_{t-1} + v)
     w^u_t = gamma w^u_{t-1} + w^r + w^w
 
-Departures. The paper writes the key of the same step, from which the controller must have learned to recall the row
-before; as the label that comes now belongs to the row before, here that row's key is written, with a value added. The
-heads see the input beside the controller's output, so that a key is one of the row from the start. Keys have the Neural
-Turing machine's strength, as cosines alone cannot point at one of 128 slots. A step reads before it writes (the paper
-leaves the order open): a head that had just written its key would find itself. Head j writes to the j-th least used
-slot, so that its weights sum to one.
+Departures. The paper writes the key of the same step, so its controller must learn to recall the row before. Here the
+key of the row before is written, with a value added, since the label that comes now belongs to that row. The heads see
+the input beside the controller's output, so that a key depends on the row from the start. Keys have the Neural Turing
+machine's strength, as cosines alone cannot point at one of 128 slots. A step reads before it writes, since a head that
+had just written its key would find itself; the paper leaves the order open. Head j writes to the j-th least used slot,
+so that its weights sum to one.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ class MANNState(NamedTuple):
     """State of B rows."""
 
     memory: Tensor
-    """(B, M, W)"""
+    """(B, M, W) contents of the slots."""
     usage: Tensor
-    """(B, M)"""
+    """(B, M) how much each slot was read and written, decaying over time."""
     read_weights: Tensor
-    """(B, H, M)"""
+    """(B, H, M) weights of the last reading of each head over the slots."""
     write_weights: Tensor
-    """(B, H, M)"""
+    """(B, H, M) weights of the last writing of each head over the slots."""
     keys: Tensor
-    """(B, H, W) of this step, to be written in the next"""
+    """(B, H, W) keys of this step, which the next step writes."""
     reads: Tensor
-    """(B, H * W) what was read last"""
+    """(B, H * W) numbers that were read last."""
     controller: tuple[Tensor, Tensor]
 
 

@@ -1,4 +1,4 @@
-"""Nets of cells each of whose edges mixes several operations (Liu et al. 2019, section 2; Dong & Yang 2020).
+"""Nets of cells whose edges mix several operations (Liu et al. 2019, section 2; Dong & Yang 2020).
 
 A cell is a small graph of nodes 0, 1, ...: node j is the sum over earlier nodes i of an operation on the edge from i to
 j, and the last node is the cell's output. In a mixed cell the edge applies all its operations and weighs them:
@@ -6,7 +6,7 @@ j, and the last node is the cell's output. In a mixed cell the edge applies all 
     x_j = sum_{i<j} sum_o mixture[edge(i, j), o] operation_o(x_i)
 
 All cells of a net share one mixture; their weights are their own. A mixture that is one-hot in every edge is an
-architecture, and `discrete` leaves only what it uses.
+architecture, and `discrete` keeps only the operations that it uses.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Edge(nn.Module):
         self.operations = nn.ModuleList(operations)
 
     def forward(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Return the sum of all operations on x, weighed by (O,), or alike where None."""
+        """Return the sum of all operations on x with weights (O,), or equal weights if None."""
         results = [operation(x) for operation in self.operations]
         if weights is None:
             return torch.stack(results).mean(0) if len(results) > 1 else results[0]
@@ -40,7 +40,7 @@ class Edge(nn.Module):
 
 
 class Cell(nn.Module):
-    """Nodes of which each sums what edges from all earlier ones bring."""
+    """Nodes, each of which sums the results of the edges from all earlier nodes."""
 
     def __init__(self, edges: Sequence[Edge], nodes: int) -> None:
         super().__init__()
@@ -64,18 +64,18 @@ class CellNet(nn.Module):
 
     Args:
         stem: module before the cells.
-        operations: how to build each candidate operation, by name; each keeps the shape of its input.
+        operations: builder of each candidate operation, by name; each keeps the shape of its input.
         head: module after the cells.
-        nodes: of a cell, with its input and output; so there are nodes (nodes - 1) / 2 edges E.
+        nodes: number of nodes of a cell, with its input and output. So there are nodes (nodes - 1) / 2 edges E.
         cells: number of cells.
 
     Attributes:
-        names: of the operations, O of them.
+        names: names of the O operations.
         choices: (E, O), the shape of a mixture.
-        zero: whether each operation is the zero operation, O of them.
+        zero: whether each of the O operations is the zero operation.
 
     Raises:
-        InputError: no operation, fewer than 2 nodes, or no cell.
+        InputError: there is no operation, fewer than 2 nodes, or no cell.
     """
 
     def __init__(
@@ -100,17 +100,17 @@ class CellNet(nn.Module):
         self.zero = tuple(isinstance(each, Zero) for each in built[0][0].operations)
 
     def forward(self, x: Tensor, mixture: Tensor | None = None) -> Tensor:
-        """Map x (S, ...) to outputs, with operations weighed by a mixture (E, O), or all alike where None."""
+        """Map x (S, ...) to outputs, with operations weighed by a mixture (E, O), or equally if None."""
         x = self.stem(x)
         for cell in self.cells:
             x = cell(x, mixture)
         return self.head(x)  # type: ignore[no-any-return]
 
     def discrete(self, architecture: Sequence[int]) -> CellNet:
-        """Return a copy that has one operation for each edge alone, those with these numbers (E).
+        """Return a copy that has only one operation per edge, those with these numbers (E).
 
         Raises:
-            InputError: not as many numbers as edges, or an operation that there is not.
+            InputError: there are not as many numbers as edges, or a number is not that of an operation.
         """
         edges, operations = self.choices
         if len(architecture) != edges or not all(0 <= number < operations for number in architecture):
@@ -122,13 +122,13 @@ class CellNet(nn.Module):
             for edge, number in zip(cell.edges, architecture, strict=True):  # type: ignore[arg-type]
                 edge.operations = nn.ModuleList([edge.operations[number]])
         net.choices, net.names, net.zero = (edges, 1), ("chosen",), (False,)
-        # What it was built with says no more what it is.
+        # The arguments that it was built with no longer describe it.
         net.__dict__.pop("config", None)
         return net
 
 
 class Zero(nn.Module):
-    """Nothing arrives."""
+    """The zero operation: nothing arrives."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return zeros like x."""
@@ -143,9 +143,9 @@ def dense_cells(stem: nn.Module, features: int, outputs: int, *, nodes: int = 3,
 
     Args:
         stem: an embedding, with rows (S, features).
-        features: of it, and of every node.
+        features: size of the embedding and of every node.
         outputs: number of outputs.
-        nodes: of a cell.
+        nodes: number of nodes of a cell.
         cells: number of cells.
     """
 

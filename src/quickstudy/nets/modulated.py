@@ -1,4 +1,4 @@
-"""A multilayer perceptron each of whose hidden layers is modulated from outside (Vuorio et al. 2019, section 4.2)."""
+"""A multilayer perceptron whose hidden layers are modulated from outside (Vuorio et al. 2019, section 4.2)."""
 
 from __future__ import annotations
 

@@ -14,15 +14,15 @@ from quickstudy.registry import register
 
 @register("net")
 class Monomials(nn.Module):
-    """All products of up to `degree` inputs, the constant included; of angles their sine and cosine count as inputs.
+    """All products of up to `degree` inputs, with the constant. The sine and cosine of an angle count as inputs.
 
     Args:
-        scale: what each input (D of them) is divided by; an angle is not.
-        degree: of the products.
+        scale: divisors of the D inputs; an angle is not divided.
+        degree: largest degree of the products.
         angles: numbers of the inputs that are angles, in rad.
 
     Raises:
-        InputError: a degree or scale that is not positive, or an angle that is no input.
+        InputError: a degree or scale is not positive, or an angle is not the number of an input.
     """
 
     def __init__(self, scale: Sequence[float], degree: int = 2, angles: Sequence[int] = ()) -> None:

@@ -1,15 +1,15 @@
 """The Neural Turing machine's memory: Graves, Wayne & Danihelka 2014, "Neural Turing Machines", section 3.
 
-A controller LSTM reads the input and what was read last; each head gives a key, a strength, a gate, shifts and a
-sharpness, and its weights over the M slots are (equations 5-9)
+A controller LSTM reads the input and the last reading. Each head gives a key, a strength, a gate, shifts and a
+sharpness. Its weights over the M slots are (equations 5-9)
 
     w^c = softmax(strength * cosine(key, M)),   w^g = g w^c + (1 - g) w_{t-1}
     w'(i) = sum_j w^g(i - j) s(j),              w = w'^gamma / sum w'^gamma
 
-A write head erases and adds (equations 3 and 4), M(i) <- M(i) (1 - w(i) e) + w(i) a; then the read heads read
-r = sum_i w(i) M(i). Before the first step each head points at slot 0. Departure: the heads see the input beside the
-controller's output, so that an input can be stored without passing through the LSTM. Heads start out inclined to move
-one slot ahead, as whoever writes down a sequence does.
+A write head erases and adds (equations 3 and 4), M(i) <- M(i) (1 - w(i) e) + w(i) a; then the read heads read r = sum_i
+w(i) M(i). Before the first step each head points at slot 0. Departure: the heads see the input beside the controller's
+output, so that an input can be stored without passing through the LSTM. Before training, heads are inclined to move one
+slot ahead, as is right for writing down a sequence.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ AHEAD = 2.0
 
 
 class NTMState(NamedTuple):
-    """State of B rows; H heads in all, those that read first."""
+    """State of B rows, with H heads in all. Reading heads come before writing heads."""
 
     memory: Tensor
-    """(B, M, W)"""
+    """(B, M, W) contents of the slots."""
     weights: Tensor
-    """(B, H, M)"""
+    """(B, H, M) last weights of each head over the slots."""
     reads: Tensor
-    """(B, R * W) what was read last"""
+    """(B, R * W) numbers that were read last."""
     controller: tuple[Tensor, Tensor]
 
 
@@ -52,8 +52,8 @@ class NTMCell(Controlled):
         slots: memory slots M.
         width: numbers W of a slot.
         read_heads: heads R that read.
-        write_heads: heads that write.
-        reach: a head moves by at most so many slots a step.
+        write_heads: number of heads that write.
+        reach: largest number of slots by which a head moves per step.
     """
 
     heads_are = ("addresses", "writes")
@@ -72,7 +72,7 @@ class NTMCell(Controlled):
         self.slots, self.width, self.reach = slots, width, reach
         self.read_heads, self.write_heads = read_heads, write_heads
         self.controller = LSTMCell(inputs + read_heads * width, hidden)
-        # Of each head: key, strength, gate, sharpness, shifts.
+        # For each head: key, strength, gate, sharpness, shifts.
         self.addresses = nn.Linear(hidden + inputs, (read_heads + write_heads) * (width + 3 + 2 * reach + 1))
         self.writes = nn.Linear(hidden + inputs, write_heads * 2 * width)
         self.outputs = hidden + read_heads * width

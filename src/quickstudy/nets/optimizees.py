@@ -1,6 +1,6 @@
-"""Small nets for problems of optimisation: what an optimiser is meta-trained to train.
+"""Small nets that learned optimisers are meta-trained to train.
 
-Every layer's law of initialisation is known to `nets.initialisation`, and all pass second derivatives under vmap.
+`nets.initialisation` knows the law of every layer here, and all layers pass second derivatives under vmap.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ def random_mlps(
     """Return perceptrons of random depth, width and activation.
 
     Args:
-        count: how many.
-        inputs: numbers of an input.
-        outputs: of all nets.
-        seed: the nets are a pure function of it (their parameters are not: problems bring their own).
-        depth: fewest and most hidden layers, uniform.
-        width: narrowest and widest hidden layer, log-uniform, each layer of a net alike.
+        count: number of nets.
+        inputs: size of an input.
+        outputs: number of outputs of each net.
+        seed: seed of the structures (problems bring parameters of their own).
+        depth: range of the number of hidden layers, drawn uniformly.
+        width: range of the width of hidden layers, drawn log-uniformly once per net.
 
     Raises:
-        InputError: a range that is none, or of numbers below 1.
+        InputError: a range is empty or has numbers below 1.
     """
     for name, (low, high) in (("depth", depth), ("width", width)):
         if not 1 <= low <= high:

@@ -28,7 +28,7 @@ class Rule(nn.Module):
 
 @register("net")
 class Hebbian(Rule):
-    """Hebb' = (1 - eta) Hebb + eta x y^T (Miconi et al. 2018, equation 2): forgets at a learned rate.
+    """Hebb' = (1 - eta) Hebb + eta x y^T (Miconi et al. 2018, equation 2), which forgets at a learned rate.
 
     Args:
         eta: where the learned rate starts.
@@ -45,7 +45,7 @@ class Hebbian(Rule):
 
 @register("net")
 class Oja(Rule):
-    """Hebb' = Hebb + eta y (x - y Hebb) (Miconi et al. 2018, equation 3): keeps what no input overwrites.
+    """Hebb' = Hebb + eta y (x - y Hebb) (Miconi et al. 2018, equation 3), which keeps what no input overwrites.
 
     Args:
         eta: where the learned rate starts.
@@ -64,7 +64,7 @@ class Oja(Rule):
 class Neuromodulated(Rule):
     """Hebb' = clip(Hebb + M x y^T) with M = tanh(m(x, y)), the net's own signal when to learn (Miconi et al. 2019).
 
-    Equation 3 there, and equations 4 and 5 where retroactive.
+    This is equation 3 there, and equations 4 and 5 if retroactive.
 
     Args:
         inputs: D, size of x.
@@ -109,7 +109,7 @@ class PlasticLinear(nn.Module):
         self.rule = Hebbian() if rule is None else rule
 
     def start(self) -> Trace:
-        """Return the trace of a net that has met nothing."""
+        """Return the trace of a net that has seen nothing."""
         found: Trace = self.rule.start(self.w)
         return found
 

@@ -1,9 +1,9 @@
-"""Recurrent cells: what a sequence learner steps through time, one module a cell.
+"""Recurrent cells, which a sequence learner steps through time. Each cell is one module.
 
-A cell is an `nn.Module` with `start(rows) -> state` and `forward(inputs (B, D), state) -> (outputs (B, O), state)`;
-its attribute `outputs` is O. A state is a pytree of tensors with first dimension B. Second derivatives and vmap pass.
-A cell may also offer `steps(inputs (L, B, D))`, which `steps` here makes use of: what inputs alone decide is then one
-product for all steps, and so is its gradient, where step by step they are many small ones.
+A cell is an `nn.Module` with `start(rows) -> state` and `forward(inputs (B, D), state) -> (outputs (B, O), state)`; its
+attribute `outputs` is O. A state is a pytree of tensors with first dimension B. Second derivatives and vmap pass. A
+cell may also offer `steps(inputs (L, B, D))`, which the function `steps` here uses. Products with inputs alone are then
+one product for all steps, and so is their gradient, in place of a small one for each step.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ STRENGTH = 10.0
 
 @runtime_checkable
 class Cell(Protocol):
-    """What every cell offers."""
+    """The methods that every cell offers."""
 
     outputs: int
 
     def start(self, rows: int) -> State:
-        """Return the state of so many rows before the first step."""
+        """Return the state of a number of rows before the first step."""
         ...
 
     def __call__(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
@@ -68,7 +68,7 @@ class _Gated(nn.Module):
         self.bias_hh = nn.Parameter(torch.empty(rows).uniform_(-bound, bound))
 
     def seen(self, inputs: Tensor) -> Tensor:
-        """Return what inputs (..., D) give to the gates."""
+        """Return the part of the gates' sums that comes from inputs (..., D)."""
         return F.linear(inputs, self.weight_ih, self.bias_ih)
 
     def steps(self, inputs: Tensor) -> Iterator[Step]:
@@ -81,7 +81,7 @@ class _Gated(nn.Module):
         return self.step(self.seen(inputs), state)
 
     def step(self, seen: Tensor, state: State) -> tuple[Tensor, State]:
-        """Make one step, given what the inputs give to the gates."""
+        """Make one step, given the part of the gates' sums that comes from the inputs."""
         raise NotImplementedError
 
     def zeros(self, rows: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""A simulator as a net: physical parameters that are trained, and what the system does by them."""
+"""A simulator as a net: trained physical parameters, and the motion of the system that they give."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from quickstudy.registry import register
 
 @register("net")
 class Simulator(nn.Module):
-    """Maps rows (S, n + 1), a state and the force on it, to how the state changes (S, n) while the force is kept up.
+    """Maps rows (S, n + 1), a state and a force, to the change of the state (S, n) under a constant force.
 
-    Trained are logarithms of the parameters, which keeps them positive and steps relative.
+    The logarithms of the parameters are trained, so that parameters stay positive and steps are relative.
 
     Args:
         system: 'pendulum' or 'cart-pole' (`functional.physics`).
-        parameters: values to begin with, by name; 1 for those that are not named.
-        duration: s, that the force is kept up.
-        learned: parameters that are trained; None for all.
+        parameters: initial values, by name; 1 for those that are not named.
+        duration: time for which the force acts, in s.
+        learned: names of the trained parameters; None for all.
 
     Raises:
-        InputError: an unknown system or parameter, or a number that is not positive.
+        InputError: a system or parameter is unknown, or a number is not positive.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Simulator(nn.Module):
 
     @property
     def values(self) -> dict[str, float]:
-        """Parameters as they are now."""
+        """The current values of the parameters."""
         return {name: math.exp(float(value.detach())) for name, value in self.log.items()}
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 Mishra et al. 2018, "A Simple Neural Attentive Meta-Learner", section 3 and figure 2. Each block maps rows (R, C), of
 which row j stands at position (R,) j of a sequence, given the block's inputs (S, C) at all positions before. So one
-block serves both the sequence itself (rows = past, position = 0, 1, ...) and queries that each come after a part of it,
-unseen by each other. Nothing before the beginning: zeros.
+block serves both the sequence itself (rows = past, position = 0, 1, ...) and queries that each come after a part of it
+and do not see each other. Before the beginning there are zeros.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class DenseBlock(nn.Module):
     """Adds `filters` channels tanh(a) sigmoid(b), where a and b are causal convolutions of kernel 2.
 
     Args:
-        channels: numbers of a row that comes in, C.
-        filters: numbers that are added.
-        dilation: how many positions back the convolution looks.
+        channels: size C of an incoming row.
+        filters: number of channels that are added.
+        dilation: number of positions that the convolution looks back.
     """
 
     def __init__(self, channels: int, filters: int, dilation: int) -> None:
@@ -41,12 +41,12 @@ class DenseBlock(nn.Module):
 
 @register("net")
 class AttentionBlock(nn.Module):
-    """Adds what causal attention reads: every row attends to itself and to the real rows before it.
+    """Adds the readings of causal attention: every row attends to itself and to the real rows before it.
 
     Args:
-        channels: numbers of a row that comes in, C.
+        channels: size C of an incoming row.
         keys: size of keys and queries.
-        values: numbers that are added.
+        values: number of channels that are added.
     """
 
     def __init__(self, channels: int, keys: int, values: int) -> None:
@@ -68,15 +68,15 @@ class AttentionBlock(nn.Module):
 
 
 def snail_blocks(channels: int, filters: int, length: int) -> tuple[nn.ModuleList, int]:
-    """Return the paper's blocks for few-shot learning and how many numbers a row has after them.
+    """Return the paper's blocks for few-shot learning, and the size of a row after them.
 
     Attention, temporal convolutions, attention, temporal convolutions, attention; a stack of temporal convolutions has
     dilations 1, 2, 4, ... up to the length of the sequence.
 
     Args:
-        channels: numbers of a row that comes in.
-        filters: of the convolutions (128 in the paper); attention sizes are in the paper's proportion to them.
-        length: positions that the convolutions together look over.
+        channels: size of an incoming row.
+        filters: filters of the convolutions (128 in the paper); attention sizes are in the paper's proportion to them.
+        length: number of positions that the convolutions cover together.
     """
     dilations = [2**i for i in range(max(1, (length - 1).bit_length()))]
     blocks: list[nn.Module] = []

@@ -2,7 +2,7 @@
 
 Krähenbühl et al. 2016, "Data-dependent Initializations of Convolutional Neural Networks", without its rescaling of
 inner layers. Features that end in a ReLU point in nearly the same direction for all inputs, so that a memory addressed
-by cosines cannot tell them apart, and nothing is learned of what to store until an embedding has been.
+by cosines cannot tell them apart. Until an embedding has been learned, nothing is learned about what to store.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from quickstudy.registry import register
 
 @register("net")
 class Standardised(nn.Module):
-    """A net followed by a shift of each feature and one scale for all, learned from where `fit` put them.
+    """A net followed by a learned shift of each feature and one learned scale, both of which `fit` initialises.
 
     Args:
         net: embedding module.
@@ -30,7 +30,7 @@ class Standardised(nn.Module):
         super().__init__()
         size = features if features is not None else getattr(net, "features", None)
         if not isinstance(size, int):
-            raise InputError("the size of the embedding is not known: pass features=...")
+            raise InputError("the size of the embedding is unknown; pass features=...")
         self.net, self.features = net, size
         self.shift = nn.Parameter(torch.zeros(size))
         self.scale = nn.Parameter(torch.ones(()))

@@ -14,12 +14,12 @@ from quickstudy.registry import register
 
 
 class Context(NamedTuple):
-    """What rows attend to."""
+    """The S rows that others attend to."""
 
     keys: Tensor
-    """(heads, S, width / heads)"""
+    """(heads, S, width / heads) keys of the rows."""
     values: Tensor
-    """(heads, S, width / heads)"""
+    """(heads, S, width / heads) values of the rows."""
 
 
 @register("net")
@@ -29,12 +29,12 @@ class TransformerBlock(nn.Module):
     Attention is written out, so that derivatives of every order pass, under vmap too.
 
     Args:
-        width: numbers a row has, D.
-        heads: of the attention; must divide the width.
-        expansion: the perceptron's hidden layer is so many times as wide.
+        width: size D of a row.
+        heads: number of attention heads; it must divide the width.
+        expansion: width of the perceptron's hidden layer, as a multiple of the width.
 
     Raises:
-        InputError: the heads do not divide the width.
+        InputError: the number of heads does not divide the width.
     """
 
     def __init__(self, width: int, heads: int = 4, expansion: int = 2) -> None:
@@ -51,7 +51,7 @@ class TransformerBlock(nn.Module):
         self.up, self.down = nn.Linear(width, expansion * width), nn.Linear(expansion * width, width)
 
     def context(self, rows: Tensor) -> Context:
-        """Return what others may attend to of rows (S, D)."""
+        """Return the context that others may attend to, of rows (S, D)."""
         keys, values = self.to_context(self.before_attention(rows)).chunk(2, -1)
         return Context(split_heads(keys, self.heads), split_heads(values, self.heads))
 

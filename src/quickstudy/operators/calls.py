@@ -36,9 +36,11 @@ from quickstudy.operators.precision import matmul_dtype
 from quickstudy.operators.replacements import REPLACEMENTS
 
 BatchNormPolicy = Literal["support", "transductive", "frozen"]
-"""Where batch norm's statistics come from when queries are predicted: from the support rows (each query alone then
-decides its own prediction), from the query rows themselves (transductive: queries see each other), or, for support and
-queries alike, from the running averages that a pretrained net brought along (frozen: they never change)."""
+"""Source of batch norm's statistics when queries are predicted.
+
+'support' takes them from the support rows, so that no query affects another. 'transductive' takes them from the query
+rows, so that queries see each other. 'frozen' takes the running averages of a pretrained net, for support and queries
+alike, and never changes them."""
 
 Statistics = tuple[tuple[Tensor, Tensor], ...]
 """(mean, variance), each (channels,), of every batch norm call in the order in which the net made them."""
@@ -56,11 +58,11 @@ def check_policy(policy: BatchNormPolicy) -> None:
 
 
 def given_by(policy: str, statistics: Statistics | None = None) -> Given:
-    """Return what `call` is given under a policy: for queries with the support's statistics, for the support without.
+    """Return `call`'s argument `given` under a policy. For queries pass the support's statistics, for the support none.
 
     Args:
         policy: a `BatchNormPolicy`, or 'none' for a net without batch norm.
-        statistics: what a call on the support returned.
+        statistics: batch statistics that a call on the support returned.
     """
     if policy == "frozen":
         return "frozen"

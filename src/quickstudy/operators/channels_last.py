@@ -1,8 +1,8 @@
 """Maps (S, C, H, W) of T tasks as one map (S, T x C, H, W) whose T x C channels come last in memory.
 
 PyTorch's own rules under vmap copy whole maps between layouts, and pool and reduce in the slow one. With the channels
-of all tasks side by side and last, each operator (`convolution`, `pooling`, `blocks`) is one call of its fastest kernel
-on a CPU.
+of all tasks side by side and last, each operator (`convolution`, `pooling`, `conv_moments`) is one call of its fastest
+kernel on a CPU.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def laid(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
 
 
 def apply(function: type[torch.autograd.Function], *args: Any) -> Any:
-    """Return what a Function gives."""
+    """Return the result of an autograd Function."""
     return function.apply(*args)  # type: ignore[no-untyped-call]
 
 
@@ -58,7 +58,7 @@ def split(x: Tensor, tasks: int) -> Tensor:
 
 
 def empty(dtype: torch.dtype, *shape: int) -> Tensor:
-    """Return a map of which only shape and layout will be looked at: memory that is never touched costs nothing."""
+    """Return a map whose shape and layout alone will be read: memory that is never touched costs nothing."""
     return torch.empty(shape, dtype=dtype, memory_format=LAST)
 
 

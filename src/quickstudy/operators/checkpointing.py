@@ -1,7 +1,7 @@
-"""Long unrolls in little memory: keep some states of a loop, compute the others again when backward needs them.
+"""Long unrolls in little memory: keep some states of a loop, and compute the others again when backward needs them.
 
-Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", section 4: of n steps keep every sqrt(n)-th state;
-memory then grows with sqrt(n), for the time of one more forward pass.
+Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", section 4: keep every sqrt(n)-th state of n steps.
+Memory then grows with sqrt(n), for the time of one more forward pass.
 
 `torch.utils.checkpoint` works through hooks on saved tensors, which `torch.func` refuses. Here computing again is the
 backward pass of an autograd function, which `vmap` maps over tasks like any other.
@@ -24,10 +24,11 @@ from quickstudy.operators.precision import carried
 from quickstudy.operators.substitution import Owner
 
 LONG = 10
-"""Shorter unrolls are never checkpointed unasked: there is little to save."""
+"""Number of steps from which unrolls are checkpointed unasked; shorter ones have little to save."""
 LARGE = 2**22
-"""Nor are those whose states and constants, summed over the steps, hold fewer numbers. An inner step of Conv4 keeps
-some tens of times as many."""
+"""Numbers in states and constants, summed over the steps, from which unrolls are checkpointed unasked.
+
+An inner step of Conv4 keeps some tens of times as many."""
 
 
 def unroll(
@@ -36,14 +37,14 @@ def unroll(
     """Return the state after so many steps. Values and derivatives are the same whatever `every` is.
 
     Args:
-        step: `(state, *constants) -> state`, a pure function of its arguments, pytrees of tensors, and of `module`'s
-            parameters. What it draws from torch's own generators it draws again alike.
-        state: before the first step.
+        step: `(state, *constants) -> state`, a pure function of its arguments, which are pytrees of tensors, and of
+            `module`'s parameters. Draws from torch's own generators are repeated exactly.
+        state: state before the first step.
         constants: further arguments, the same for every step.
-        steps: how many.
-        module: whose parameters `step` may read.
-        every: keep every so many-th state and compute what lies between again in backward; 0 keeps everything. None
-            chooses by the number of steps and the size of the state.
+        steps: number of steps.
+        module: module whose parameters `step` may read.
+        every: keep each state whose number is a multiple of this, and compute those between again in backward; 0 keeps
+            everything. None chooses by the number of steps and the size of the state.
     """
 
     def take(count: int, state: Any, *constants: Any) -> Any:
@@ -61,7 +62,7 @@ def unroll(
 
 
 def interval(steps: int, *kept: Any) -> int:
-    """Return which states of an unroll to keep unless told, every so many-th: sqrt(steps) if it is large, else 0."""
+    """Return the default of `every` for an unroll: sqrt(steps) if the unroll is large, else 0."""
     numbers = {id(leaf): leaf.numel() for leaf in trees.leaves(kept) if isinstance(leaf, Tensor)}
     return math.isqrt(steps) if steps >= LONG and steps * sum(numbers.values()) >= LARGE else 0
 
@@ -70,9 +71,9 @@ def checkpoint(function: Callable[..., Any], *args: Any, module: nn.Module) -> A
     """Return function(*args), keeping only the arguments for backward, which calls the function again.
 
     Args:
-        function: pure function of its arguments, pytrees of tensors, and of `module`'s parameters.
-        args: its arguments.
-        module: whose parameters it may read.
+        function: pure function of its arguments, which are pytrees of tensors, and of `module`'s parameters.
+        args: arguments of the function.
+        module: module whose parameters the function may read.
     """
     call = Call(function, module)
     tensors = call.flatten(args)
@@ -123,7 +124,7 @@ class _Generators:
 
     @contextlib.contextmanager
     def again(self) -> Iterator[None]:
-        """Draw as then, and go on afterwards as if nothing had been drawn."""
+        """Repeat the draws made then, and leave the generators as they were before."""
         with torch.random.fork_rng(self.devices):
             torch.set_rng_state(self.here)
             set_device_states(self.devices, self.there)

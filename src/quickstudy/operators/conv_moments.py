@@ -1,6 +1,6 @@
 """A convolution, its maxima in windows and its moments in one operator, differentiable to any order.
 
-What a block of convolution, batch norm and pooling needs of its largest map, which is read as seldom as can be.
+A block of convolution, batch norm and pooling needs these of its largest map, which is read as seldom as possible.
 """
 
 from __future__ import annotations

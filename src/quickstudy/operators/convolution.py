@@ -20,7 +20,7 @@ from quickstudy.operators.channels_last import apply, empty, laid, merged, pair,
 
 @dataclass(frozen=True)
 class Shape:
-    """What a convolution needs besides its tensors."""
+    """The sizes that a convolution needs besides its tensors."""
 
     size: tuple[int, int]
     kernel: tuple[int, int]
@@ -29,7 +29,7 @@ class Shape:
     dilation: tuple[int, int]
     groups: int
     products: torch.dtype | None = None
-    """What numbers are multiplied in, such as bfloat16; sums and all that goes in and comes out stay as they are."""
+    """Dtype in which numbers are multiplied, such as bfloat16; sums, inputs and outputs keep their own."""
 
     def times(self, tasks: int) -> Shape:
         return replace(self, groups=self.groups * tasks)
@@ -159,7 +159,7 @@ def conv2d(
     *,
     products: torch.dtype | None = None,
 ) -> Tensor:
-    """As `torch.nn.functional.conv2d`; `products` is the dtype that numbers are multiplied in."""
+    """Do what `torch.nn.functional.conv2d` does; `products` is the dtype in which numbers are multiplied."""
     shape = shape_of(input, weight, stride, padding, dilation, groups, products)
     if shape is not None:
         return apply(Output, input, weight, shape, bias)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Derivatives at a fixed point, where autograd's own way would lead through all the steps to it.
+"""Derivatives at a fixed point, without autograd's way through all the steps that lead to it.
 
 `attach` hands a gradient past the steps, `mixed` finds a second derivative from first ones, and two solvers find
 (I - M)^-1 b from products with M alone. All can be mapped over tasks.
@@ -22,20 +22,20 @@ Theta = dict[str, Tensor]
 
 
 def depends(tensor: Tensor) -> bool:
-    """Return whether a tensor depends on what requires a gradient, inside vmap as well, where it does not say so."""
+    """Return whether a tensor depends on one that requires a gradient, also inside vmap, where it does not say so."""
     while not tensor.requires_grad and in_transform(tensor):
         tensor = unwrapped(tensor)
     return tensor.requires_grad
 
 
 def attach(theta: Theta, moved: Theta, solve: Callable[..., Theta], *given: Any) -> Theta:
-    """Return theta as it is, whose gradient is handed to `moved` as solve(gradient, theta, *given).
+    """Return theta unchanged. Its gradient is handed to `moved` as solve(gradient, theta, *given).
 
     Args:
         theta: tensors by name, taken as constants.
         moved: tensors of the same names and shapes, which get the gradient.
-        solve: pure function of its arguments, pytrees of tensors.
-        given: its further arguments. Not closed over: inside vmap they would be of one task, and outlive it.
+        solve: pure function of its arguments, which are pytrees of tensors.
+        given: further arguments of `solve`. A closure must not hold them: inside vmap they would be one task's.
     """
     names = list(theta)
     leaves, spec = trees.flatten(given)
@@ -48,7 +48,8 @@ def attach(theta: Theta, moved: Theta, solve: Callable[..., Theta], *given: Any)
 def mixed(
     grads: Theta, loss: Callable[..., Tensor], theta: Theta, *given: Any, module: nn.Module, alpha: float
 ) -> Theta:
-    """Return the gradient of loss(theta, *given) by theta as it is, with a derivative by all else that is learned.
+    """Return the gradient of loss(theta, *given) by theta unchanged, with a derivative by everything else that is
+    learned.
 
     Its product with a vector v is the central difference (g(theta + eps v) - g(theta - eps v)) / (2 eps) of
     g = dloss/d(given, the module's parameters), with eps = alpha / |v|: off by O(alpha^2), and exact for quadratics.
@@ -60,7 +61,7 @@ def mixed(
 
 
 class _FixedPoint(torch.autograd.Function):
-    """The inner loop's end as it is; backward solves for the gradient and hands it to the step that was made there."""
+    """Return the inner loop's end unchanged. Backward solves for the gradient and hands it to the step made there."""
 
     generate_vmap_rule = True
 
@@ -86,7 +87,7 @@ class _FixedPoint(torch.autograd.Function):
 
 
 class _Mixed(torch.autograd.Function):
-    """The inner gradient as it is; backward finds its derivative by all but theta with central differences."""
+    """Return the inner gradient unchanged. Backward takes its derivative, except by theta, with central differences."""
 
     generate_vmap_rule = True
 

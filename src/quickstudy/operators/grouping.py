@@ -132,7 +132,7 @@ def _less(x: Tensor, mean: Tensor) -> Tensor:
 def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
-    """As `torch.nn.functional.group_norm`; not on a CPU, it is right to second derivatives only."""
+    """Do what `torch.nn.functional.group_norm` does; off the CPU, derivatives are right up to the second only."""
     given = [each for each in (weight, bias) if each is not None]
     wrong = input.ndim < 2 or num_groups < 1 or input.shape[1] % num_groups
     if wrong or any(each.shape != input.shape[1:2] for each in given):

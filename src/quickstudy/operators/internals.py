@@ -1,4 +1,4 @@
-"""The private names of PyTorch that the library uses, all of them; a test says that each exists."""
+"""All private names of PyTorch that the library uses. A test says that each exists."""
 
 from __future__ import annotations
 

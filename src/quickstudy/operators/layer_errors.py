@@ -1,4 +1,4 @@
-"""Errors from within a net, told as which layer or which inputs do not fit."""
+"""Errors from within a net, with the name of the layer or the shapes of the inputs that do not fit."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ _MISFITS = (
 
 
 def raise_naming_inputs(net: nn.Module, inputs: Any, error: Exception) -> None:
-    """Raise InputError if a layer refused the shape or dtype of what came in."""
+    """Raise InputError if a layer refused the shape or dtype of its inputs."""
     text = str(error)
     if not any(misfit in text for misfit in _MISFITS):
         return

@@ -14,7 +14,7 @@ from quickstudy.operators.channels_last import apply, empty, laid, merged, pair,
 
 @dataclass(frozen=True)
 class Windows:
-    """What max-pooling needs besides its map."""
+    """The sizes that max-pooling needs besides its map."""
 
     size: tuple[int, int]
     kernel: tuple[int, int]
@@ -110,7 +110,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """As `torch.nn.functional.max_pool2d`."""
+    """Do what `torch.nn.functional.max_pool2d` does."""
     if not suits(input) or input.ndim != 4 or return_indices:
         return F.max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)  # type: ignore[call-overload]
     kernel, height, width = pair(kernel_size), *input.shape[2:]

@@ -15,7 +15,7 @@ from torch import Tensor
 from quickstudy.errors import UnsupportedLayerError
 
 Step = Callable[..., Any]
-"""(what the input gives, state, w_hh, b_hh) -> state."""
+"""A function (product with the input, state, w_hh, b_hh) -> state."""
 
 
 def lstm_step(
@@ -73,7 +73,7 @@ def _scan(step: Step, x: Tensor, state: Any, weights: Sequence[Any], reverse: bo
     """Run over time: x (L, B, I) -> outputs (L, B, H) and the last state."""
     w_ih, w_hh, b_ih, *rest = weights
     outputs = []
-    # What inputs give is one product for all steps, and so is its gradient.
+    # The inputs' part is one product for all steps, and so is its gradient.
     seen = F.linear(x, w_ih, b_ih)
     for row in seen.flip(0) if reverse else seen:
         state = step(row, state, w_hh, *rest)

@@ -1,6 +1,6 @@
 """Operators of PyTorch that are wrong, slow or missing under vmap and second derivatives, written out.
 
-`calls.call` puts them in place; its head says why each is there. Each takes what the operator takes.
+`calls.call` puts them in place, and its head says why each is there. Each takes the same arguments as the operator.
 """
 
 from __future__ import annotations
@@ -140,4 +140,4 @@ REPLACEMENTS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.rnn_tanh_cell: recurrent.rnn_tanh_cell,
     torch.rnn_relu_cell: recurrent.rnn_relu_cell,
 }
-"""What replaces each operator."""
+"""The replacement of each operator."""

@@ -1,4 +1,4 @@
-"""Calling a function with other values of a module's parameters, whatever way it reads them."""
+"""Calling a function with other values of a module's parameters, however the function reads them."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch.utils._pytree as pytree
 
 Structure = pytree.TreeSpec
-"""What is left of a pytree when its leaves are taken out."""
+"""The structure of a pytree without its leaves."""
 
 
 def leaves(tree: Any) -> list[Any]:
@@ -47,7 +47,7 @@ def named(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def map_leaves(function: Callable[..., Any], *trees: Any) -> Any:
-    """Return a pytree of what the function makes of the leaves of pytrees that have one structure."""
+    """Return a pytree of the function's results for the leaves of pytrees that have the same structure."""
     return pytree.tree_map(function, *trees)
 
 
@@ -66,8 +66,8 @@ def register(
 
     Args:
         cls: the class.
-        flatten: returns an object's children and all else that it is made of.
+        flatten: returns an object's children and everything else that it is made of.
         unflatten: makes an object of these.
-        name: under which a serialised structure knows the class.
+        name: name of the class in a serialised structure.
     """
     pytree.register_pytree_node(cls, flatten, unflatten, serialized_type_name=name)

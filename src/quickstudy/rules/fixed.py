@@ -1,4 +1,4 @@
-"""Update rules of fixed form, and Meta-SGD's, of which only the rates are learned."""
+"""Update rules of fixed form, and that of Meta-SGD, which learns only the rates."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ class LearnedRates(Rule):
     """A learned rate for every adapted number, theta <- theta - alpha * g (Li et al. 2017, equation 2).
 
     Args:
-        theta: what will be adapted, for names and shapes.
-        lr: the rates begin uniform in [lr/2, 3 lr/2], each drawn by itself.
+        theta: the tensors that will be adapted, for names and shapes.
+        lr: each rate begins at its own draw from the uniform distribution on [lr/2, 3 lr/2].
     """
 
     def __init__(self, theta: Theta, lr: float) -> None:

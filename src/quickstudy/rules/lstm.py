@@ -5,7 +5,7 @@ Andrychowicz et al. 2016, "Learning to learn by gradient descent by gradient des
     theta_t+1 = theta_t + scale * w . h_t,    (h_t, c_t) = LSTM(x(g_t), h_t-1, c_t-1)
     x(g) = (log|g| / p, sign g)  if |g| >= exp(-p),   else (-1, exp(p) g)
 
-All coordinates share the net's weights, and each has its own state; so the rule fits a theta of any size, and permuting
+All coordinates share the net's weights, and each has its own state. So the rule fits a theta of any size, and permuting
 coordinates permutes their updates. Learned across tasks: the weights. Departures: none.
 """
 
@@ -31,8 +31,8 @@ class LSTMRule(LearnedRule):
     Args:
         hidden: size of each layer's state.
         layers: LSTM layers.
-        scale: of the output, since theta moves little at each step.
-        p: gradients from exp(-p) on are seen by their logarithm, divided by p, and their sign.
+        scale: factor of the output, since theta moves little at each step.
+        p: gradients of at least exp(-p) enter as their logarithm, divided by p, and their sign.
 
     Raises:
         InputError: an argument is not positive.

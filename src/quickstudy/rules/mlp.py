@@ -12,11 +12,11 @@ that are nothing at first). With averages m, v of gradients and their squares at
     theta <- theta - rate(t) exp(r + a) d exp(e),  r: a leaky sum of the other output of MLP_tensor
     rate(t) = base (1 - t / n)^p  of n steps,      base (1 + t / tau)^-q  where n is unknown
 
-At first a = r = c = e = 0: Adam whose rate falls. A loss multiplied by a number is trained in the same steps, one with
-its sign turned in the same steps backwards; so where gradients are zero theta rests, which free networks have to learn.
-Learned across tasks: both networks, b, the decays, base, p, q and tau. Departures: the papers' features of a parameter
-are more, those of a tensor others, and no sign is prescribed; here each tensor is moved by itself, so that it does not
-matter which others are trained beside it.
+At first a = r = c = e = 0, so the rule is Adam with a falling rate. Multiplying the loss by a positive number leaves
+the steps the same, and changing its sign turns them around. So theta rests where gradients are zero, which free
+networks have to learn. Learned across tasks: both networks, b, the decays, base, p, q and tau. Departures: the papers
+have more features of a parameter and other features of a tensor, and prescribe no sign. Here each tensor is moved by
+itself, so that it does not matter which others are trained beside it.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ TOGETHER = 2**20
 
 @register("rule", paper="Metz et al. 2020")
 class MLPRule(LearnedRule):
-    """Adam-like step with learned terms. It does not look at the loss.
+    """Adam-like step with learned terms. It does not use the loss.
 
-    Its state holds of each tensor `momenta` (3, *shape) and `squares` (2, *shape), averages that are corrected for
-    their start; `agreement` (6,), averages of how the gradient agrees with the momenta before it; `log_rate` (), which
-    is r; `step` and `steps` (), 0 where unknown.
+    Its state of each tensor has five parts. `momenta` (3, *shape) and `squares` (2, *shape) are averages, corrected for
+    their start. `agreement` (6,) holds averages of how well the gradient agrees with the momenta before it. `log_rate`
+    () is r. `step` and `steps` () count steps; `steps` is 0 if unknown.
 
     Args:
-        hidden: of the network for parameters.
-        width: of the network for tensors.
-        lr: base rate at first.
-        momenta: decays of the averages of the gradient at first.
-        squares: decays of the averages of its square at first.
+        hidden: width of the network for parameters.
+        width: width of the network for tensors.
+        lr: initial base rate.
+        momenta: initial decays of the averages of the gradient.
+        squares: initial decays of the averages of its square.
 
     Raises:
         InputError: an argument is out of range.
@@ -92,7 +92,7 @@ class MLPRule(LearnedRule):
         self.tensor_direct = nn.Parameter(torch.zeros(STATISTICS, 2))
 
     def start(self, theta: Theta, steps: Tensor | int | None = None) -> State:
-        """Return zeros. As steps, 0 too is for an unknown number."""
+        """Return zeros. The number of steps is None or 0 if it is unknown."""
 
         def one(value: Tensor) -> dict[str, Tensor]:
             zeros = value.new_zeros(5, *value.shape)
@@ -189,7 +189,7 @@ class MLPRule(LearnedRule):
     def _averaged(self, grads: Theta, state: State, step: Tensor) -> State:
         """Return the averages with gradients taken in, and the time."""
         decays = shifted(torch.cat([self.momenta, self.squares]), self.shift / 10).clamp(0.01, 0.9999)
-        # What an average keeps of itself, such that it is one of all gradients since its start and of nothing else.
+        # The share that an average keeps of itself, so that it averages the gradients since its start and nothing else.
         t = step.unsqueeze(1)
         keep = decays * (1 - decays**t) / (1 - decays ** (t + 1))
         after: State = {}

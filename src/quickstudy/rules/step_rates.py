@@ -18,8 +18,8 @@ class StepRates(Rule):
     """Gradient descent with a learned positive rate for each step, theta <- theta - exp(rho_t) g.
 
     Args:
-        steps: how many rates; later steps take the last one.
-        lr: all rates to begin with.
+        steps: number of rates; later steps take the last one.
+        lr: initial value of all rates.
     """
 
     symmetric: ClassVar[bool] = True

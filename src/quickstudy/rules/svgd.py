@@ -5,8 +5,8 @@ Liu & Wang 2016, "Stein Variational Gradient Descent", algorithm 1, for M partic
     x_i <- x_i + lr / M sum_j [k(x_j, x_i) grad log p(x_j) + grad_{x_j} k(x_j, x_i)]
     k(x, x') = exp(-|x - x'|^2 / h),   h = median of |x_j - x_i|^2 / log M
 
-The first term pulls all particles to where p is large, the second pushes them apart: together they come to lie as draws
-of p do. Departure: the median is over pairs of different particles.
+The first term pulls all particles to where p is large, and the second pushes them apart. Together they end up
+distributed like draws from p. Departure: the median is over pairs of different particles.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class SVGD(Rule):
         self.lr = float(lr)
 
     def update(self, grads: Theta, state: Any, theta: Theta, loss: Tensor | None = None) -> tuple[Theta, Any]:
-        """Return the moved particles; `grads` are of each particle's own loss."""
+        """Return the moved particles; `grads` are the gradients of each particle's own loss."""
         x = torch.cat([value.reshape(len(value), -1) for value in theta.values()], 1)
         g = torch.cat([grads[name].reshape(len(value), -1) for name, value in theta.items()], 1)
         moved = torch.split(x + self.lr * direction(x, -g), [value[0].numel() for value in theta.values()], 1)

@@ -10,10 +10,10 @@ a tensor theta of statistics s (fraction of training done, losses, momenta, seco
     theta <- theta - 0.001 a rms(theta) d exp(0.001 m)
 
 The network has two hidden layers of 4 and looks at the gradient, momenta, second moments and Adafactor's factors of
-each parameter (`functional.optimizer_features`). Learned across tasks: the LSTM, its beginning and the bank.
-Departures: sizes are small by default (the paper's are hidden=512, bank=256); the tensor statistics are taken after the
-step's gradient came in; variances of second moments are about their own mean; where the number of steps is unknown,
-features of the share of training are 0. In the published code C's output goes unused and the network has a third,
+each parameter (`functional.optimizer_features`). Learned across tasks: the LSTM, its initial state and the bank.
+Departures: sizes are small by default (the paper's are hidden=512, bank=256). The tensor statistics are taken after the
+step's gradient came in. Variances of second moments are about their own mean. If the number of steps is unknown,
+features of the share of training are 0. In the published code the output of C is unused and the network has a third,
 unused output; neither is so here.
 """
 
@@ -37,15 +37,15 @@ RANKS = 5
 
 @register("rule", paper="Metz et al. 2022")
 class VeLO(LearnedRule):
-    """Hypernetwork optimiser. It looks at the loss, and at how much of training is left.
+    """Hypernetwork optimiser. It uses the loss, and the share of training that is left.
 
-    Its state holds of each tensor `momenta`, `squares` and Adafactor's factors, `h` and `c` (hidden,), averages
-    `losses` and `minima` (10,) of the loss, `step` and `steps`. Without a loss it takes it as constant.
+    Its state of each tensor has `momenta`, `squares` and Adafactor's factors, `h` and `c` (hidden,), the averages
+    `losses` and `minima` (10,) of the loss, `step` and `steps`. A loss that is not given is taken as constant.
 
     Args:
         hidden: size of the LSTM.
-        bank: networks that are mixed.
-        width: of the per-parameter network's two hidden layers.
+        bank: number of networks that are mixed.
+        width: width of the per-parameter network's two hidden layers.
         momenta: decays of the averages of the gradient, and of Adafactor's factors.
         squares: decay of the average of its square.
         step: size of a step, relative to the tensor's root mean square.

@@ -3,10 +3,10 @@
 A checkpoint is one safetensors file: tensors by name, and JSON in its header. So it is either whole or absent, and
 reading it can run no code. A run folder holds:
 
-    run.json            what runs: learner, outer optimiser, tasks, settings, environment, library version
-    classes.json        the class split: names of meta-training and -validation classes
-    metrics.csv         a row a logged step
-    last.safetensors    everything that training needs to go on
+    run.json            the run: learner, outer optimiser, tasks, settings, environment, library version
+    classes.json        the class split: names of meta-training and meta-validation classes
+    metrics.csv         one row per logged step
+    last.safetensors    everything that training needs to continue
     best.safetensors    the learner at its best validation
 """
 
@@ -59,7 +59,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what a kill in the middle of `write_atomically` left in a run folder."""
+    """Remove files that a kill in the middle of `write_atomically` left in a run folder."""
     for name in (LAST, BEST, RUN, "classes.json", "metrics.csv"):
         for path in folder.glob(f".{name}.*"):
             path.unlink(missing_ok=True)
@@ -68,7 +68,7 @@ def remove_unfinished(folder: Path) -> None:
 def write_error(path: Path, error: OSError) -> CheckpointError:
     """Return the error that says why a file could not be written, and what to do."""
     if error.errno == errno.ENOSPC:
-        return CheckpointError(f"disk full while writing {path}; free space and resume: what was there is intact")
+        return CheckpointError(f"disk full while writing {path}; free space and resume: the old content is intact")
     return CheckpointError(f"cannot write {path}: {error.strerror}; choose a folder that you may write to")
 
 
@@ -81,7 +81,7 @@ def read_json(path: Path) -> Any:
     """Read JSON.
 
     Raises:
-        CheckpointError: the file is missing or no JSON.
+        CheckpointError: the file is missing or is not JSON.
     """
     try:
         return json.loads(path.read_text())
@@ -157,7 +157,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} is truncated or corrupt ({error}); restore it, or train again with resume=False"
         ) from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} is no checkpoint of this library")
+        raise CheckpointError(f"{path} is not a checkpoint of this library")
     return content
 
 
@@ -165,7 +165,7 @@ def load_weights(learner: Learner, weights: dict[str, Tensor], path: Path) -> No
     """Load a learner's state dict.
 
     Raises:
-        CheckpointError: the weights are another learner's; the message names what differs.
+        CheckpointError: the weights belong to another learner; the message names the differences.
     """
     own = learner.state_dict()
     missing, foreign = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
@@ -194,7 +194,7 @@ def load(run_dir: str | os.PathLike[str], learner: Learner | None = None, checkp
     """
     folder = Path(run_dir)
     if not folder.is_dir():
-        raise CheckpointError(f"{folder} is no folder; give the run_dir of a meta-training run")
+        raise CheckpointError(f"{folder} is not a folder; give the run_dir of a meta-training run")
     run = read_json(folder / RUN)
     if not isinstance(run, dict) or "learner" not in run:
         raise CheckpointError(f"{folder / RUN} does not describe a run")

@@ -1,4 +1,4 @@
-"""The folder of a run: what it says of the run, its log and its checkpoints, and who may go on with it."""
+"""The folder of a run: its description, its log and its checkpoints, and which runs may continue in it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RunFolder:
             ckpt.remove_unfinished(path)
 
     def holds_run(self) -> bool:
-        """Return whether there is a run to go on with; all processes get the same answer, or an error.
+        """Return whether there is a run to continue; all processes get the same answer, or an error.
 
         Raises:
             RanksError: not all processes see the same folder.
@@ -76,7 +76,7 @@ class RunFolder:
         self.write_log([])
 
     def note_changes(self, steps: int, settings: dict[str, Any]) -> None:
-        """Note what may differ when a run goes on, such as a larger number of steps."""
+        """Note what may differ when a run continues, such as a larger number of steps."""
         if not self.ranks.first:
             return
         old = ckpt.read_json(self.path / ckpt.RUN)
@@ -85,7 +85,7 @@ class RunFolder:
             ckpt.write_json(self.path / ckpt.RUN, new)
 
     def share_of(self, meta_batch: int, facts: dict[str, Any]) -> int:
-        """Return the tasks a step that this process takes in going on with the run of this folder.
+        """Return the number of tasks per step that this process takes to continue the run of this folder.
 
         That is `meta_batch`, but where there is another number of processes now, each takes an equal part of the run's.
 
@@ -111,7 +111,7 @@ class RunFolder:
         if left:
             fitting = [n for n in range(1, _total(old) + 1) if _total(old) % n == 0]
             raise CheckpointError(
-                f"{self.path} holds a run of {_total(old)} tasks a step, which {self.ranks.size} processes cannot "
+                f"{self.path} holds a run of {_total(old)} tasks per step, which {self.ranks.size} processes cannot "
                 f"share evenly; go on with {', '.join(map(str, fitting))} processes"
             )
         return share
@@ -185,7 +185,7 @@ def _cells(rows: list[dict[str, float]]) -> list[list[Any]]:
 
 
 def _total(run: dict[str, Any]) -> int:
-    """Return the tasks a step of a run that run.json describes."""
+    """Return the number of tasks per step of a run that run.json describes."""
     return int(run.get("meta_batch", 0)) * int(run.get("ranks", 1))
 
 

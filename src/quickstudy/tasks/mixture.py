@@ -96,7 +96,7 @@ class Mixture(TaskDistribution):
         return random.below(self.keys(indices), reach)
 
     def plan(self, indices: Tensor) -> Plan:
-        """Return the parts' plans, and which part each task is of. What a task's part has not is zero."""
+        """Return the parts' plans, and the part that each task comes from. Columns that a part lacks are zero."""
         which = self.part_of(indices)
         # The task's index in its part's own stream is its index here, under this mixture's seed.
         own = indices + (self.seed << 32)

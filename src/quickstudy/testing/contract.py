@@ -1,9 +1,9 @@
 """The contract of a learner, as checks that anybody can run on a learner of their own.
 
-`check_learner(learner, task)` is to learners what scikit-learn's `check_estimator` is to estimators. What a learner
-promises it says by its properties (`permutation_invariant`, `independent_queries`, `exact_meta_gradient`,
-`stochastic`); a check that a learner makes no promise for passes. Each check may also be called by itself; the learner
-is copied first, so it comes out as it went in.
+`check_learner(learner, task)` is to learners what scikit-learn's `check_estimator` is to estimators. A learner states
+its promises by its properties (`permutation_invariant`, `independent_queries`, `exact_meta_gradient`, `stochastic`). A
+check passes if the learner does not promise what it checks. Each check may also be called by itself. The learner is
+copied first, so it stays as it was.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def check_learner(learner: Learner, task: Task, *, skip: Collection[str] = ()) -
 
 
 def check_prediction_repeats(learner: Learner, task: Task) -> None:
-    """Check that predicting changes nothing: twice gives the same, state and learner stay as they were."""
+    """Check that predicting changes neither state nor learner, and that a second prediction is the same."""
     learner, task = _doubles(learner, task)
     state = _adapt(learner, task)
     before, weights = _copies(state), _copies(dict(learner.state_dict()))
@@ -72,7 +72,7 @@ def check_prediction_repeats(learner: Learner, task: Task) -> None:
 
 
 def check_queries_independent(learner: Learner, task: Task) -> None:
-    """Check that each query row alone decides its prediction, where the learner promises so."""
+    """Check that the prediction of a query row depends on no other query row, where the learner promises so."""
     if not learner.independent_queries:
         return
     learner, task = _doubles(learner, task)
@@ -158,7 +158,7 @@ def check_state_round_trip(learner: Learner, task: Task) -> None:
 
 
 def check_state_dict_round_trip(learner: Learner, task: Task) -> None:
-    """Check that the state dict holds all that was learned across tasks."""
+    """Check that the state dict holds everything that was learned across tasks."""
     learner, task = _doubles(learner, task)
     other = copy.deepcopy(learner)
     with torch.no_grad():

@@ -1,7 +1,7 @@
 """A tiny instance of every learner, and tiny tasks. A new learner needs a line here.
 
-The map of the axes (`quickstudy.cli.axes`) and the project's tests are made from these; tests of one's own outer
-optimisers and objectives can be, too.
+The map of the axes (`quickstudy.cli.axes`) and the project's tests are made from these. Tests of your own outer
+optimisers and objectives can use them, too.
 """
 
 from __future__ import annotations

@@ -280,7 +280,7 @@ def test_distances_of_other_maps_are_refused() -> None:
     for wrong in ({"height": 0}, {"reach": -1}, {"reach": math.nan}, {"reach": math.inf}, {"cost": 0.0}):
         with pytest.raises(InputError, match="must be positive, reach"):
             qs.nets.Distortion(**{"height": 2, "width": 2, **wrong})
-    with pytest.raises(InputError, match="no flattened maps of 2x2"):
+    with pytest.raises(InputError, match="not flattened maps of 2x2"):
         qs.nets.Distortion(2, 2)(torch.zeros(3, 5), torch.zeros(2, 5))
     with pytest.raises(InputError, match="unknown distance"):
         ProtoNet(nn.Identity(), "manhattan")  # type: ignore[arg-type]
