@@ -10,7 +10,7 @@ from typing import Any
 from quickstudy import shipped
 from quickstudy.cli.console import Tick
 from quickstudy.core import Learner
-from quickstudy.evaluation.evaluating import evaluate
+from quickstudy.evaluation import evaluate
 from quickstudy.learners import NearestNeighbour
 from quickstudy.registry import lookup, register
 from quickstudy.tasks.data.few_shot import FewShot

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from quickstudy.cli.console import Tick
 from quickstudy.datasets.base import ClassData
-from quickstudy.evaluation.evaluating import interval95
+from quickstudy.evaluation import interval95
 from quickstudy.learners import NearestNeighbour
 from quickstudy.recipes.base import Recipe
 from quickstudy.registry import register

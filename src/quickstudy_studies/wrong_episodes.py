@@ -68,7 +68,7 @@ def wrong_episodes(folder: Path, tick: Tick, quick: bool = False, seeds: int = 1
     Returns:
         Lines that say what came out.
     """
-    from quickstudy.evaluation.evaluating import BANK_SEED
+    from quickstudy.evaluation import BANK_SEED
     from quickstudy.reports.assessment import open_run
     from quickstudy_studies.results.omniglot_rows import ROWS
     from quickstudy_studies.shared.grid import QUICK
@@ -84,7 +84,7 @@ def wrong_episodes(folder: Path, tick: Tick, quick: bool = False, seeds: int = 1
         run = place(recipe, row.varies, folder)
         train(recipe, run)
         opened = open_run(run, ways=WAYS, queries=QUERIES)
-        episodes = play(opened.learner, opened.test.bank(4 if quick else TASKS, BANK_SEED), TASKS, BANK_SEED)
+        episodes = play(opened.learner, opened.test.bank(4 if quick else TASKS, BANK_SEED), TASKS)
         wrong = mistakes(episodes, opened.test.data)  # type: ignore[attr-defined]
         found.append(summary(episodes, wrong))
         if seed == 0:

@@ -11,8 +11,7 @@ import torch
 
 from quickstudy import learners, nets
 from quickstudy.cli import main
-from quickstudy.evaluation import evaluate
-from quickstudy.evaluation.uncertainty import reliability
+from quickstudy.evaluation import evaluate, reliability
 from quickstudy.reports import episodes, report
 from quickstudy.reports.assessment import assess, compare_runs, open_run, open_runs
 
@@ -139,14 +138,14 @@ def test_episodes_are_predicted_as_in_the_evaluation(runs):
     run = open_run(runs / "maml")
     bank = run.test.bank(7, 5)
     expected = evaluate(run.learner, bank, 7, seed=5, curve_steps=0)
-    played = episodes.play(run.learner, bank, 7, 5)
+    played = episodes.play(run.learner, bank, 7)
     right = (played.outputs.argmax(2) == played.tasks.query.labels).double().mean(1)
     np.testing.assert_array_equal(right.numpy(), expected.values)
 
 
 def test_confusions_count_every_query(runs):
     run = open_run(runs / "protonet")
-    played = episodes.play(run.learner, run.test.bank(9), 9, 2024)
+    played = episodes.play(run.learner, run.test.bank(9), 9)
     seen = episodes.confusions(played)
     assert sum(seen.counts.values()) == played.tasks.query.labels.numel()
     data = run.test.data

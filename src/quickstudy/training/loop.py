@@ -20,8 +20,7 @@ from quickstudy.engine.hardware import keep_pages, worth_compiling
 from quickstudy.engine.meta_loss import TaskLosses
 from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import InputError, NonFiniteError
-from quickstudy.evaluation.evaluating import chunk_size, evaluate
-from quickstudy.evaluation.scoring import LOWER_IS_BETTER
+from quickstudy.evaluation import chunk_size, evaluate
 from quickstudy.functional import random
 from quickstudy.operators.calls import products_in
 from quickstudy.outer.base import Outer
@@ -292,7 +291,7 @@ class Trainer:
         self.learner.train()
         self._log({"step": self.step, f"validation_{report.metric}": report.mean})
         bar.validation(report.metric, report.mean)
-        gain = self.best - report.mean if report.metric in LOWER_IS_BETTER else report.mean - self.best
+        gain = report.gain(self.best)
         better = math.isnan(self.best) or gain > 0
         self.since_best = 0 if better else self.since_best + 1
         # Of equals, the later: where validation says all that it can, training may still go on to improve.

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from quickstudy.cli.console import Tick
 from quickstudy.core import Learner
 from quickstudy.datasets.base import ClassData
-from quickstudy.evaluation.evaluating import evaluate, interval95
+from quickstudy.evaluation import evaluate, interval95
 from quickstudy.recipes.challenge import CHOSEN_ON, FOLDS, OmniglotChallenge
 from quickstudy.registry import register
 from quickstudy.reports.plots import COLOURS, GREY, styled

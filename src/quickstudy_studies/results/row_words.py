@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from quickstudy.evaluation.evaluating import interval95
+from quickstudy.evaluation import find_metric, interval95
 
 
 def interval(values: np.ndarray[Any, Any]) -> float:
@@ -40,5 +40,5 @@ def older(found: Mapping[str, Any]) -> list[str]:
 
 
 def shown(value: float, metric: str) -> str:
-    """Return a number in the unit that papers report: per cent of accuracy, squared errors as they are."""
-    return f"{100 * value:.2f} %" if metric == "accuracy" else f"{value:.3f}"
+    """Return a number in the unit that papers report: shares in per cent, errors as they are."""
+    return f"{100 * value:.2f} %" if find_metric(metric).is_share else f"{value:.3f}"

@@ -14,7 +14,7 @@ from quickstudy import learners
 from quickstudy.cli.console import Tick
 from quickstudy.core import Learner
 from quickstudy.datasets.tables import TABLES
-from quickstudy.evaluation.evaluating import compare, evaluate, interval95
+from quickstudy.evaluation import compare, evaluate, interval95
 from quickstudy.recipes.tables import TablesAttributeSets, table_tasks
 from quickstudy.registry import register
 from quickstudy_studies.unlike_tables import page as unlike_tables_page
