@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from quickstudy.evaluation import Report
+from quickstudy.evaluation import Report, find_metric
 
 INK, LINE = "#22252b", "#c9ced7"
 """Stand-ins for the page's colours of text and of lines; in a file of its own they are what they say."""
@@ -125,10 +125,17 @@ def learning(history: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> 
         axes: Any = figure.add_subplot(1, len(names), i + 1)
         steps, values = history[name]
         axes.plot(steps, values, color=COLOURS[i % 2], marker="o" if len(steps) < 40 else "", markersize=3)
-        title = name.replace("validation_", "validation ")
-        axes.set_title("meta-training loss" if name == "loss" else title, loc="left")
+        axes.set_title(_logged(name), loc="left")
         axes.set_xlabel("outer step")
     return figure
+
+
+def _logged(name: str) -> str:
+    """Return what readers call a column of a run's log."""
+    metric = name.removeprefix("validation_")
+    if metric != name:
+        return f"Validation: {find_metric(metric).title}"
+    return "Meta-training loss" if name == "loss" else name
 
 
 @styled
