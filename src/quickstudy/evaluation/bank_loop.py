@@ -106,7 +106,7 @@ def batches(
     stop = min(own.stop, tasks)
     with evaluating(learner):
         solver, drawn = learner, bank
-        if on_features:
+        if on_features and len(own):
             with torch.no_grad():
                 solver, drawn = embedded_once(learner, bank, torch.arange(own.start, stop))
         if drawn is not bank:

@@ -22,7 +22,7 @@ def masked(labels: np.ndarray[Any, Any], mask: np.ndarray[Any, Any], ways: int |
 
 
 def classes(seed: int, ways: int) -> tuple[torch.Tensor, Examples]:
-    """Return logits (T, Q, N) and a query; logits of some rows are equal, and padding rows hold what is not to count."""
+    """Return logits (T, Q, N) and a query. Some rows have equal logits, and padding rows hold what must not count."""
     draw = np.random.default_rng(seed)
     tasks, rows = draw.integers(1, 5), draw.integers(1, 12)
     logits = draw.normal(size=(tasks, rows, ways))
