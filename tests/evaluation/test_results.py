@@ -1,4 +1,4 @@
-"""What reports say of themselves."""
+"""Reports in words and in JSON, and tasks that do not count."""
 
 import math
 from typing import Any

@@ -75,15 +75,15 @@ class Evaluate:
     run: RunFolder
     """Run folder."""
     ways: Count = None
-    """Classes a task; the run's own if not given."""
+    """Classes per task; the run's own if not given."""
     shots: Count = None
-    """Support rows a class; the run's own if not given."""
+    """Support rows per class; the run's own if not given."""
     queries: Count = None
-    """Query rows a class; the run's own if not given."""
+    """Query rows per class; the run's own if not given."""
     tasks: Count = None
     """Test tasks; if not given 1000, or 10 where a task is a whole training run."""
     seed: int = 2024
-    """Which tasks: the same seed gives every learner the same tasks."""
+    """Seed of the test tasks: the same seed gives every learner the same tasks."""
     gap: bool = True
     """Evaluate on tasks of meta-training classes too, for the meta-overfitting gap."""
     checkpoint: Checkpoint = "best"
@@ -125,13 +125,13 @@ class Compare:
     runs: RunFolders
     """Run folders. The first one's test tasks serve for all."""
     ways: Count = None
-    """Classes a task; the first run's own if not given."""
+    """Classes per task; the first run's own if not given."""
     shots: Count = None
-    """Support rows a class; the first run's own if not given."""
+    """Support rows per class; the first run's own if not given."""
     tasks: Count = None
     """Test tasks; if not given 1000, or 10 where a task is a whole training run."""
     seed: int = 2024
-    """Which tasks."""
+    """Seed of the test tasks."""
     baselines: bool = False
     """Add nearest neighbour on raw inputs."""
     checkpoint: Checkpoint = "best"
@@ -320,7 +320,7 @@ def _show_assessment(found: Assessment) -> None:
     if report.calibration == report.calibration:
         parts.append(f"Expected calibration error: {report.calibration:.4f}")
     if found.curve:
-        # Of a long loop about ten points, among them both ends.
+        # A long loop is shown by about ten points, among them both ends.
         marks = {round(i * (len(found.curve) - 1) / 10) for i in range(11)}
         shown = "  ".join(f"{step}: {found.curve[step]:.4f}" for step in sorted(marks))
         parts.append(f"{report.entry.title} after inner steps  {shown}  (first {found.curve_tasks} tasks)")
@@ -331,7 +331,7 @@ def _show_assessment(found: Assessment) -> None:
 
 
 def _presentations(reports: Mapping[str, Any]) -> Any:
-    """Return a table of accuracies by presentation, a column a learner."""
+    """Return a table of accuracies by presentation, with one column per learner."""
     from quickstudy.cli.console import table
 
     curves = [report.presentation_curve for report in reports.values()]

@@ -1,4 +1,4 @@
-"""What the command shows: tables on standard output, progress of evaluations on standard error."""
+"""Output of the command: tables on standard output, progress of evaluations on standard error."""
 
 from __future__ import annotations
 

@@ -41,9 +41,9 @@ class Batch(NamedTuple):
     learner: Learner
     """The learner that these tasks are for: the one given, or its like on features (see `batches`)"""
     chunk: int
-    """How many tasks are computed at once"""
+    """Number of tasks that are computed at once"""
     total: int
-    """How many tasks this process is given in all"""
+    """Number of tasks that this process is given in all"""
 
 
 class Predicted(NamedTuple):
@@ -127,7 +127,7 @@ def predictions(
         learner: any learner.
         bank: a bank, or a distribution whose first tasks under `seed` are one.
         count: how many tasks, at most as many as the bank has.
-        seed: of the bank that is made of a distribution; a `Bank` keeps its own.
+        seed: seed of the bank that is made of a distribution; a `Bank` keeps its own.
         options: further arguments of `batches`.
 
     Raises:
@@ -137,7 +137,7 @@ def predictions(
         raise InputError("sequences have no query, so no intervals or sets; evaluate them for accuracy")
     with closing(batches(learner, *as_bank(bank, count, seed), **options)) as found:
         for batch in found:
-            # Not while the caller has its turn, whose own gradients are none of this loop's business.
+            # Recording is on again while the caller has its turn: its gradients are its own business.
             with torch.no_grad():
                 states = batching.adapt(batch.learner, batch.tasks.support, batch.keys)
                 outputs = batching.predict(batch.learner, states, batch.tasks.query.inputs)

@@ -1,4 +1,4 @@
-"""What evaluations find: the report of one learner, and the paired difference of two."""
+"""Results of evaluations: the report of one learner, and the paired difference of two."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from quickstudy.evaluation.statistics import interval95
 
 @dataclass(frozen=True)
 class Report:
-    """What an evaluation found. `print` it, or read its numbers.
+    """Result of an evaluation. `print` it, or read its numbers.
 
     Attributes:
         metric: the name of a metric.

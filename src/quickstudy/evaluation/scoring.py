@@ -1,4 +1,4 @@
-"""What else than a metric predictions of classes say: accuracy by presentation, and calibration."""
+"""Accuracy by presentation, and calibration, which say more of predicted classes than one metric does."""
 
 from __future__ import annotations
 

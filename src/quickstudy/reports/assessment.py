@@ -132,7 +132,7 @@ def check_unseen(run: OpenedRun, tasks: TaskDistribution) -> None:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What was found of one run.
+    """Figures of one run.
 
     Attributes:
         run: the run.
@@ -142,7 +142,7 @@ class Assessment:
         baselines: reports of learners without meta-learning on the same tasks.
         versus: paired differences, the run minus each baseline.
         seen: report on tasks of meta-training classes, or None.
-        seed: of the bank of tasks.
+        seed: seed of the bank of tasks.
         bound: for a run whose objective was a bound on the error on new tasks, its terms and how sure it is; else None.
     """
 
@@ -211,7 +211,7 @@ def assess(
     Args:
         run: the run.
         tasks: test tasks.
-        seed: of the bank of test tasks.
+        seed: seed of the bank of test tasks.
         gap: evaluate on tasks of training classes too.
         baselines: reports on the same bank where they are known already; None evaluates nearest neighbour.
         meter: shows progress.
@@ -273,7 +273,7 @@ class Comparison:
     Attributes:
         reports: by name.
         differences: paired, each pair once.
-        seed: of the bank.
+        seed: seed of the bank.
     """
 
     reports: Mapping[str, Report]

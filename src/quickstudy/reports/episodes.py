@@ -1,4 +1,4 @@
-"""What a learner did with the queries of single tasks: predictions, confusions, features."""
+"""Single tasks, with what a learner made of their queries: predictions, confusions, features."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def one_by_one(learner: Learner, bank: Bank, count: int) -> Generator[tuple[Task
 
 @dataclass(frozen=True)
 class Confusions:
-    """Which classes were taken for which.
+    """Counts of the classes that were taken for one another.
 
     Attributes:
         counts: (true class, predicted class) -> queries, right ones included.

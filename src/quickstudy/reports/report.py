@@ -60,7 +60,7 @@ def write_comparison(
     """Write a page about several learners that were evaluated on the same tasks.
 
     Args:
-        reports: of each learner by name, of the same bank of tasks (`compare` gives them).
+        reports: the report of each learner by name, all of the same bank of tasks (`compare` gives them).
         run_dirs: run folder of those that have one, by the same names; each gets a part of the page.
         output: the page.
         title: heading.

@@ -50,7 +50,7 @@ def titles(found: Assessment) -> list[tuple[str, str]]:
         headings.append(("episodes", "Episodes"))
     if classes:
         headings += [("confusion", "Confusions"), ("map", "Map of one task")]
-    if found.report.entry.predicts != "classes":
+    if found.report.entry.predicts == "targets":
         headings.append(("functions", "Functions learned from a few points"))
     if len(found.report.reliability):
         headings.append(("calibration", "Calibration"))
@@ -153,7 +153,7 @@ def _presentations(found: Assessment, bank: Bank, name: str, level: int) -> list
 
 
 def presentation_table(reports: Mapping[str, Report]) -> str:
-    """Return accuracies by presentation as a table, a row a learner."""
+    """Return accuracies by presentation as a table, with one row per learner."""
     curves = {name: report.presentation_curve for name, report in reports.items()}
     count = len(next(iter(curves.values())))
     rows = [[name, *(f"{mean:.3f} ± {half:.3f}" for mean, half in curve)] for name, curve in curves.items()]

@@ -37,7 +37,7 @@ def abstention(found: Assessment, bank: Bank, name: str, level: int) -> list[str
     """Return what intervals or prediction sets hold, and what is gained by leaving the unsure queries out."""
     tasks = min(len(bank), len(found.report.values))
     judged = reliability(found.run.learner, bank, tasks)
-    regression = found.report.entry.predicts != "classes"
+    regression = bank.batch(0, 1).query.labels.dtype.is_floating_point
     holds, error = ("intervals", "mean squared error") if regression else ("prediction sets", "share of wrong answers")
     held, half = 100 * judged.coverage, 100 * interval95(judged.held)
     size = f"on average {judged.size:.3g} wide" if regression else f"of {judged.size:.2f} classes on average"

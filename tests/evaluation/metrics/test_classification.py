@@ -69,7 +69,7 @@ def test_scores_that_are_no_numbers_are_no_better_than_chance(ways: int) -> None
 def test_a_curve_is_of_one_class_a_row() -> None:
     pixels = qs.Examples(torch.zeros(1, 2, 1), torch.zeros(1, 2, 3, 3).long(), check=False)
     for name in ("auc", "average_precision"):
-        with pytest.raises(InputError, match="of one class a row"):
+        with pytest.raises(InputError, match="one class per row"):
             find_metric(name).of(torch.zeros(1, 2, 2, 3, 3), pixels)
 
 

@@ -84,7 +84,7 @@ def test_what_cannot_be_ranked_is_refused() -> None:
     with pytest.raises(InputError, match="none may be negative"):
         find_metric("ndcg@5").of(torch.zeros(1, 2, 1), masked(-np.ones((1, 2, 1)), np.ones((1, 2), bool), None))
     pixels = qs.Examples(torch.zeros(1, 2, 1), torch.zeros(1, 2, 3, 3).long(), check=False)
-    with pytest.raises(InputError, match="rankings are of one class a row"):
+    with pytest.raises(InputError, match="rankings need one class per row"):
         find_metric("mrr").of(torch.zeros(1, 2, 2, 3, 3), pixels)
 
 

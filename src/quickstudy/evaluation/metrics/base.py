@@ -1,4 +1,4 @@
-"""What a metric is, and the table from which metrics are asked for by name.
+"""The definition of a metric, and the table from which metrics are asked for by name.
 
 A metric is one entry. Whoever needs its direction, its label or its unit asks the entry, so that a new metric is one
 function in one file::

@@ -1,9 +1,11 @@
 """Metrics of classes: accuracy, areas under curves, intersection over union.
 
-Areas are of one class against the rest. With two classes that is the second against the first, scored by the difference
-of their logits; with more it is the mean over classes, scored by their probabilities. Ties and definitions are those of
-scikit-learn's `roc_auc_score` (multi_class='ovr', average='macro') and `average_precision_score`. Here a task may lack
-a class in its query: such a class does not count, and a task without any class that counts is undefined (nan).
+An area is that of one class against the rest. With two classes it is that of the second, scored by the difference of
+the logits; with more it is the mean over classes, scored by their probabilities. Definitions, also of ties, are those
+of scikit-learn's `roc_auc_score` (multi_class='ovr', average='macro') and `average_precision_score`.
+
+The query of a task may lack a class, which then does not count. For a ROC curve neither does a class that all rows are
+of. Where no class counts the metric is undefined (nan), and means leave the task out.
 """
 
 from __future__ import annotations
@@ -59,13 +61,13 @@ def _one_against_rest(outputs: Tensor, query: Examples) -> tuple[Tensor, Tensor,
     """Return scores (T, C, Q) of classes, which rows are of them (T, C, Q), and which rows count (T, C, Q)."""
     labels = query.labels
     if labels.dtype.is_floating_point or labels.ndim != 2:
-        raise InputError(f"areas under curves are of one class a row, not of labels {tuple(labels.shape[1:])} a task")
+        raise InputError(f"areas under curves need one class per row, not labels {tuple(labels.shape[1:])} per task")
     logits = outputs.double()
     if logits.shape[2] == 2:
         scores, classes = (logits[:, :, 1:] - logits[:, :, :1]), torch.ones(1, device=labels.device)
     else:
         scores, classes = logits.softmax(2), torch.arange(logits.shape[2], device=labels.device)
-    # What is no number scores lowest.
+    # Scores that are no numbers rank lowest.
     scores = scores.transpose(1, 2).contiguous().nan_to_num(nan=torch.finfo(torch.float64).min)
     wanted = labels.unsqueeze(1) == classes.unsqueeze(1)
     return scores, wanted, row_mask(query).unsqueeze(1).expand_as(wanted)

@@ -37,14 +37,14 @@ class Rankings(NamedTuple):
 
 @metric("mrr", label="Mean reciprocal rank", upper=1.0)
 def mrr(outputs: Output, query: Examples) -> Tensor:
-    """Return the mean of 1 / rank of the best relevant item, 0 where none is relevant. Of tied items it is the last."""
+    """Return the mean of 1 / rank of the best relevant item, 0 where none is relevant. Among equals it comes last."""
     found = rankings(outputs, query)
     return found.mean(1 / _rank(found))
 
 
 @metric("hits@k", label="Relevant item among the first {k}", upper=1.0)
 def hits(outputs: Output, query: Examples, k: int) -> Tensor:
-    """Return how often a relevant item is among the first k. Of tied items it is the last."""
+    """Return how often a relevant item is among the first k. Among equals it comes last."""
     found = rankings(outputs, query)
     return found.mean((_rank(found) <= k).double())
 
@@ -89,7 +89,7 @@ def rankings(outputs: Output, query: Examples) -> Rankings:
         relevance = query.labels.unsqueeze(2) == torch.arange(outputs.shape[2], device=outputs.device)
         items, counted = torch.ones_like(relevance), mask
     else:
-        raise InputError(f"rankings are of one class a row, not of labels {tuple(query.labels.shape[2:])}")
+        raise InputError(f"rankings need one class per row, not labels {tuple(query.labels.shape[2:])} in each")
     scores = scores.double().contiguous().nan_to_num(nan=torch.finfo(torch.float64).min)
     return Rankings(scores, relevance.double().where(items, 0.0), items, counted)
 

@@ -1,4 +1,4 @@
-"""Which rows of a query count, and means over them."""
+"""Rows of a query that count, and means over them."""
 
 from __future__ import annotations
 
