@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from quickstudy import batching
 from quickstudy.core import Learner
-from quickstudy.evaluation.evaluating import evaluate, interval95
+from quickstudy.evaluation import evaluate, interval95
 from quickstudy.functional import random
 from quickstudy.learners import ExactGP
 from quickstudy.recipes.base import Recipe

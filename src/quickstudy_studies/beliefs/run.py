@@ -13,8 +13,7 @@ import torch
 
 from quickstudy import batching
 from quickstudy.core import Learner, Task
-from quickstudy.evaluation.evaluating import BANK_SEED, evaluate, interval95
-from quickstudy.evaluation.uncertainty import Reliability, reliability
+from quickstudy.evaluation import BANK_SEED, Reliability, evaluate, interval95, reliability
 from quickstudy.functional import random
 from quickstudy.functional.coverage import quantile
 from quickstudy.functional.predictive import Gaussian, Predictive
