@@ -80,7 +80,7 @@ def judged(learner: Learner, tasks: GaussianProcess, count: int) -> dict[str, An
     for number in range(PICTURES):
         support = batching.select(same_tasks(tasks, SHOWN).bank(number + 1).batch(number, 1), 0).support
         with torch.no_grad():
-            found: Any = learner.predict(batching.adapt_one(learner, support, random.key(0)), x)
+            found: Any = learner.predict(learner.learn(support, random.key(0)), x)
         parts = {"mean": found.mean, "std": found.std, "x": support.inputs, "y": support.labels}
         shown.append({name: each.flatten().tolist() for name, each in parts.items()})
     return {"values": values, "shown": shown}

@@ -8,7 +8,6 @@ from . import scoring as scoring
 from . import statistics as statistics
 from . import uncertainty as uncertainty
 from .bank_loop import BANK_SEED as BANK_SEED
-from .bank_loop import chunk_size as chunk_size
 from .bank_loop import device_of as device_of
 from .bank_loop import dtype_of as dtype_of
 from .bank_loop import predictions as predictions

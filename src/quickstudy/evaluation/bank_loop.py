@@ -15,18 +15,15 @@ from torch import Tensor
 
 from quickstudy import batching
 from quickstudy.core import Learner, Output, State, Task
+from quickstudy.engine import sizes
 from quickstudy.engine.hardware import keep_pages
 from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import InputError
 from quickstudy.evaluation.embedded_once import embedded_once
 from quickstudy.functional import random
-from quickstudy.operators import trees
 from quickstudy.tasks.base import Bank, TaskDistribution
 
 BANK_SEED = 2024
-CHUNK_ELEMENTS = 1_000_000
-"""Input numbers of the tasks that are computed at once. A convolutional net keeps some hundreds of bytes of activations
-for each, so that a chunk stays well below a gigabyte; more tasks at once are no faster on CPUs."""
 
 
 class Batch(NamedTuple):
@@ -99,7 +96,7 @@ def batches(
     learner.to(where)
     bank.to(where)
     dtype = dtype_of(learner)
-    size = min(chunk or chunk_size(bank), math.ceil(tasks / ranks.size))
+    size = min(chunk or sizes.drawing(bank), math.ceil(tasks / ranks.size))
     starts = range(0, tasks, size)
     # Whole chunks, in order: those of all processes end to end are those of one.
     own = starts[ranks.rank * len(starts) // ranks.size : (ranks.rank + 1) * len(starts) // ranks.size]
@@ -110,7 +107,7 @@ def batches(
             with torch.no_grad():
                 solver, drawn = embedded_once(learner, bank, torch.arange(own.start, stop))
         if drawn is not bank:
-            size = chunk or chunk_size(drawn)
+            size = chunk or sizes.drawing(drawn)
             own = range(own.start, own.stop, size)
         for indices in task_batches(own, stop, drawn):
             with torch.no_grad():
@@ -160,12 +157,6 @@ def task_batches(chunks: range, stop: int, bank: TaskDistribution) -> Iterator[T
     """Yield the numbers of the tasks of each chunk, or of the parts of it that can be batched."""
     for start in chunks:
         yield from bank.runs(torch.arange(start, min(start + chunks.step, stop)))
-
-
-def chunk_size(distribution: TaskDistribution) -> int:
-    """Return how many tasks are computed at once, by the size of one."""
-    leaves = [leaf for leaf in trees.leaves(distribution.batch(0, 1)) if isinstance(leaf, Tensor)]
-    return max(1, CHUNK_ELEMENTS // max(1, sum(leaf.numel() for leaf in leaves)))
 
 
 def device_of(learner: Learner) -> torch.device:

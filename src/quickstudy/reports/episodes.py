@@ -132,7 +132,7 @@ def features(learner: Learner, task: Task, key: Tensor) -> tuple[Tensor, Tensor,
     other the logits.
     """
     with torch.no_grad():
-        state = batching.adapt_one(learner, task.support, key)
+        state = learner.learn(task.support, key)
         embed = getattr(learner, "embed", None)
         if callable(embed) and hasattr(state, "statistics"):
             rows = [embed(part.inputs, state.statistics) for part in (task.support, task.query)]
@@ -167,7 +167,7 @@ def by_steps(learner: Learner, task: Task, steps: Sequence[int], key: Tensor) ->
     """Return the predictions for the query of ONE task after so many inner steps, or after adapting."""
     with torch.no_grad():
         if not isinstance(learner, Resumable):
-            return {"adapted": learner.predict(batching.adapt_one(learner, task.support, key), task.query.inputs)}
+            return {"adapted": learner.predict(learner.learn(task.support, key), task.query.inputs)}
         found = {}
         state = learner.start(task.support, key)
         for step in range(max(steps) + 1):
