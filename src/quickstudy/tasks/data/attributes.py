@@ -103,7 +103,7 @@ class Attributes(TaskDistribution):
         if self.ways is None or rows.ways is None:
             return Examples(inputs, rows.labels, rows.mask, rows.ways, check=False)
         more = rows.labels.shape[1] // rows.ways * self.ways - rows.labels.shape[1]
-        mask = rows.counted
+        mask = torch.ones_like(rows.labels, dtype=torch.bool) if rows.mask is None else rows.mask
         # Padding repeats a real row of the task, so that batch statistics over all rows stay sensible.
         return Examples(
             torch.cat([inputs, inputs[:, :1].expand(-1, more, -1, -1)], 1),
