@@ -34,8 +34,10 @@ def mae(outputs: Output, query: Examples) -> Tensor:
 
 @metric("smape", label="Symmetric absolute percentage error", unit="%", lower_is_better=True, predicts="targets")
 def smape(outputs: Output, query: Examples) -> Tensor:
-    """Return 200 times the mean of |p - y| / (|p| + |y|), from 0 to 200 %; a zero that is predicted exactly has no
-    error (Makridakis & Hibon 2000, "The M3-Competition", appendix A)."""
+    """Return the symmetric percentage error: 200 times the mean of |p - y| / (|p| + |y|), from 0 to 200 %.
+
+    A zero that is predicted exactly has no error (Makridakis & Hibon 2000, "The M3-Competition", appendix A).
+    """
     means, targets = (each.double() for each in points_and_targets(outputs, query))
     size = means.abs() + targets.abs()
     return mean_of_rows((200 * (means - targets).abs() / size).where(size != 0, 0.0), query)
