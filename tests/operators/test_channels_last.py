@@ -171,8 +171,14 @@ def test_group_norm_is_torchs_at_the_edges() -> None:
             norm(x, 3)
         with pytest.raises(RuntimeError, match="weight"):
             norm(x, 2, torch.ones(1))
-    weights = torch.ones(2, 4)
-    assert vmap(lambda w: grouping.group_norm(x[:, :, :0], 2, w))(weights).shape == (2, 2, 4, 0, 3)
+    weights, empty = torch.ones(2, 4), x[:, :, :0]
+    try:
+        F.group_norm(empty, 2)
+    except RuntimeError:  # PyTorch from 2.14 on refuses maps without positions
+        with pytest.raises(RuntimeError, match="HxW"):
+            vmap(lambda w: grouping.group_norm(empty, 2, w))(weights)
+    else:
+        assert vmap(lambda w: grouping.group_norm(empty, 2, w))(weights).shape == (2, 2, 4, 0, 3)
 
 
 def test_moments_equal_torch(float64: None) -> None:

@@ -14,7 +14,7 @@ from quickstudy.registry import register
 Trace = tuple[Tensor, ...]
 
 
-class Rule(nn.Module):
+class TraceRule(nn.Module):
     """Base of rules: the trace begins with Hebb = 0."""
 
     def start(self, like: Tensor) -> Trace:
@@ -27,7 +27,7 @@ class Rule(nn.Module):
 
 
 @register("net")
-class Hebbian(Rule):
+class Hebbian(TraceRule):
     """Hebb' = (1 - eta) Hebb + eta x y^T (Miconi et al. 2018, equation 2), which forgets at a learned rate.
 
     Args:
@@ -44,7 +44,7 @@ class Hebbian(Rule):
 
 
 @register("net")
-class Oja(Rule):
+class Oja(TraceRule):
     """Hebb' = Hebb + eta y (x - y Hebb) (Miconi et al. 2018, equation 3), which keeps what no input overwrites.
 
     Args:
@@ -61,7 +61,7 @@ class Oja(Rule):
 
 
 @register("net")
-class Neuromodulated(Rule):
+class Neuromodulated(TraceRule):
     """Hebb' = clip(Hebb + M x y^T) with M = tanh(m(x, y)), the net's own signal when to learn (Miconi et al. 2019).
 
     This is equation 3 there, and equations 4 and 5 if retroactive.
@@ -102,7 +102,7 @@ class PlasticLinear(nn.Module):
         rule: how the trace changes; None is `Hebbian()`.
     """
 
-    def __init__(self, inputs: int, outputs: int, rule: Rule | None = None) -> None:
+    def __init__(self, inputs: int, outputs: int, rule: TraceRule | None = None) -> None:
         super().__init__()
         self.w = nn.Parameter(0.01 * torch.randn(inputs, outputs))
         self.alpha = nn.Parameter(0.01 * torch.randn(inputs, outputs) + 1 / inputs**0.5)

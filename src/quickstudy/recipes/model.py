@@ -13,7 +13,7 @@ from torch import manual_seed
 from quickstudy import learners, nets, outer
 from quickstudy.core import Learner
 from quickstudy.datasets.base import ClassData
-from quickstudy.nets.plastic import Rule
+from quickstudy.nets.plastic import TraceRule
 from quickstudy.outer.base import Schedule
 from quickstudy.recipes.base import Recipe, RecipeParts, recipe
 from quickstudy.recipes.few_shot import FewShotRecipe
@@ -94,14 +94,14 @@ class GlyphsPlastic(FewShotRecipe):
     """Plastic network on glyphs, with a Hebbian, Oja's or a neuromodulated rule."""
 
     rule: Literal["hebbian", "oja", "neuromodulated", "retroactive"] = "hebbian"
-    """Rule by which the traces change."""
+    """TraceRule by which the traces change."""
     lr: float = 1e-3
 
     def make_learner(self, train: ClassData) -> Learner:
         """Return a plastic network."""
         net = self.net()
         size: int = net.features  # type: ignore[assignment]
-        rules: dict[str, Rule] = {
+        rules: dict[str, TraceRule] = {
             "hebbian": nets.Hebbian(),
             "oja": nets.Oja(),
             "neuromodulated": nets.Neuromodulated(size, self.ways),

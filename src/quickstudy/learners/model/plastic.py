@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from quickstudy.core import Examples
 from quickstudy.errors import unknown_name
 from quickstudy.learners.bases.labelled import LabelledLearner
-from quickstudy.nets.plastic import PlasticLinear, Rule, Trace
+from quickstudy.nets.plastic import PlasticLinear, Trace, TraceRule
 from quickstudy.operators.calls import BatchNormPolicy, Statistics
 from quickstudy.registry import register
 
@@ -55,7 +55,7 @@ class Plastic(LabelledLearner):
         net: nn.Module | None,
         outputs: int,
         features: int | None = None,
-        rule: Rule | None = None,
+        rule: TraceRule | None = None,
         activation: Literal["linear", "tanh"] = "linear",
         batch_norm: BatchNormPolicy = "support",
     ) -> None:
