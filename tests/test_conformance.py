@@ -97,7 +97,7 @@ def test_drawn_tasks_of_variable_ways(name: str) -> None:
         check_learner(CLASSIFICATION[name](mlp, WAYS), qs.batching.select(batch, index))
 
 
-@pytest.mark.parametrize("name", [*CLASSIFICATION, *REGRESSION.keys() - CLASSIFICATION.keys(), *PROBLEMS])
+@pytest.mark.parametrize("name", sorted({*CLASSIFICATION, *REGRESSION, *PROBLEMS}))
 def test_modules_own_apply(name: str) -> None:
     """PyTorch's idiom for initialising, which visits every module of a learner."""
     learner = PROBLEMS[name]() if name in PROBLEMS else (CLASSIFICATION | REGRESSION)[name](mlp, WAYS)

@@ -94,7 +94,7 @@ class GlyphsPlastic(FewShotRecipe):
     """Plastic network on glyphs, with a Hebbian, Oja's or a neuromodulated rule."""
 
     rule: Literal["hebbian", "oja", "neuromodulated", "retroactive"] = "hebbian"
-    """TraceRule by which the traces change."""
+    """Rule by which the traces change."""
     lr: float = 1e-3
 
     def make_learner(self, train: ClassData) -> Learner:
