@@ -38,7 +38,7 @@ def interval95(values: np.ndarray[Any, Any]) -> float:
 
 @dataclass(frozen=True)
 class Report:
-    """What an evaluation found. `print` it, or read its numbers.
+    """The result of an evaluation. `print` it, or read its numbers.
 
     Attributes:
         metric: one of `METRICS`.

@@ -26,7 +26,7 @@ Vector = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Reliability:
-    """What `reliability` found. Means are over tasks, in which every query counts alike.
+    """The result of `reliability`. Means are over tasks, in which every query counts alike.
 
     Attributes:
         level: asked of the intervals or sets.

@@ -132,7 +132,7 @@ def check_unseen(run: OpenedRun, tasks: TaskDistribution) -> None:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What was found of one run.
+    """The findings about one run.
 
     Attributes:
         run: the run.

@@ -1,4 +1,4 @@
-"""What a learner did with the queries of single tasks: predictions, confusions, features."""
+"""The answers of a learner to the queries of single tasks: predictions, confusions, features."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def mask_of(rows: Examples) -> Tensor:
 
 @dataclass(frozen=True)
 class Confusions:
-    """Which classes were taken for which.
+    """Counts of confusions between classes.
 
     Attributes:
         counts: (true class, predicted class) -> queries, right ones included.

@@ -28,12 +28,12 @@ from quickstudy.rules import SGD, Adam, Rule
 
 
 class Tuned(NamedTuple):
-    """What was learned of one task."""
+    """The state of one task."""
 
     theta: dict[str, Tensor]
     """The head's 'head.weight' (N, D) and 'head.bias' (N,), and the body's parameters if they were tuned."""
     present: Tensor
-    """(N,)"""
+    """(N,) classes that have a support row."""
     statistics: Statistics
 
 

@@ -33,16 +33,16 @@ from quickstudy.registry import register
 
 
 class HeadPosterior(NamedTuple):
-    """What was learned of one task."""
+    """The state of one task."""
 
     mean: Tensor
-    """(D + 1, outputs) w*"""
+    """(D + 1, outputs) mean w* of the head."""
     factor: Tensor
-    """(D + 1, D + 1) L with H = L L^T, shared by all outputs (regression), or that of all numbers of w* in a row"""
+    """(D + 1, D + 1) factor L of H = L L^T, shared by all outputs; for classes over all numbers of w*."""
     draws: Tensor | tuple[()]
-    """(L, D + 1, outputs); empty for regression"""
+    """(L, D + 1, outputs) draws of the head; empty for regression."""
     present: Tensor
-    """(N,)"""
+    """(N,) classes that have a support row."""
     statistics: Statistics
 
 

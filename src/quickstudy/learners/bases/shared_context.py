@@ -1,4 +1,4 @@
-"""What all tasks share, encoded once for a batch of them: a graph whose nodes tasks label, a table of items."""
+"""A context that all tasks share, encoded once per batch: a graph whose nodes tasks label, or a table of items."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Read = Callable[[Any, Any], Any]
 
 
 class ContextState(NamedTuple):
-    """What was learned of one task, and the features of the context, which are the same in all tasks."""
+    """The state of one task, and the features of the context, which are the same in all tasks."""
 
     task: State
     features: Any
@@ -70,7 +70,7 @@ class SharedContext(Learner):
 
     @property
     def context(self) -> Any:
-        """What the encoder sees."""
+        """The input of the encoder."""
         return trees.map_leaves(lambda number: getattr(self, f"context_{number}"), self._numbers)
 
     def adapt(self, support: Examples, key: Tensor | None = None) -> ContextState:

@@ -28,16 +28,16 @@ from quickstudy.registry import register
 
 
 class Attended(NamedTuple):
-    """What was learned of one task."""
+    """The state of one task."""
 
     keys: Tensor
-    """(heads, S, width / heads)"""
+    """(heads, S, width / heads) keys of the support rows."""
     values: Tensor
-    """(heads, S, width / heads)"""
+    """(heads, S, width / heads) values of the support rows."""
     rows: Tensor
-    """(S,) which rows count"""
+    """(S,) False in padding rows."""
     z: Tensor
-    """(L, width)"""
+    """(L, width) draws of the latent variable."""
 
 
 @register("learner", family="model", learns="how to read a support", paper="Kim et al. 2019", tasks="regression")

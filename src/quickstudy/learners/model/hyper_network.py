@@ -30,12 +30,12 @@ from quickstudy.registry import register
 
 
 class Generated(NamedTuple):
-    """What was learned of one task."""
+    """The state of one task."""
 
     weights: dict[str, Tensor]
-    """Parameters of the model, by name"""
+    """Parameters of the model, by name."""
     present: Tensor
-    """(N,)"""
+    """(N,) classes that have a support row."""
     statistics: Statistics
 
 

@@ -40,18 +40,18 @@ Weights = tuple[Tensor, ...]
 
 
 class Memory(NamedTuple):
-    """What was learned of one task."""
+    """The state of one task."""
 
     keys: Tensor
-    """(S, width) representations r_i"""
+    """(S, width) representations r_i."""
     values: Weights
-    """Fast weights W*_i, each (S, ...)"""
+    """Fast weights W*_i, each (S, ...)."""
     representation: Weights
-    """Fast weights Q*"""
+    """Fast weights Q*."""
     real: Tensor
-    """(S,) False in padding rows"""
+    """(S,) False in padding rows."""
     present: Tensor
-    """(N,)"""
+    """(N,) classes that have a support row."""
     statistics: Statistics
 
 

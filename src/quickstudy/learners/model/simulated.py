@@ -49,27 +49,27 @@ class Simulated(Learner):
 
     @property
     def stochastic(self) -> bool:
-        """As the learner."""
+        """The value of the learner inside."""
         return self.learner.stochastic
 
     @property
     def permutation_invariant(self) -> bool:
-        """As the learner."""
+        """The value of the learner inside."""
         return self.learner.permutation_invariant
 
     @property
     def independent_queries(self) -> bool:
-        """As the learner."""
+        """The value of the learner inside."""
         return self.learner.independent_queries
 
     @property
     def exact_meta_gradient(self) -> bool:
-        """As the learner."""
+        """The value of the learner inside."""
         return self.learner.exact_meta_gradient
 
     @property
     def batch_norm(self) -> str:
-        """As the learner."""
+        """The value of the learner inside."""
         return self.learner.batch_norm
 
     def adapt(self, support: Examples, key: Tensor | None = None) -> State:

@@ -1,4 +1,4 @@
-"""Which auxiliary losses help the main one: their weights, learned by what the main loss is afterwards.
+"""Learned weights of auxiliary losses, judged by the main loss afterwards.
 
 Navon, Achituve, Maron, Chechik & Fetaya 2021, "Auxiliary Learning by Implicit Differentiation", equations 1 and 2, with
 the linear combination of losses (section 4.1):

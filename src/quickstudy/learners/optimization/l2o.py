@@ -77,7 +77,7 @@ class L2O(GradientLearner):
 
     @property
     def every(self) -> int | None:
-        """Which states are kept: as was said, else as the differentiation says, else as fits."""
+        """Choice of the states to keep: the one given, else the differentiation's, else one that fits."""
         # Even with constant gradients a rule leaves much to keep.
         passing = self.differentiation
         return passing.checkpoint if self.checkpoint is None and isinstance(passing, Unrolled) else self.checkpoint
