@@ -7,10 +7,11 @@ MacKay 1992, "A Practical Bayesian Framework for Backpropagation Networks"; Daxb
 
 For regression q is the exact posterior (T = 1) and the prediction is in closed form; for classification w* is found by
 Newton's method and p(y | x) is the mean over draws from q. Learned across tasks for the likelihood of the query: f, the
-precision and the noise (for regression as in Harrison et al. 2018, "Meta-Learning Priors for Efficient Online Bayesian
-Regression", with the prior's mean at zero), and for classification the temperature T, which begins at 1 (Wenzel et al.
-2020, "How Good is the Bayes Posterior in Deep Neural Networks Really?"): curvature at the mode says too little of a
-posterior that is not normal. A departure: nothing is fitted after training, all is learned through q.
+precision and the noise. Regression is as in Harrison et al. 2018, "Meta-Learning Priors for Efficient Online Bayesian
+Regression", with the prior's mean at zero. Classification also learns the temperature T, which begins at 1 (Wenzel et
+al. 2020, "How Good is the Bayes Posterior in Deep Neural Networks Really?"), since curvature at the mode says too
+little of a posterior that is not normal. Departure: nothing is fitted after training, and everything is learned through
+q.
 """
 
 from __future__ import annotations

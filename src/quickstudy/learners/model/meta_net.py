@@ -10,9 +10,9 @@ Slow and fast weights meet by layer augmentation, relu(W h) + relu(W* h); the la
 Learned across tasks: the slow weights W and Q, and the makers of fast ones: m, a perceptron, and d, an LSTM over the
 support, both of one coordinate at a time. Meta-gradients pass through the gradients.
 
-Departures: an embedding net shared by b and u has slow weights only, so that b has two layers and u one; a gradient g
-enters as (asinh(e^7 g) / 7, g), a smooth form of the paper's (log |g|, sign g); all support rows give Q*, not a sample;
-a learned scale, from 10, multiplies the cosines.
+Departures: an embedding net shared by b and u has slow weights only, so that b has two layers and u one. A gradient g
+enters as (asinh(e^7 g) / 7, g), a smooth form of the paper's (log |g|, sign g). All support rows give Q*, not a sample.
+A learned scale, from 10, multiplies the cosines.
 """
 
 from __future__ import annotations
