@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_VENV := benchmarks/.venv
 BENCH_STAMP := $(BENCH_VENV)/.installed
-# The oldest PyTorch is the bound itself: 'torch>=2.9' is tried with 2.9.0. The newest is what the registry has today.
+# The oldest PyTorch is the bound itself: 'torch>=2.9.1' is tried with 2.9.1. The newest is what the registry has today.
 OLDEST := $(shell sed -n 's/^ *"torch>=\([0-9.]*\)",$$/\1/p' pyproject.toml)
 
 .PHONY: demo test test-slow test-oldest test-newest lint types docs check bench results clean help

@@ -19,7 +19,7 @@ from quickstudy_studies.shared.cores import Piece
 from quickstudy_studies.shared.grid import QUICK
 
 PRESENTATION = 2
-"""Of the two rows of each learner that which is measured; either has the whole curve."""
+"""Which of the two rows of each learner is measured; either has the whole curve."""
 LONG = ("omniglot-protonet",)
 """Recipes that are trained as long as their papers'; the others train for minutes on a CPU, with --quick."""
 

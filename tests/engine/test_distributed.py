@@ -181,7 +181,7 @@ def test_a_number_that_is_not_finite_stops_all(folder: Path, facts: list[dict[st
 
 
 def test_an_outer_optimiser_that_shares_nothing_is_refused(facts: list[dict[str, Any]]) -> None:
-    assert "ranks.share" in facts[0]["deaf"]
+    assert "meta_loss.share" in facts[0]["deaf"]
     assert facts[0]["deaf"] == facts[1]["deaf"]
 
 

@@ -286,7 +286,12 @@ def nodes(learner: GradientLearner, task: Task) -> int:
         node = waiting.pop()
         if node is not None and node not in seen:
             seen.add(node)
-            waiting += [following for following, _ in node.next_functions]
+            try:
+                waiting += [following for following, _ in node.next_functions]
+            except RuntimeError as error:
+                if "legacy access pattern" not in str(error):
+                    raise
+                pytest.skip("this PyTorch does not show what an autograd.Function inside a transform leads to")
     return len(seen)
 
 

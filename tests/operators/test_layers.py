@@ -358,7 +358,13 @@ def test_second_order_gradient(name: str) -> None:
     batched = vmap(lambda each: meta_loss(net, each, target))(x)
     torch.testing.assert_close(batched, looped, rtol=1e-9, atol=1e-9)
     weights = torch.tensor([1.0, 2.0, -0.5], dtype=torch.float64)
-    alone, together = gradient(net, (looped * weights).sum()), gradient(net, (batched * weights).sum())
+    try:
+        alone = gradient(net, (looped * weights).sum())
+    except RuntimeError as error:
+        if "derivative for aten::grid_sampler_2d_backward is not implemented" not in str(error):
+            raise
+        pytest.skip("this PyTorch has no second derivative of grid_sample, not in a loop either")
+    together = gradient(net, (batched * weights).sum())
     torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9)
     for key, value in net.named_buffers():
         assert torch.equal(value, before[key]), f"{key} changed: state leaked between tasks"

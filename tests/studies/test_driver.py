@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from matplotlib.figure import Figure
 
 from quickstudy_studies import STUDIES
@@ -92,6 +93,20 @@ def test_every_study_goes_on_where_it_was(name, tmp_path, monkeypatch, request):
     study(folder, lambda *at: None, quick=True, seeds=1)
     assert name in kept_by_pieces or counted.made == made
     assert _without_times(content) == _without_times((folder / "results.json").read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["balancing", "beliefs", "learned-loss", "pac-bayes"])
+def test_what_was_interrupted_ends_as_if_it_had_not_been(name, tmp_path):
+    study = STUDIES[name].load()
+    study(tmp_path / "whole", lambda *at: None, quick=True)
+    torch.rand(3)  # a process of its own would be in another random state
+    with pytest.raises(KeyboardInterrupt):
+        study(tmp_path / "parts", interrupt, quick=True)
+    torch.manual_seed(7)
+    study(tmp_path / "parts", lambda *at: None, quick=True)
+    one, other = ((tmp_path / part / "results.json").read_text() for part in ("whole", "parts"))
+    assert one == other
 
 
 def _without_times(text):

@@ -126,7 +126,7 @@ def refuses(outputs: Output, query: Examples, noise: float | None = None) -> str
     if not query.labels.dtype.is_floating_point:
         if query.labels.ndim == 2:
             return None
-        return f"prediction sets are of one label a row; labels {tuple(query.labels.shape)} have more"
+        return f"prediction sets need one label per row; labels {tuple(query.labels.shape)} have more"
     if query.labels[0, 0].numel() != 1:
         return f"intervals are of one target a row, not {query.labels[0, 0].numel()}"
     if noise is None and not isinstance(outputs, Predictive):

@@ -72,7 +72,7 @@ class Grid:
             found: what the pieces returned, by name.
 
         Returns:
-            Of each recipe what `look` returned, as arrays (seeds, T), and 'validation': the best metric on validation
+            What `look` returned of each recipe, as arrays (seeds, T), and 'validation': the best metric on validation
             tasks, a mean over seeds; 'minutes' of training, and by which 'code' on which 'hardware'. Recipes whose
             training diverged with any seed are left out.
         """

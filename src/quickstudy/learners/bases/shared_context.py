@@ -1,4 +1,4 @@
-"""A context that all tasks share, encoded once per batch: a graph whose nodes tasks label, or a table of items."""
+"""A context that all tasks share, encoded once for a batch of them: a graph, say, or a table of items."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Read = Callable[[Any, Any], Any]
 
 
 class ContextState(NamedTuple):
-    """The state of one task, and the features of the context, which are the same in all tasks."""
+    """The learner's state for one task, and the features of the context, which are the same in all tasks."""
 
     task: State
     features: Any
@@ -33,7 +33,7 @@ class SharedContext(Learner):
     """A learner of features that an encoder makes of a context, once for all tasks of a batch.
 
     Inputs of rows say where in the context a row is, so tasks are small. The encoder is called in `adapt` on tensors
-    that have no task dimension, and under `torch.func.vmap` such a computation is done once; `predict` finds the
+    that have no task dimension, and under `torch.func.vmap` such a computation is done once. `predict` finds the
     features in the state. The encoder's parameters are meta-learned, and do not adapt to a task.
 
     Batch norm in the encoder takes its statistics from the whole context. A layer that draws random numbers, such as
@@ -70,7 +70,7 @@ class SharedContext(Learner):
 
     @property
     def context(self) -> Any:
-        """The input of the encoder."""
+        """The context, as the encoder is given it."""
         return trees.map_leaves(lambda number: getattr(self, f"context_{number}"), self._numbers)
 
     def adapt(self, support: Examples, key: Tensor | None = None) -> ContextState:
