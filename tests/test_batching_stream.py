@@ -35,7 +35,7 @@ def one_by_one(learner: qs.Learner, rows: Examples) -> torch.Tensor:
     for t in range(1, len(rows)):
         mask = None if rows.mask is None else rows.mask[:t]
         support = Examples(rows.inputs[:t], rows.labels[:t], mask, rows.ways, check=False)
-        answers.append(learner.predict(batching.adapt_one(learner, support, KEY), rows.inputs[t : t + 1])[0])
+        answers.append(learner.predict(learner.learn(support, KEY), rows.inputs[t : t + 1])[0])
     return torch.stack(answers)
 
 
@@ -89,7 +89,7 @@ def test_streams_of_regression(name: str) -> None:
     found = batching.stream_one(learner, rows, KEY)
     for t in range(1, len(rows)):
         part = Examples(rows.inputs[:t], rows.labels[:t])
-        expected = learner.predict(batching.adapt_one(learner, part, KEY), rows.inputs[t : t + 1])
+        expected = learner.predict(learner.learn(part, KEY), rows.inputs[t : t + 1])
         _close(batching.select(found, t), batching.select(expected, 0), learner, "another answer", 1e-4)
 
 

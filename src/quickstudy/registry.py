@@ -126,6 +126,7 @@ def _record_call(function: Callable[..., Any], kind: str, label: str) -> Callabl
 HOMES = {
     "differentiation": "quickstudy.inner",
     "learner": "quickstudy.learners",
+    "metric": "quickstudy.evaluation.metrics",
     "net": "quickstudy.nets",
     "objective": "quickstudy.objectives",
     "outer": "quickstudy.outer",

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from quickstudy import batching
 from quickstudy.core import Learner
-from quickstudy.evaluation.evaluating import evaluate, interval95
+from quickstudy.evaluation import evaluate, interval95
 from quickstudy.functional import random
 from quickstudy.learners import ExactGP
 from quickstudy.recipes.base import Recipe
@@ -80,7 +80,7 @@ def judged(learner: Learner, tasks: GaussianProcess, count: int) -> dict[str, An
     for number in range(PICTURES):
         support = batching.select(same_tasks(tasks, SHOWN).bank(number + 1).batch(number, 1), 0).support
         with torch.no_grad():
-            found: Any = learner.predict(batching.adapt_one(learner, support, random.key(0)), x)
+            found: Any = learner.predict(learner.learn(support, random.key(0)), x)
         parts = {"mean": found.mean, "std": found.std, "x": support.inputs, "y": support.labels}
         shown.append({name: each.flatten().tolist() for name, each in parts.items()})
     return {"values": values, "shown": shown}

@@ -12,7 +12,7 @@ from typing import Any
 from quickstudy import shipped
 from quickstudy.core import Learner
 from quickstudy.datasets.base import ClassData
-from quickstudy.evaluation.evaluating import evaluate
+from quickstudy.evaluation import evaluate
 from quickstudy.learners import NearestNeighbour
 from quickstudy.registry import lookup
 from quickstudy.tasks.data.few_shot import FewShot

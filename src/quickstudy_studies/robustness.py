@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from quickstudy import batching
-from quickstudy.core import Examples, Learner, Task, prediction_loss
-from quickstudy.evaluation.evaluating import chunk_size, task_keys
+from quickstudy.core import Examples, Learner, prediction_loss
+from quickstudy.evaluation import predictions
 from quickstudy.functional.adversarial import pgd
 from quickstudy.inner.loop import GradientLearner
 from quickstudy.reports.assessment import OpenedRun
@@ -103,8 +104,6 @@ def _name(kind: str, size: float) -> str:
 @torch.no_grad()
 def under_attack(learner: Learner, bank: Bank, epsilon: float, steps: int) -> Tensor:
     """Return (T,) accuracies on queries that were moved within epsilon of each pixel against the adapted learner."""
-    device = next(learner.parameters()).device
-    bank.to(device)
 
     def one(state: Any, query: Examples) -> Tensor:
         def loss(points: list[Tensor]) -> Tensor:
@@ -119,10 +118,9 @@ def under_attack(learner: Learner, bank: Bank, epsilon: float, steps: int) -> Te
         return share
 
     found = []
-    for indices in torch.split(torch.arange(len(bank)), chunk_size(bank)):
-        batch: Task = bank.draw(indices)
-        states = batching.adapt(learner, batch.support, task_keys(indices, bank.seed, device))
-        found.append(batching.map_tasks(one, states, batch.query))
+    with closing(predictions(learner, bank, len(bank))) as predicted:
+        for each in predicted:
+            found.append(batching.map_tasks(one, each.states, each.tasks.query))
     return torch.cat(found).cpu()
 
 

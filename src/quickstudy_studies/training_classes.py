@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from quickstudy.datasets.base import ClassData
-from quickstudy.evaluation.evaluating import interval95
+from quickstudy.evaluation import interval95
 from quickstudy.learners import NearestNeighbour
 from quickstudy.recipes.base import Recipe
 from quickstudy.reports.assessment import OpenedRun

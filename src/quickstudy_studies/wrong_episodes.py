@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from quickstudy.datasets.base import ClassData
-from quickstudy.evaluation.evaluating import BANK_SEED
+from quickstudy.evaluation import BANK_SEED
 from quickstudy.recipes.base import Recipe
 from quickstudy.reports.assessment import open_run
 from quickstudy.reports.episodes import Episodes, play
@@ -82,7 +82,7 @@ def played(recipe: Recipe, run: Path, tasks: int) -> dict[str, Any]:
     """Return what a run gets wrong, and lines of the picture; train it first unless that has been done."""
     train(recipe, run)
     opened = open_run(run, ways=WAYS, queries=QUERIES)
-    episodes = play(opened.learner, opened.test.bank(tasks, BANK_SEED), TASKS, BANK_SEED)
+    episodes = play(opened.learner, opened.test.bank(tasks, BANK_SEED), TASKS)
     wrong = mistakes(episodes, opened.test.data)  # type: ignore[attr-defined]
     return {**facts(episodes, wrong), "shown": [line(episodes, each) for each in chosen(wrong)]}
 

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from quickstudy import Examples
-from quickstudy.batching import adapt_one
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.objectives import Reward
@@ -28,7 +27,7 @@ def test_of_classification_it_is_minus_the_accuracy(name: str) -> None:
 @pytest.mark.parametrize("name", ["CNP", "NP"])
 def test_of_regression_it_is_the_squared_error_of_the_mean(name: str) -> None:
     learner, task = REGRESSION[name](mlp, 1), regression_task()
-    mean = learner.predict(adapt_one(learner, task.support, KEY), task.query.inputs).mean
+    mean = learner.predict(learner.learn(task.support, KEY), task.query.inputs).mean
     loss = Reward()(learner, task, KEY)
     torch.testing.assert_close(loss, (mean - task.query.labels).square().mean().detach())
     assert not loss.requires_grad

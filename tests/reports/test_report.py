@@ -11,8 +11,7 @@ import torch
 
 from quickstudy import learners, nets
 from quickstudy.cli import main
-from quickstudy.evaluation import evaluate
-from quickstudy.evaluation.uncertainty import reliability
+from quickstudy.evaluation import evaluate, reliability
 from quickstudy.reports import episodes, report
 from quickstudy.reports.assessment import assess, compare_runs, open_run, open_runs
 
@@ -139,14 +138,14 @@ def test_episodes_are_predicted_as_in_the_evaluation(runs):
     run = open_run(runs / "maml")
     bank = run.test.bank(7, 5)
     expected = evaluate(run.learner, bank, 7, seed=5, curve_steps=0)
-    played = episodes.play(run.learner, bank, 7, 5)
+    played = episodes.play(run.learner, bank, 7)
     right = (played.outputs.argmax(2) == played.tasks.query.labels).double().mean(1)
     np.testing.assert_array_equal(right.numpy(), expected.values)
 
 
 def test_confusions_count_every_query(runs):
     run = open_run(runs / "protonet")
-    played = episodes.play(run.learner, run.test.bank(9), 9, 2024)
+    played = episodes.play(run.learner, run.test.bank(9), 9)
     seen = episodes.confusions(played)
     assert sum(seen.counts.values()) == played.tasks.query.labels.numel()
     data = run.test.data
@@ -210,3 +209,28 @@ def test_a_page_shades_the_uncertainty_of_a_neural_process(tmp_path):
     found = assess(open_run(tmp_path), 4)
     assert f"{found.report.mean:.3f}" in text
     assert found.report.metric == "log_likelihood"
+
+
+GLYPHS = ["glyphs-maml", "--hidden", "8", "--queries", "4", "--meta-batch", "2"]
+SINUSOID = ["sinusoid-maml", "--compile", "False"]
+PROCESS = ["gp-cnp", "--width", "16", "--compile", "False"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "precision"),
+    [
+        (GLYPHS, "64-true"),
+        (SINUSOID, "64-true"),
+        (SINUSOID, "bf16-true"),
+        (PROCESS, "64-true"),
+        (PROCESS, "bf16-true"),
+    ],
+    ids=lambda each: each[0] if isinstance(each, list) else each,
+)
+def test_a_page_about_a_run_in_another_precision(glyph_cache, recipe, precision, tmp_path):
+    options = ["--steps", "2", "--precision", precision, "--device", "cpu", "--run-dir", str(tmp_path)]
+    assert main(["train", *recipe, *options]) == 0
+    assert main(["report", str(tmp_path), "--tasks", "3"]) == 0
+    dtype = {"64-true": torch.float64, "bf16-true": torch.bfloat16}[precision]
+    assert {p.dtype for p in open_run(tmp_path).learner.parameters()} == {dtype}
+    check_page(tmp_path / "report.html")

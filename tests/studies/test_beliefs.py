@@ -8,7 +8,7 @@ import pytest
 
 import quickstudy as qs
 from quickstudy.cli import main
-from quickstudy.evaluation.uncertainty import reliability
+from quickstudy.evaluation import reliability
 from quickstudy_studies.beliefs import page as beliefs_page
 from quickstudy_studies.beliefs.exact import HalfPlanePosterior, SinusoidPosterior
 

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from quickstudy import batching
 from quickstudy.cli.console import plain, table
 from quickstudy.core import Examples, Learner
 from quickstudy.datasets import images
@@ -124,7 +123,7 @@ def adapt_folder(
 def probabilities(learner: Learner, support: Examples, queries: Tensor) -> np.ndarray[Any, Any]:
     """Return (Q, N) probabilities after one adaptation."""
     with torch.no_grad():
-        state = batching.adapt_one(learner, support, random.key(0, queries.device))
+        state = learner.learn(support, random.key(0, queries.device))
         # Where queries see each other, all must be predicted together.
         parts = torch.split(queries, CHUNK) if learner.independent_queries else (queries,)
         logits = torch.cat([learner.predict(state, part) for part in parts])

@@ -304,7 +304,7 @@ def _show_assessment(found: Assessment) -> None:
         seen = found.seen
         rows.append(["  on its training classes", f"{seen.mean:.4f}", f"{seen.interval:.4f}", str(len(seen.values))])
     what = f"{report.learner} ({run.checkpoint} weights) on {tasks_in_words(report.tasks)}"
-    columns = ["", report.metric, "+/- (95 %)", "tasks"]
+    columns = ["", report.entry.title, "+/- (95 %)", "tasks"]
     parts: list[Any] = [what, table(columns, rows, columns[1:])]
     for each in found.versus:
         parts.append(f"Paired difference to {each.second}: {each.mean:+.4f} +/- {each.interval:.4f}")
@@ -320,7 +320,7 @@ def _show_assessment(found: Assessment) -> None:
         # About ten points of a long loop, with both ends.
         marks = {round(i * (len(found.curve) - 1) / 10) for i in range(11)}
         shown = "  ".join(f"{step}: {found.curve[step]:.4f}" for step in sorted(marks))
-        parts.append(f"{report.metric} after inner steps  {shown}  (first {found.curve_tasks} tasks)")
+        parts.append(f"{report.entry.title} after inner steps  {shown}  (first {found.curve_tasks} tasks)")
     if len(report.presentations):
         parts += ["Accuracy at the 1st, 2nd, ... presentation of a class:", _presentations({run.name: report})]
     parts.append(f"Batch normalisation: {report.batch_norm}")
@@ -328,7 +328,7 @@ def _show_assessment(found: Assessment) -> None:
 
 
 def _presentations(reports: Mapping[str, Any]) -> Any:
-    """Return a table of accuracies by presentation, a column a learner."""
+    """Return a table of accuracies by presentation, with one column per learner."""
     from quickstudy.cli.console import table
 
     curves = [report.presentation_curve for report in reports.values()]
@@ -344,7 +344,7 @@ def _show_comparison(found: Comparison) -> None:
     from quickstudy.cli.console import show, table
 
     first = next(iter(found.reports.values()))
-    columns = ["learner", first.metric, "+/- (95 %)", "batch norm"]
+    columns = ["learner", first.entry.title, "+/- (95 %)", "batch norm"]
     rows = [[k, f"{v.mean:.4f}", f"{v.interval:.4f}", v.batch_norm] for k, v in found.reports.items()]
     title = f"{len(first.values)} of the same tasks: {tasks_in_words(first.tasks)}"
     pairs = [

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from quickstudy.core import Learner
 from quickstudy.datasets.base import ClassData
-from quickstudy.evaluation.evaluating import Report, compare, interval95
+from quickstudy.evaluation import Report, compare, interval95
 from quickstudy.learners import LogisticRegressionOnFeatures, NearestNeighbour
 from quickstudy.recipes.baselines import GlyphsBaselinePlusPlus, GlyphsFineTune
 from quickstudy.recipes.few_shot import FewShotRecipe

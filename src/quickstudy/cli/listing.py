@@ -15,9 +15,19 @@ if TYPE_CHECKING:
 
     from quickstudy.cli.axes import Combination
 
-KINDS = ("recipes", "learners", "datasets", "nets", "rules", "outer", "objectives", "tasks", "reproductions")
+KINDS = ("recipes", "learners", "datasets", "nets", "rules", "outer", "objectives", "metrics", "tasks", "reproductions")
 Kind = Literal[
-    "all", "recipes", "learners", "datasets", "nets", "rules", "outer", "objectives", "tasks", "reproductions"
+    "all",
+    "recipes",
+    "learners",
+    "datasets",
+    "nets",
+    "rules",
+    "outer",
+    "objectives",
+    "metrics",
+    "tasks",
+    "reproductions",
 ]
 TABLES = {
     "recipes": "recipe",
@@ -25,16 +35,17 @@ TABLES = {
     "nets": "net",
     "rules": "rule",
     "objectives": "objective",
+    "metrics": "metric",
     "reproductions": "reproduction",
 }
 
 
 @dataclass
 class List:
-    """List recipes, learners, data sets, nets, update rules, outer optimisers, objectives or task distributions."""
+    """List all that has a name: recipes, learners, data sets, nets, metrics, and so on."""
 
     kind: Annotated[Positional[Kind], arg(metavar="KIND")] = "all"
-    """Kind to list: all, recipes, learners, datasets, nets, rules, outer, objectives, tasks or reproductions."""
+    """Kind: all, recipes, learners, datasets, nets, rules, outer, objectives, metrics, tasks or reproductions."""
     axes: bool = False
     """Show which outer optimisers train which learners for which objectives, and why the others do not."""
     json: bool = False

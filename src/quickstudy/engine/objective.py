@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from quickstudy.batching import adapt_one
 from quickstudy.core import Examples, Learner, State, Task
 
 LossOfTask = Callable[[Learner, Task, Tensor], Tensor]
@@ -34,7 +33,7 @@ class Objective(nn.Module):
 
     def forward(self, learner: Learner, task: Task, key: Tensor) -> Tensor:
         """Return the scalar loss of one task: of the state that adapting to its support gives."""
-        return self.after(learner, adapt_one(learner, task.support, key), task, key)
+        return self.after(learner, learner.learn(task.support, key), task, key)
 
     def after(self, learner: Learner, state: State, task: Task, key: Tensor) -> Tensor:
         """Return the loss () of a state that a learner has reached in a task."""

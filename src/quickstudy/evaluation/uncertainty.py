@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,23 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from quickstudy import batching
 from quickstudy.core import Examples, Learner, Output
 from quickstudy.errors import InputError
-from quickstudy.evaluation.evaluating import BANK_SEED, chunk_size, device_of, interval95, task_batches, task_keys
-from quickstudy.evaluation.scoring import row_mask
+from quickstudy.evaluation.bank_loop import BANK_SEED, predictions
+from quickstudy.evaluation.metrics.rows import row_mask
+from quickstudy.evaluation.statistics import interval95
 from quickstudy.functional.coverage import Rows, of_classes, of_targets
 from quickstudy.functional.predictive import Gaussian, Predictive
-from quickstudy.tasks.base import Bank, TaskDistribution
+from quickstudy.tasks.base import TaskDistribution
 
 LEVELS = tuple(round(0.05 * i, 2) for i in range(1, 20))
-"""Of the calibration curve."""
+"""Levels of the calibration curve."""
 Vector = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """The result of `reliability`. Means are over tasks, in which every query counts alike.
+    """Result of `reliability`. Means are over tasks, in which every query counts alike.
 
     Attributes:
         level: asked of the intervals or sets.
@@ -53,7 +53,7 @@ class Reliability:
 
     @property
     def log_likelihood(self) -> float:
-        """Mean, nats a query."""
+        """Mean log-likelihood, in nats per query."""
         return float(self.likelihoods.mean())
 
     @property
@@ -85,10 +85,10 @@ def reliability(
         learner: classifies, or predicts distributions of one target a row.
         distribution: where tasks come from; a `Bank` is used as is.
         tasks: number of tasks.
-        level: of intervals and prediction sets, between 0 and 1.
+        level: level of intervals and prediction sets, between 0 and 1.
         noise: standard deviation given to predictions that are points; None refuses them.
-        seed: the bank's seed.
-        points: of the risk-coverage curve.
+        seed: the bank's seed; a `Bank` keeps its own.
+        points: number of points of the risk-coverage curve.
 
     Raises:
         InputError: a level outside (0, 1), or what `refuses` says.
@@ -96,15 +96,11 @@ def reliability(
     if not 0 < level < 1:
         raise InputError(f"level must lie between 0 and 1, not {level}")
     found, numbers = [], []
-    for indices, outputs, query in predictions(learner, distribution, tasks, seed):
-        why, mask = refuses(outputs, query, noise), row_mask(query)
-        if why is not None:
-            raise InputError(why)
-        flat = _flat(outputs, mask, noise)
-        labels = query.labels[mask]
-        rows = of_classes(flat, labels, level) if isinstance(flat, Tensor) else of_targets(flat, labels.double(), level)
-        found.append(torch.stack(rows).cpu())
-        numbers.append(indices.to(mask.device).unsqueeze(1).expand_as(mask)[mask].cpu())
+    with closing(predictions(learner, distribution, tasks, seed)) as predicted:
+        for indices, _, outputs, batch in predicted:
+            judged, mask = _judged(outputs, batch.query, level, noise), row_mask(batch.query)
+            found.append(torch.stack(judged).cpu())
+            numbers.append(indices.to(mask.device).unsqueeze(1).expand_as(mask)[mask].cpu())
     rows, number = Rows(*torch.cat(found, 1)), torch.cat(numbers)
     ordered = rows.error[rows.sureness.argsort(descending=True, stable=True)]
     ordered = ordered.cumsum(0) / torch.arange(1, len(ordered) + 1)
@@ -126,7 +122,7 @@ def refuses(outputs: Output, query: Examples, noise: float | None = None) -> str
     if not query.labels.dtype.is_floating_point:
         if query.labels.ndim == 2:
             return None
-        return f"prediction sets need one label per row; labels {tuple(query.labels.shape)} have more"
+        return f"prediction sets are of one label a row; labels {tuple(query.labels.shape)} have more"
     if query.labels[0, 0].numel() != 1:
         return f"intervals are of one target a row, not {query.labels[0, 0].numel()}"
     if noise is None and not isinstance(outputs, Predictive):
@@ -134,28 +130,13 @@ def refuses(outputs: Output, query: Examples, noise: float | None = None) -> str
     return None
 
 
-def predictions(
-    learner: Learner, distribution: TaskDistribution, tasks: int, seed: int = BANK_SEED
-) -> Iterator[tuple[Tensor, Output, Examples]]:
-    """Yield numbers of tasks, what a learner predicts for their queries, as in `evaluate`, and these; in chunks.
-
-    Raises:
-        InputError: tasks are sequences, which have no query.
-    """
-    if distribution.sequential:
-        raise InputError("sequences have no query, so no intervals or sets; evaluate them for accuracy")
-    bank = distribution if isinstance(distribution, Bank) else distribution.bank(tasks, seed)
-    tasks, training, device = min(tasks, len(bank)), learner.training, device_of(learner)
-    bank.to(device)
-    learner.eval()
-    try:
-        with torch.no_grad():
-            for indices in task_batches(range(0, tasks, chunk_size(bank)), tasks, bank):
-                batch = bank.draw(indices)
-                states = batching.adapt(learner, batch.support, task_keys(indices, seed, device))
-                yield indices, batching.predict(learner, states, batch.query.inputs), batch.query
-    finally:
-        learner.train(training)
+def _judged(outputs: Output, query: Examples, level: float, noise: float | None) -> Rows:
+    """Return what is said of all rows that count."""
+    why, mask = refuses(outputs, query, noise), row_mask(query)
+    if why is not None:
+        raise InputError(why)
+    flat, labels = _flat(outputs, mask, noise), query.labels[mask]
+    return of_classes(flat, labels, level) if isinstance(flat, Tensor) else of_targets(flat, labels.double(), level)
 
 
 def _flat(outputs: Output, mask: Tensor, noise: float | None) -> Any:

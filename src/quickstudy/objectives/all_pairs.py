@@ -42,7 +42,7 @@ def all_pairs(learner: Learner, task: Task, key: Tensor) -> Tensor:
     # Each row as a class of its own: the logits are those of all rows against all rows.
     alone = Examples(features, torch.arange(count, device=features.device), rows.mask, count, check=False)
     logits = compare.predict(compare.adapt(alone), features)
-    shown = torch.ones_like(rows.labels, dtype=torch.bool) if rows.mask is None else rows.mask
+    shown = rows.counted
     both = shown & shown.unsqueeze(1)
     same = (rows.labels == rows.labels.unsqueeze(1)) & both
     # The mean over a class's rows is their sum, each with the weight of one by their number.

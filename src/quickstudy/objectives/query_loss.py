@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from quickstudy.batching import adapt_one
 from quickstudy.core import Learner, State, Task
 from quickstudy.engine.objective import objective
 from quickstudy.registry import register
@@ -22,4 +21,4 @@ def after(learner: Learner, state: State, task: Task, key: Tensor) -> Tensor:
 @objective(learners_own=True, after=after)
 def query_loss(learner: Learner, task: Task, key: Tensor) -> Tensor:
     """Return the learner's loss on the query after adapting to the support."""
-    return after(learner, adapt_one(learner, task.support, key), task, key)
+    return after(learner, learner.learn(task.support, key), task, key)

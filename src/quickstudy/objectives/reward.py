@@ -14,7 +14,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from quickstudy.batching import adapt_one
 from quickstudy.core import Examples, Learner, State, Task, masked_mean
 from quickstudy.engine.objective import Objective
 from quickstudy.errors import InputError
@@ -67,7 +66,7 @@ class Reward(Objective):
     def forward(self, learner: Learner, task: Task, key: Tensor) -> Tensor:
         """Return minus the mean reward of one task, a constant."""
         with torch.no_grad():
-            return self.after(learner, adapt_one(learner, task.support, key), task, key)
+            return self.after(learner, learner.learn(task.support, key), task, key)
 
     def after(self, learner: Learner, state: State, task: Task, key: Tensor) -> Tensor:
         """Return minus the mean reward of a state that adapting to the support gave, a constant."""

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from quickstudy import batching
-from quickstudy.batching import adapt_one, map_tasks
+from quickstudy.batching import map_tasks
 from quickstudy.core import Learner, Output, Task, masked_mean
 from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.engine.objective import Objective
@@ -105,7 +105,7 @@ class PolicyGradient(Outer):
     def surrogate(self, learner: Learner, objective: Objective, task: Task, key: Tensor) -> tuple[Tensor, Tensor]:
         """Return (), whose derivative is the estimate for one task, and minus the mean reward () of the answers."""
         query = task.query
-        outputs = learner.predict(adapt_one(learner, task.support, key), query.inputs)
+        outputs = learner.predict(learner.learn(task.support, key), query.inputs)
         if query.labels.is_floating_point() and isinstance(outputs, Tensor):
             outputs = Gaussian(outputs, torch.full_like(outputs, self.exploration))
 

@@ -49,13 +49,13 @@ Plan = RecipeParts
 """Another name of `RecipeParts`, for code that was written when it had this one."""
 
 
-def recipe(name: str, *, learner: str, paper: str, **facts: str) -> Callable[[type[Made]], type[Made]]:
+def recipe(name: str, *, learner: str, paper: str = "", **facts: str) -> Callable[[type[Made]], type[Made]]:
     """Return a decorator that enters a recipe into its table and tells it its name, which its runs store.
 
     Args:
         name: the recipe's, as in `quickstudy train NAME`.
         learner: registered name of the learner that `plan` makes.
-        paper: that the learner or the result is from.
+        paper: the source of the learner or the result; empty where there is none.
         facts: further columns of the table.
     """
 

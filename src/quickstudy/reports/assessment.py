@@ -17,7 +17,7 @@ from torch import Tensor
 from quickstudy.core import Learner, Resumable
 from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import CheckpointError, InputError
-from quickstudy.evaluation.evaluating import BANK_SEED, Difference, Report, differences, evaluate
+from quickstudy.evaluation import BANK_SEED, Difference, Report, differences, evaluate, find_metric
 from quickstudy.functional.checks import as_device
 from quickstudy.learners import NearestNeighbour
 from quickstudy.recipes import Recipe, RecipeParts, of_run
@@ -132,7 +132,7 @@ def check_unseen(run: OpenedRun, tasks: TaskDistribution) -> None:
 
 @dataclass(frozen=True)
 class Assessment:
-    """The findings about one run.
+    """Figures of one run.
 
     Attributes:
         run: the run.
@@ -142,7 +142,7 @@ class Assessment:
         baselines: reports of learners without meta-learning on the same tasks.
         versus: paired differences, the run minus each baseline.
         seen: report on tasks of meta-training classes, or None.
-        seed: of the bank of tasks.
+        seed: seed of the bank of tasks.
         bound: for a run whose objective was a bound on the error on new tasks, its terms and how sure it is; else None.
     """
 
@@ -211,7 +211,7 @@ def assess(
     Args:
         run: the run.
         tasks: test tasks.
-        seed: of the bank of test tasks.
+        seed: seed of the bank of test tasks.
         gap: evaluate on tasks of training classes too.
         baselines: reports on the same bank where they are known already; None evaluates nearest neighbour.
         meter: shows progress.
@@ -230,7 +230,7 @@ def assess(
         with meter(f"{run.name}: adaptation curve") as tick:
             # An inner loop is predicted with at every step, so where nets are large the curve is of fewer tasks.
             length = run.learner.inner_steps if curve_steps is None else curve_steps
-            small = bank.metric in ("mse", "log_likelihood")
+            small = find_metric(bank.metric).predicts == "targets"
             few = tasks if small else min(tasks, max(20, CURVE_TASKS * 5 // (length + 5)))
             found = evaluate(run.learner, bank, few, seed=seed, curve_steps=curve_steps, progress=tick, ranks=ranks)
             curve = found.curve
@@ -257,7 +257,7 @@ def baseline_reports(
 ) -> dict[str, Report]:
     """Return the reports of learners that learn nothing across tasks; none for regression, several labels a row, or
     inputs that are more than a tensor (problems, which bring their net)."""
-    if bank.metric != "accuracy":
+    if find_metric(bank.metric).predicts != "classes":
         return {}
     support = bank.batch(0, 1).support
     if support.labels.ndim > 2 or not isinstance(support.inputs, Tensor):
@@ -273,7 +273,7 @@ class Comparison:
     Attributes:
         reports: by name.
         differences: paired, each pair once.
-        seed: of the bank.
+        seed: seed of the bank.
     """
 
     reports: Mapping[str, Report]

@@ -1,9 +1,10 @@
-"""The answers of a learner to the queries of single tasks: predictions, confusions, features."""
+"""Single tasks, with what a learner made of their queries: predictions, confusions, features."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy import batching
-from quickstudy.core import Examples, Learner, Output, Resumable, Task
+from quickstudy.core import Learner, Output, Resumable, Task
 from quickstudy.datasets.base import ClassData
-from quickstudy.functional import random
+from quickstudy.evaluation import predictions
+from quickstudy.evaluation.bank_loop import batches
+from quickstudy.evaluation.metrics.rows import row_mask
 from quickstudy.inner.adapted import PrototypeHead, last_layer
 from quickstudy.learners import GradientLearner
 from quickstudy.operators import trees
 from quickstudy.tasks import FewShot
 from quickstudy.tasks.base import Bank
-
-CHUNK = 25
 
 
 @dataclass(frozen=True)
@@ -42,41 +43,33 @@ class Episodes:
         return len(self.outputs)
 
 
-def play(learner: Learner, bank: Bank, count: int, seed: int) -> Episodes:
+def play(learner: Learner, bank: Bank, count: int) -> Episodes:
     """Return the first tasks of a bank with a learner's predictions, the same as `evaluate` makes."""
     parts, tasks = [], []
-    device = bank.device
-    with torch.no_grad():
-        for start in range(0, min(count, len(bank)), CHUNK):
-            indices = torch.arange(start, min(start + CHUNK, count, len(bank)))
-            batch = bank.draw(indices)
-            keys = random.learner_keys(seed, indices.to(device))
-            states = batching.adapt(learner, batch.support, keys)
-            parts.append(batching.predict(learner, states, batch.query.inputs).cpu())
-            tasks.append(_on_cpu(batch))
+    with closing(predictions(learner, bank, count)) as found:
+        for each in found:
+            parts.append(each.outputs.cpu())
+            tasks.append(trees.map_leaves(lambda leaf: leaf.cpu(), each.tasks))
     classes = None
     if isinstance(bank.source, FewShot):
         rows = bank.plan(torch.arange(min(count, len(bank))))["support"].amax(1).cpu()
         classes = torch.where(rows >= 0, bank.source.data.labels.cpu()[rows.clamp_min(0)], -1)
-    return Episodes(_join(tasks), torch.cat(parts), classes)
+    return Episodes(trees.map_leaves(lambda *leaves: torch.cat(leaves), *tasks), torch.cat(parts), classes)
 
 
-def _on_cpu(batch: Task) -> Task:
-    return trees.map_leaves(lambda leaf: leaf.cpu(), batch)  # type: ignore[no-any-return]
+def one_by_one(learner: Learner, bank: Bank, count: int) -> Generator[tuple[Task, Tensor], None, None]:
+    """Yield the first tasks of a bank, each with its key, on the learner's device and in its dtype.
 
-
-def _join(tasks: list[Task]) -> Task:
-    return trees.map_leaves(lambda *leaves: torch.cat(leaves), *tasks)  # type: ignore[no-any-return]
-
-
-def mask_of(rows: Examples) -> Tensor:
-    """Return the mask (T, S), all True where there is none."""
-    return torch.ones(rows.labels.shape[:2], dtype=torch.bool) if rows.mask is None else rows.mask
+    Meanwhile the learner is in evaluation mode.
+    """
+    with closing(batches(learner, bank, min(count, len(bank)), chunk=1)) as found:
+        for each in found:
+            yield batching.select(each.tasks, 0), each.keys[0]
 
 
 @dataclass(frozen=True)
 class Confusions:
-    """Counts of confusions between classes.
+    """Counts of the classes that were taken for one another.
 
     Attributes:
         counts: (true class, predicted class) -> queries, right ones included.
@@ -115,7 +108,7 @@ def confusions(episodes: Episodes) -> Confusions:
     counts: Counter[tuple[int, int]] = Counter()
     chances: Counter[tuple[int, int]] = Counter()
     query = episodes.tasks.query
-    predicted, masks = episodes.outputs.argmax(2), mask_of(query)
+    predicted, masks = episodes.outputs.argmax(2), row_mask(query)
     for t, names in enumerate(episodes.classes.tolist()):
         for label, guess, counted in zip(
             query.labels[t].tolist(), predicted[t].tolist(), masks[t].tolist(), strict=True
@@ -139,7 +132,7 @@ def features(learner: Learner, task: Task, key: Tensor) -> tuple[Tensor, Tensor,
     other the logits.
     """
     with torch.no_grad():
-        state = batching.adapt_one(learner, task.support, key)
+        state = learner.learn(task.support, key)
         embed = getattr(learner, "embed", None)
         if callable(embed) and hasattr(state, "statistics"):
             rows = [embed(part.inputs, state.statistics) for part in (task.support, task.query)]
@@ -170,12 +163,11 @@ def _watched(learner: Learner, layer: nn.Module, state: Any, inputs: Any) -> Ten
     return seen[-1]
 
 
-def by_steps(learner: Learner, task: Task, steps: Sequence[int]) -> dict[str, Output]:
+def by_steps(learner: Learner, task: Task, steps: Sequence[int], key: Tensor) -> dict[str, Output]:
     """Return the predictions for the query of ONE task after so many inner steps, or after adapting."""
-    key = random.key(0, task.support.labels.device)
     with torch.no_grad():
         if not isinstance(learner, Resumable):
-            return {"adapted": learner.predict(batching.adapt_one(learner, task.support, key), task.query.inputs)}
+            return {"adapted": learner.predict(learner.learn(task.support, key), task.query.inputs)}
         found = {}
         state = learner.start(task.support, key)
         for step in range(max(steps) + 1):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from quickstudy import batching
 from quickstudy.core import Learner
+from quickstudy.evaluation import dtype_of
 from quickstudy.objectives import PACBayes
 from quickstudy.recipes import RecipeParts
 
@@ -46,7 +48,9 @@ def guarantee(learner: Learner, plan: RecipeParts) -> Guarantee | None:
     objective = plan.options.get("objective")
     if not isinstance(objective, PACBayes):
         return None
-    found = objective.of(learner, plan.train.batch(0, objective.tasks))
+    tasks, dtype = plan.train.batch(0, objective.tasks), dtype_of(learner)
+    tasks = tasks if dtype is None else batching.to_dtype(tasks, dtype)
+    found = objective.of(learner, tasks)
     return Guarantee(
         total=float(found.total),
         empirical=float(found.empirical),

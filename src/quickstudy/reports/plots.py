@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from quickstudy.evaluation.evaluating import Report
+from quickstudy.evaluation import Report, find_metric
 
 INK, LINE = "#22252b", "#c9ced7"
 """Stand-ins for the page's colours of text and of lines; in a file of its own they are what they say."""
@@ -92,7 +92,7 @@ def file(figure: Figure, format: str) -> bytes:
 @styled
 def bars(reports: Mapping[str, Report], chance: float | None = None, plain: Sequence[str] = ()) -> Figure:
     """Return a bar for each learner with its 95 % interval; learners named in `plain` are grey."""
-    metric = next(iter(reports.values())).metric
+    metric = next(iter(reports.values())).entry
     figure = Figure(figsize=(7, 0.8 + 0.38 * len(reports)))
     axes: Any = figure.add_subplot()
     for row, (name, report) in enumerate(reports.items()):
@@ -111,8 +111,8 @@ def bars(reports: Mapping[str, Report], chance: float | None = None, plain: Sequ
     axes.tick_params(axis="y", length=0)
     top = max(report.mean + (report.interval if np.isfinite(report.interval) else 0.0) for report in reports.values())
     low = min(report.mean - (report.interval if np.isfinite(report.interval) else 0.0) for report in reports.values())
-    axes.set_xlim(min(0.0, 1.2 * low), 1.09 if metric == "accuracy" else max(0.0, 1.2 * top))
-    axes.set_xlabel(metric)
+    axes.set_xlim(min(0.0, 1.2 * low), max(0.0, 1.2 * top) if metric.upper is None else 1.09 * metric.upper)
+    axes.set_xlabel(metric.title)
     return figure
 
 
@@ -125,15 +125,22 @@ def learning(history: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> 
         axes: Any = figure.add_subplot(1, len(names), i + 1)
         steps, values = history[name]
         axes.plot(steps, values, color=COLOURS[i % 2], marker="o" if len(steps) < 40 else "", markersize=3)
-        title = name.replace("validation_", "validation ")
-        axes.set_title("meta-training loss" if name == "loss" else title, loc="left")
+        axes.set_title(_logged(name), loc="left")
         axes.set_xlabel("outer step")
     return figure
 
 
+def _logged(name: str) -> str:
+    """Return what readers call a column of a run's log."""
+    metric = name.removeprefix("validation_")
+    if metric != name:
+        return f"Validation: {find_metric(metric).title}"
+    return "Meta-training loss" if name == "loss" else name
+
+
 @styled
-def curve(values: Sequence[float], metric: str, own: int) -> Figure:
-    """Return the metric after each inner step; `own` is the step after which the learner predicts."""
+def curve(values: Sequence[float], label: str, own: int) -> Figure:
+    """Return a metric, called `label`, after each inner step; `own` is the step after which the learner predicts."""
     figure = Figure(figsize=(5, 2.6))
     axes: Any = figure.add_subplot()
     axes.plot(range(len(values)), values, color=COLOURS[0], marker="o", markersize=4)
@@ -142,7 +149,7 @@ def curve(values: Sequence[float], metric: str, own: int) -> Figure:
         axes.legend(loc="best")
     axes.set_xticks(range(0, len(values), max(1, len(values) // 10)))
     axes.set_xlabel("inner steps on the support")
-    axes.set_ylabel(metric)
+    axes.set_ylabel(label)
     return figure
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from quickstudy.core import Resumable
-from quickstudy.evaluation.evaluating import Report, differences
-from quickstudy.evaluation.scoring import LOWER_IS_BETTER
+from quickstudy.evaluation import Report, differences, find_metric
 from quickstudy.registry import table
 from quickstudy.reports import page, plots, sections
 from quickstudy.reports.assessment import BASELINE, Assessment, Meter, OpenedRun, assess, open_run, silent
-from quickstudy.reports.words import METRIC, tasks_in_words
+from quickstudy.reports.words import tasks_in_words
 from quickstudy.storage.checkpoint import BEST, load_checkpoint, write_atomically
 
 GAP_TASKS = 200
@@ -61,7 +60,7 @@ def write_comparison(
     """Write a page about several learners that were evaluated on the same tasks.
 
     Args:
-        reports: of each learner by name, of the same bank of tasks (`compare` gives them).
+        reports: the report of each learner by name, all of the same bank of tasks (`compare` gives them).
         run_dirs: run folder of those that have one, by the same names; each gets a part of the page.
         output: the page.
         title: heading.
@@ -72,7 +71,7 @@ def write_comparison(
     Returns:
         The page's path.
     """
-    ranked = dict(sorted(reports.items(), key=lambda item: _better(item[1])))
+    ranked = dict(sorted(reports.items(), key=lambda item: -item[1].gain(0.0)))
     first = next(iter(ranked.values()))
     count = len(first.values)
     plain = [name for name, report in ranked.items() if _family(report.learner) == "baseline"]
@@ -82,7 +81,7 @@ def write_comparison(
         body.append(page.paragraph(intro))
     body.append(page.paragraph(f"{count} tasks, the same for all: {tasks_in_words(first.tasks)}.", "soft"))
     rest = {k: v for k, v in ranked.items() if k in plain and k != name}
-    cards = [page.card(name, _figure(best), f"± {_half(best)}", f"{best.metric}, 95 % interval, {count} tasks")]
+    cards = [page.card(name, _figure(best), f"± {_half(best)}", f"{best.entry.title}, 95 % interval, {_tasks(best)}")]
     if rest:
         other, second = next(iter(rest.items()))
         cards.append(page.card(f"Best without meta-learning: {other}", _figure(second), f"± {_half(second)}"))
@@ -93,9 +92,9 @@ def write_comparison(
     body.append(_contents([*links, *((f"run{i}", label) for i, label in enumerate(run_dirs))]))
     body += ['<h2 id="all">All learners</h2>']
     alt = "; ".join(f"{k}: {v.mean:.3f} plus or minus {v.interval:.3f}" for k, v in ranked.items())
-    drawing = plots.svg(plots.bars(ranked, _chance(first), plain), "bars", f"Bars of {first.metric}. {alt}")
+    drawing = plots.svg(plots.bars(ranked, _chance(first), plain), "bars", f"Bars of {first.entry.title}. {alt}")
     body.append(page.figure(drawing, "Means with 95 % intervals. Grey: baselines that do not meta-learn."))
-    columns = ["learner", first.metric, "± (95 %)", "meta-learned", "calibration error", "batch norm"]
+    columns = ["learner", first.entry.title, "± (95 %)", "meta-learned", "calibration error", "batch norm"]
     rows = [
         [k, f"{v.mean:.4f}", f"{v.interval:.4f}", "no" if k in plain else "yes", _calibrated(v), v.batch_norm]
         for k, v in ranked.items()
@@ -134,7 +133,7 @@ def curve_steps(run: OpenedRun) -> int | None:
     """Return how long a run's adaptation curve is: a little beyond its own steps where these are few."""
     if not isinstance(run.learner, Resumable):
         return None
-    return max(run.learner.inner_steps, 5 if run.test.metric == "accuracy" else 10)
+    return max(run.learner.inner_steps, 5 if find_metric(run.test.metric).predicts == "classes" else 10)
 
 
 def _contents(titles: Sequence[tuple[str, str]], prefix: str = "") -> str:
@@ -155,10 +154,8 @@ def _subtitle(found: Assessment) -> str:
 
 def _cards(found: Assessment) -> str:
     report = found.report
-    count = len(report.values)
-    where = f"{count} tasks of classes never seen in training" if found.run.test.classes else f"{count} new tasks"
-    label = METRIC.get(report.metric, report.metric)
-    cards = [page.card(label, _figure(report), f"± {_half(report)}", f"95 % interval over {where}")]
+    where = f"{_tasks(report)} of classes never seen in training" if found.run.test.classes else _tasks(report, "new ")
+    cards = [page.card(report.entry.title, _figure(report), f"± {_half(report)}", f"95 % interval over {where}")]
     for name, other in found.baselines.items():
         pair = next(each for each in found.versus if each.second == name)
         better = f"the run is {pair.mean:+.3f} ± {pair.interval:.3f} (paired)"
@@ -193,8 +190,9 @@ def _calibrated(report: Report) -> str:
     return f"{report.calibration:.4f}" if known else ""
 
 
-def _better(report: Report) -> float:
-    return report.mean if report.metric in LOWER_IS_BETTER else -report.mean
+def _tasks(report: Report, kind: str = "") -> str:
+    every, counted = len(report.values), len(report.counted)
+    return f"{every} {kind}tasks" if counted == every else f"{counted} of {every} {kind}tasks, where it is defined"
 
 
 def _verdict(pair: Any) -> str:
@@ -208,6 +206,7 @@ def _family(learner: str) -> str:
 
 def _chance(report: Report) -> float | None:
     ways = report.tasks.get("ways")
-    if report.metric == "accuracy" and isinstance(ways, list) and ways[0] == ways[1]:
-        return 1 / int(ways[0])
-    return None
+    chance = report.entry.chance
+    if chance is None or not isinstance(ways, list) or ways[0] != ways[1]:
+        return None
+    return chance(int(ways[0]))

@@ -6,11 +6,11 @@ import csv
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
-from quickstudy import batching
 from quickstudy.errors import CheckpointError
-from quickstudy.evaluation.evaluating import Report
+from quickstudy.evaluation import Report
 from quickstudy.functional.predictive import Predictive, point
 from quickstudy.registry import table
 from quickstudy.reports import episodes, page, plots, sections_classes, sections_uncertainty
@@ -25,7 +25,7 @@ Section = Callable[[Assessment, Bank, str, int], list[str]]
 
 def sections(found: Assessment, prefix: str, level: int, meter: Meter) -> list[str]:
     """Return everything about one run below its headline."""
-    bank = found.run.test.bank(sections_classes.CONFUSION_TASKS, found.seed).to(_device(found.run))
+    bank = found.run.test.bank(sections_classes.CONFUSION_TASKS, found.seed)
     parts: list[str] = []
     with meter(f"{found.run.name}: page") as tick:
         headings = dict(titles(found))
@@ -40,7 +40,7 @@ def sections(found: Assessment, prefix: str, level: int, meter: Meter) -> list[s
 def titles(found: Assessment) -> list[tuple[str, str]]:
     """Return the sections that a run has."""
     test = found.run.test
-    classes = found.report.metric == "accuracy" and isinstance(test, FewShot) and test.data.targets is None
+    classes = found.report.entry.predicts == "classes" and isinstance(test, FewShot) and test.data.targets is None
     headings = [("facts", "What, how, why, from where"), ("learning", "Learning curves")]
     if found.curve:
         headings.append(("curve", "Adaptation curve"))
@@ -50,7 +50,7 @@ def titles(found: Assessment) -> list[tuple[str, str]]:
         headings.append(("episodes", "Episodes"))
     if classes:
         headings += [("confusion", "Confusions"), ("map", "Map of one task")]
-    if found.report.metric != "accuracy":
+    if found.report.entry.predicts == "targets":
         headings.append(("functions", "Functions learned from a few points"))
     if len(found.report.reliability):
         headings.append(("calibration", "Calibration"))
@@ -133,8 +133,9 @@ def _curve(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
     own = found.run.learner.inner_steps
     assert isinstance(own, int)
     alt = "; ".join(f"{step} steps {value:.3f}" for step, value in enumerate(found.curve))
-    drawing = plots.svg(plots.curve(found.curve, found.report.metric, own), name, f"Adaptation curve: {alt}")
-    caption = f"Mean {found.report.metric} on queries of {found.curve_tasks} new tasks as the inner loop goes on."
+    drawing = plots.svg(plots.curve(found.curve, found.report.entry.title, own), name, f"Adaptation curve: {alt}")
+    what = f"{found.report.entry.title}: the mean on queries of {found.curve_tasks} new tasks"
+    caption = f"{what} as the inner loop goes on."
     return [page.figure(drawing, caption)]
 
 
@@ -152,7 +153,7 @@ def _presentations(found: Assessment, bank: Bank, name: str, level: int) -> list
 
 
 def presentation_table(reports: Mapping[str, Report]) -> str:
-    """Return accuracies by presentation as a table, a row a learner."""
+    """Return accuracies by presentation as a table, with one row per learner."""
     curves = {name: report.presentation_curve for name, report in reports.items()}
     count = len(next(iter(curves.values())))
     rows = [[name, *(f"{mean:.3f} ± {half:.3f}" for mean, half in curve)] for name, curve in curves.items()]
@@ -163,19 +164,19 @@ def _functions(found: Assessment, bank: Bank, name: str, level: int) -> list[str
     drawn, predicted, bands = [], [], []
     if not isinstance(bank.draw(torch.zeros(1, dtype=torch.long)).query.inputs, torch.Tensor):
         return [page.paragraph("Functions are not drawn, as the inputs of a row are several tensors.")]
-    for i in range(4):
-        task = batching.select(bank.draw(torch.tensor([i])), 0)
+    for task, key in episodes.one_by_one(found.run.learner, bank, 4):
         order = task.query.inputs.flatten(1)[:, 0].argsort()
-        found_here = episodes.by_steps(found.run.learner, task, (0, 1, 5, 10))
+        found_here = episodes.by_steps(found.run.learner, task, (0, 1, 5, 10), key)
         shown = slice(None) if task.support.mask is None else task.support.mask
         points = [task.support.inputs.flatten(1)[shown, 0], task.support.labels[shown].flatten()]
         points += [task.query.inputs.flatten(1)[order, 0], task.query.labels.flatten()[order]]
-        drawn.append(tuple(each.cpu().numpy() for each in points))
-        predicted.append({key: point(value).flatten()[order].cpu().numpy() for key, value in found_here.items()})
+        sx, sy, x, y = map(_array, points)
+        drawn.append((sx, sy, x, y))
+        predicted.append({label: _array(point(value).flatten()[order]) for label, value in found_here.items()})
         bands.append(
             {
-                key: 2 * value.std.flatten()[order].cpu().numpy()
-                for key, value in found_here.items()
+                label: 2 * _array(value.std.flatten()[order])
+                for label, value in found_here.items()
                 if isinstance(value, Predictive)
             }
         )
@@ -185,6 +186,11 @@ def _functions(found: Assessment, bank: Bank, name: str, level: int) -> list[str
     if any(bands):
         caption += " Shaded: two standard deviations on either side of the mean."
     return [page.figure(drawing, caption)]
+
+
+def _array(values: torch.Tensor) -> np.ndarray[Any, Any]:
+    # NumPy has no bfloat16.
+    return values.double().cpu().numpy()
 
 
 def _settings(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
@@ -216,7 +222,3 @@ SECTIONS: dict[str, Section] = {
     "abstention": sections_uncertainty.abstention,
     "settings": _settings,
 }
-
-
-def _device(run: OpenedRun) -> torch.device:
-    return next((p.device for p in run.learner.parameters()), torch.device("cpu"))

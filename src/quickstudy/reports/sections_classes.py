@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 
 from quickstudy import batching
 from quickstudy.datasets.base import ClassData
-from quickstudy.functional import random
+from quickstudy.evaluation.metrics.rows import row_mask
 from quickstudy.reports import episodes, page, plots
 from quickstudy.reports.assessment import Assessment
 from quickstudy.reports.episodes import Episodes
@@ -25,7 +25,7 @@ CONFUSION_TASKS = 200
 
 def shown(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
     """Return the first tasks, each query with what it was taken for."""
-    played = episodes.play(found.run.learner, bank, SHOWN_TASKS, found.seed)
+    played = episodes.play(found.run.learner, bank, SHOWN_TASKS)
     parts = [
         page.paragraph(
             f"The first {len(played)} test tasks, not chosen. Each row is a class: what the learner was shown, then "
@@ -43,7 +43,7 @@ def _episode(played: Episodes, t: int, names: Sequence[str]) -> str:
     support, query = (batching.select(part, t) for part in (played.tasks.support, played.tasks.query))
     chances = torch.softmax(played.outputs[t].double(), -1)
     sure, guess = chances.max(-1)
-    masks = [part.mask if part.mask is not None else torch.ones(len(part.labels)).bool() for part in (support, query)]
+    masks = [row_mask(part)[t] for part in (played.tasks.support, played.tasks.query)]
     letters = string.ascii_uppercase
     rows = []
     for n, number in enumerate(played.classes[t].tolist()[:SHOWN_WAYS]):
@@ -79,7 +79,7 @@ def confusion(found: Assessment, bank: Bank, name: str, level: int) -> list[str]
     """Return which classes, and groups of classes, were taken for which."""
     assert isinstance(bank.source, FewShot)
     data = bank.source.data
-    played = episodes.play(found.run.learner, bank, min(CONFUSION_TASKS, len(found.report.values)), found.seed)
+    played = episodes.play(found.run.learner, bank, min(CONFUSION_TASKS, len(found.report.values)))
     seen = episodes.confusions(played)
     parts = []
     attribute = episodes.grouping(data)
@@ -125,13 +125,11 @@ def drawn(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
     """Return a map of the first task, by raw inputs and by what the learner makes of them."""
     assert isinstance(bank.source, FewShot)
     learner = found.run.learner
-    played = episodes.play(learner, bank, 1, found.seed)
+    played = episodes.play(learner, bank, 1)
     assert played.classes is not None
-    task = batching.select(bank.draw(torch.arange(1)), 0)
-    key = random.learner_keys(found.seed, torch.zeros(1, dtype=torch.long, device=bank.device))[0]
-    shown, asked, what = episodes.features(learner, task, key)
+    ((shown, asked, what),) = (episodes.features(learner, *each) for each in episodes.one_by_one(learner, bank, 1))
     support, query = batching.select(played.tasks.support, 0), batching.select(played.tasks.query, 0)
-    keep = [episodes.mask_of(part)[0] for part in (played.tasks.support, played.tasks.query)]
+    keep = [row_mask(part)[0] for part in (played.tasks.support, played.tasks.query)]
     panels = {}
     shares = []
     mapped = {what: (shown.cpu(), asked.cpu())}

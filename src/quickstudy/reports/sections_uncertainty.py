@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from quickstudy.evaluation import uncertainty as reliability
-from quickstudy.evaluation.evaluating import interval95
+from contextlib import closing
+
+from quickstudy.evaluation import interval95, predictions, reliability
+from quickstudy.evaluation.uncertainty import refuses
 from quickstudy.reports import page, plots
 from quickstudy.reports.assessment import Assessment, OpenedRun
 from quickstudy.tasks.base import Bank
@@ -26,15 +28,16 @@ def says_how_sure(run: OpenedRun) -> bool:
     """Whether predictions can be judged by `reliability`."""
     if run.test.sequential:
         return False
-    _, outputs, query = next(reliability.predictions(run.learner, run.test, 1))
-    return reliability.refuses(outputs, query) is None
+    with closing(predictions(run.learner, run.test, 1)) as found:
+        first = next(found)
+    return refuses(first.outputs, first.tasks.query) is None
 
 
 def abstention(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
     """Return what intervals or prediction sets hold, and what is gained by leaving the unsure queries out."""
     tasks = min(len(bank), len(found.report.values))
-    judged = reliability.reliability(found.run.learner, bank, tasks, seed=found.seed)
-    regression = found.report.metric != "accuracy"
+    judged = reliability(found.run.learner, bank, tasks)
+    regression = bank.batch(0, 1).query.labels.dtype.is_floating_point
     holds, error = ("intervals", "mean squared error") if regression else ("prediction sets", "share of wrong answers")
     held, half = 100 * judged.coverage, 100 * interval95(judged.held)
     size = f"on average {judged.size:.3g} wide" if regression else f"of {judged.size:.2f} classes on average"

@@ -13,14 +13,6 @@ BATCH_NORM = {
     "none": "The net has no batch normalisation: every query is predicted by itself.",
 }
 
-METRIC = {
-    "accuracy": "Accuracy",
-    "iou": "Intersection over union",
-    "mse": "Mean squared error",
-    "log_likelihood": "Log-likelihood of a query, in nats",
-    "loss": "Loss on the query",
-}
-
 
 def span(value: Any) -> str:
     """Return a number, or a range [low, high], in words."""

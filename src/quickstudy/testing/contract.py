@@ -290,11 +290,11 @@ def _key(number: int) -> Tensor:
 
 
 def _adapt(learner: Learner, task: Task, number: int = 0) -> State:
-    return batching.adapt_one(learner, task.support, _key(number).to(task.support.labels.device))
+    return learner.learn(task.support, _key(number).to(task.support.labels.device))
 
 
 def _loss(learner: Learner, task: Task, key: Tensor) -> Tensor:
-    return learner.loss(batching.adapt_one(learner, task.support, key), task.query)
+    return learner.loss(learner.learn(task.support, key), task.query)
 
 
 def _loss_at(
@@ -354,7 +354,7 @@ def _pad(rows: Examples, count: int, seed: int) -> Examples:
             extra = 10 * random.normal(random.key(seed), *extra.shape, dtype=leaf.dtype).to(leaf.device)
         return torch.cat([leaf, extra])
 
-    mask = torch.ones(len(rows), dtype=torch.bool, device=rows.labels.device) if rows.mask is None else rows.mask
+    mask = rows.counted
     mask = torch.cat([mask, torch.zeros(count, dtype=torch.bool, device=mask.device)])
     return _but(rows, inputs=trees.map_leaves(extend, rows.inputs), labels=extend(rows.labels), mask=mask)
 

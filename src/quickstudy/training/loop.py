@@ -18,7 +18,7 @@ from quickstudy.engine.hardware import keep_pages, worth_compiling
 from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.engine.ranks import Ranks
 from quickstudy.errors import InputError
-from quickstudy.evaluation.evaluating import evaluate
+from quickstudy.evaluation import evaluate
 from quickstudy.functional import random
 from quickstudy.operators.precision import matmuls_in
 from quickstudy.storage import checkpoint as ckpt
@@ -236,7 +236,7 @@ class Trainer:
         asked.learner.train()
         self._log({"step": standing.step, f"validation_{report.metric}": report.mean})
         bar.validation(report.metric, report.mean)
-        if standing.take(report.metric, report.mean, asked.learner) and self.folder is not None:
+        if standing.take(report, asked.learner) and self.folder is not None:
             content = {"learner": standing.best_weights, "step": standing.step, "validation": report.mean}
             self.folder.save(ckpt.BEST, content)
         return standing.stopped(asked.patience)

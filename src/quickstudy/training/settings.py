@@ -13,7 +13,7 @@ from torch import Tensor
 from quickstudy.batching import Compile
 from quickstudy.core import Learner
 from quickstudy.engine.objective import Objective
-from quickstudy.evaluation.scoring import LOWER_IS_BETTER
+from quickstudy.evaluation import Report
 from quickstudy.outer.base import Outer
 from quickstudy.tasks.base import TaskDistribution
 
@@ -83,15 +83,15 @@ class Standing:
             "history": self.history,
         }
 
-    def take(self, metric: str, value: float, learner: Learner) -> bool:
+    def take(self, report: Report, learner: Learner) -> bool:
         """Take in a validation; return whether the learner's present weights are the best ones now."""
-        gain = self.best - value if metric in LOWER_IS_BETTER else value - self.best
+        gain = report.gain(self.best)
         better = math.isnan(self.best) or gain > 0
         self.since_best = 0 if better else self.since_best + 1
         # Of equals, the later: where validation says all that it can, training may still go on to improve.
         if not better and gain != 0:
             return False
-        self.best, self.best_step = value, self.step
+        self.best, self.best_step = report.mean, self.step
         self.best_weights = {name: value.detach().clone() for name, value in learner.state_dict().items()}
         return True
 

@@ -13,8 +13,7 @@ import torch
 
 from quickstudy import batching
 from quickstudy.core import Learner, Task
-from quickstudy.evaluation.evaluating import BANK_SEED, evaluate, interval95
-from quickstudy.evaluation.uncertainty import Reliability, reliability
+from quickstudy.evaluation import BANK_SEED, Reliability, evaluate, interval95, reliability
 from quickstudy.functional import random
 from quickstudy.functional.coverage import quantile
 from quickstudy.functional.predictive import Gaussian, Predictive
@@ -167,7 +166,7 @@ def _answers(learner: Learner, task: Task, noise: float | None = None) -> dict[s
         angles = torch.linspace(-math.pi, math.pi, POINTS)
         x = torch.stack([angles.cos(), angles.sin()], 1)
     with torch.no_grad():
-        outputs: Any = learner.predict(batching.adapt_one(learner, task.support, random.key(TEST_SEED)), x)
+        outputs: Any = learner.predict(learner.learn(task.support, random.key(TEST_SEED)), x)
         if task.support.ways is not None:
             return {"probability": outputs.softmax(1)[:, 1].tolist()}
         if not isinstance(outputs, Predictive):

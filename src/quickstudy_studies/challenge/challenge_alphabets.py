@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from quickstudy.core import Learner
 from quickstudy.datasets.base import ClassData
-from quickstudy.evaluation.evaluating import evaluate, interval95
+from quickstudy.evaluation import evaluate, interval95
 from quickstudy.recipes.challenge import CHOSEN_ON, FOLDS, OmniglotChallenge
 from quickstudy.reports.assessment import open_run
 from quickstudy.reports.plots import COLOURS, GREY, styled

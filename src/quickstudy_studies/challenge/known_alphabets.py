@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from quickstudy.evaluation.evaluating import interval95
+from quickstudy.evaluation import interval95
 from quickstudy.functional.checks import as_device
 from quickstudy.recipes.challenge import CHOSEN_ON, FOLDS, OmniglotChallenge
 from quickstudy.storage.checkpoint import load

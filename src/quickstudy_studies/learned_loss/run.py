@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from quickstudy.core import Learner
-from quickstudy.evaluation.evaluating import evaluate
+from quickstudy.evaluation import evaluate
 from quickstudy.learners import LearnedLoss
 from quickstudy.recipes.losses import SinusoidML3, WrongTargets
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from string import ascii_lowercase
 from typing import Any
 
+from quickstudy.evaluation import find_metric
 from quickstudy.registry import lookup
 from quickstudy_studies.results.omniglot_rows import METHODS, ROWS, SETTINGS
 from quickstudy_studies.results.other_rows import OTHERS
@@ -122,7 +123,8 @@ def shortfalls(rows: Sequence[Found]) -> str:
     """Return what is clearly worse than published, by how much, and how much shorter it trained."""
     told = []
     for row in rows:
-        if against(row) and behind(row) > min(row["interval"], CLEARLY if row["metric"] == "accuracy" else math.inf):
+        clearly = CLEARLY if find_metric(row["metric"]).is_share else math.inf
+        if against(row) and behind(row) > min(row["interval"], clearly):
             paper = length(row)
             share = paper[0] * paper[1] / (row["steps"] * tasks_a_step(row)) if paper else 0
             shorter = f", trained on 1/{share:.0f} of the paper's tasks" if share >= 1.5 else ""
@@ -139,8 +141,7 @@ def failures(rows: Sequence[Found]) -> str:
 
 def behind(row: Found) -> float:
     """Return by how much a figure is worse than the published one; negative where it is better."""
-    difference = float(row["mean"] - row["published"])
-    return -difference if row["metric"] == "accuracy" else difference
+    return find_metric(row["metric"]).gain(float(row["published"]), float(row["mean"]))
 
 
 def against(row: Found) -> str:
@@ -148,7 +149,7 @@ def against(row: Found) -> str:
     if row["published"] is None or not row.get("comparable", True):
         return ""
     by = abs(behind(row))
-    amount = f"{100 * by:.1f} points" if row["metric"] == "accuracy" else f"{by:.3f}"
+    amount = f"{100 * by:.1f} points" if find_metric(row["metric"]).is_share else f"{by:.3f}"
     if float(amount.split()[0]) == 0:
         return "as published"
     within = " (within ±)" if by <= row["interval"] else ""

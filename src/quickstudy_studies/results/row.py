@@ -19,7 +19,7 @@ import torch
 
 from quickstudy.cli.console import Tick
 from quickstudy.errors import InputError
-from quickstudy.evaluation.evaluating import Report, interval95
+from quickstudy.evaluation import Report, interval95
 from quickstudy.recipes.base import Recipe
 from quickstudy.registry import TABLES, Entry, lookup
 from quickstudy.reports.assessment import BASELINE, Assessment, OpenedRun, assess, check_unseen, open_run

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from quickstudy.evaluation import find_metric
+
 
 def summary(found: Mapping[str, Any]) -> str:
     """Return what came out in a line."""
@@ -23,5 +25,5 @@ def older(found: Mapping[str, Any]) -> list[str]:
 
 
 def shown(value: float, metric: str) -> str:
-    """Return a number in the unit that papers report: per cent of accuracy, squared errors as they are."""
-    return f"{100 * value:.2f} %" if metric == "accuracy" else f"{value:.3f}"
+    """Return a number in the unit that papers report: shares in per cent, errors as they are."""
+    return f"{100 * value:.2f} %" if find_metric(metric).is_share else f"{value:.3f}"

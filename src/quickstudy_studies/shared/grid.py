@@ -13,8 +13,7 @@ import numpy as np
 
 from quickstudy.core import Learner
 from quickstudy.errors import NonFiniteError
-from quickstudy.evaluation.evaluating import evaluate
-from quickstudy.evaluation.scoring import LOWER_IS_BETTER
+from quickstudy.evaluation import evaluate, find_metric
 from quickstudy.recipes.base import Recipe
 from quickstudy.registry import lookup
 from quickstudy.reports.assessment import open_run
@@ -114,7 +113,8 @@ def validation(run: Path) -> float:
     """Return the best metric on validation tasks of a run folder: that of its best weights."""
     rows = [line.split(",") for line in (run / "metrics.csv").read_text().splitlines()]
     found = {float(value): name.removeprefix("validation_") for _, name, value in rows if name.startswith("validation")}
-    return min(found) if set(found.values()) & set(LOWER_IS_BETTER) else max(found)
+    lower = any(find_metric(name).lower_is_better for name in found.values())
+    return min(found) if lower else max(found)
 
 
 def metrics(learner: Learner, tasks: TaskDistribution, count: int) -> np.ndarray[Any, Any]:

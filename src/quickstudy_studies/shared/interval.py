@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from quickstudy.evaluation.evaluating import interval95
+from quickstudy.evaluation import interval95
 
 
 def interval(values: np.ndarray[Any, Any]) -> float:

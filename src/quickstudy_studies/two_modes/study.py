@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.core import Examples, Learner
-from quickstudy.evaluation.evaluating import Report, evaluate, interval95
+from quickstudy.evaluation import Report, evaluate, interval95
 from quickstudy.functional import random
 from quickstudy.learners import GradientLearner
 from quickstudy.recipes.modes import ModesRecipe, TwoModesMAML, TwoModesMMAML

@@ -14,7 +14,7 @@ from torch import nn
 from quickstudy import learners
 from quickstudy.core import Learner
 from quickstudy.datasets.tables import TABLES
-from quickstudy.evaluation.evaluating import compare, evaluate, interval95
+from quickstudy.evaluation import compare, evaluate, interval95
 from quickstudy.recipes.tables import TablesAttributeSets, table_tasks
 from quickstudy_studies.driver import Found, Part, Plan, Study, of_runs, of_this_code
 from quickstudy_studies.unlike_tables import page

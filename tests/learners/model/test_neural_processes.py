@@ -148,7 +148,7 @@ def test_misfits_are_refused(build: type[CNP | NP | AttentiveNP]) -> None:
         Examples(torch.randn(4, 1), torch.randn(4, 2)),
     ):
         with pytest.raises(InputError):
-            qs.batching.adapt_one(build(width=8), support, KEY)
+            build(width=8).learn(support, KEY)
     with pytest.raises(InputError, match="positive"):
         build(width=0)
 

@@ -61,7 +61,7 @@ def test_the_gradient_through_several_mini_batches_is_the_slope(weigh):
 def test_equal_weights_are_plain_training(batch):
     task = problem_task()
     weighed, plain = MetaWeightNet(RowWeights(9), steps=5, batch=batch), L2O(qs.rules.SGD(0.1), steps=5, batch=batch)
-    a, b = (batching.adapt_one(learner, task.support, random.key(0)) for learner in (weighed, plain))
+    a, b = (learner.learn(task.support, random.key(0)) for learner in (weighed, plain))
     for name, value in a.theta.items():
         assert torch.allclose(value, b.theta[name], atol=1e-6)
 

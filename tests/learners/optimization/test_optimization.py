@@ -64,7 +64,7 @@ def loss_of(task: Task) -> Loss:
 def meta_gradient(learner: qs.Learner, task: Task) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the loss and gradient through the library."""
     learner.zero_grad()
-    loss = learner.loss(batching.adapt_one(learner, task.support, KEY), task.query)
+    loss = learner.loss(learner.learn(task.support, KEY), task.query)
     loss.backward()
     return loss.detach(), {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in learner.named_parameters()}
 
@@ -290,7 +290,7 @@ def test_adml_by_plain_loop(make: Callable[[], Task]) -> None:
 def test_reptile_inner_loop_is_torch_optim(optimizer: str, batch: int | None) -> None:
     task, net = classification(), Smooth()
     learner = Reptile(net, lr=0.05, steps=6, batch=batch, test_steps=None, optimizer=optimizer)
-    found = batching.adapt_one(learner, task.support, KEY).theta
+    found = learner.learn(task.support, KEY).theta
     own = copy.deepcopy(net)
     options = {"betas": (0.0, 0.999)} if optimizer == "adam" else {}
     opt = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[optimizer](own.parameters(), lr=0.05, **options)
@@ -474,7 +474,7 @@ def test_classes_absent_from_a_mini_batch_still_compete() -> None:
     support = Examples(torch.randn(6, 4), [0, 0, 0, 1, 1, 1])
     net = Smooth(outputs=2)
     learner = Reptile(net, lr=0.1, steps=1, batch=1, test_steps=None, optimizer="sgd")
-    theta = batching.adapt_one(learner, support, KEY).theta
+    theta = learner.learn(support, KEY).theta
     row = int(random.permutation(KEY, 6)[0])
     loss = F.cross_entropy(net(support.inputs[row : row + 1]), support.labels[row : row + 1])
     slope = torch.autograd.grad(loss, net.head.weight)[0]

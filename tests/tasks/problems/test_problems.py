@@ -11,7 +11,7 @@ from torch.func import functional_call
 import quickstudy as qs
 from quickstudy import batching
 from quickstudy.errors import CheckpointError, InputError
-from quickstudy.evaluation.scoring import LOWER_IS_BETTER
+from quickstudy.evaluation import find_metric
 from quickstudy.nets.optimizees import ACTIVATIONS, CharacterGRU, character_mlp, perceptron, small_conv
 from quickstudy.operators import trees
 from quickstudy.problem import Optimizee, Problem
@@ -116,7 +116,7 @@ def test_a_loss_is_evaluated_as_by_a_loop() -> None:
             theta = {name: value.detach() - 0.1 * g for (name, value), g in zip(theta.items(), grads, strict=True)}
         logits = functional_call(PERCEPTRON, theta, task.query.inputs.inputs)
         assert report.values[number] == pytest.approx(float(nn.functional.cross_entropy(logits, task.query.labels)))
-    assert "loss" in LOWER_IS_BETTER
+    assert find_metric("loss").lower_is_better
     assert qs.evaluate(learner, bank, 4, metric="accuracy").metric == "accuracy"
 
 

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from quickstudy import batching
 from quickstudy.core import Examples, Learner, Output, State
 from quickstudy.functional.checks import as_inputs
 from quickstudy.operators import trees
@@ -76,7 +75,7 @@ class SharedContext(Learner):
     def adapt(self, support: Examples, key: Tensor | None = None) -> ContextState:
         """Encode the context and learn from the features of the support."""
         features, _ = call(self.encoder, self.context)
-        return ContextState(batching.adapt_one(self.learner, self._on(features, support), key), features)
+        return ContextState(self.learner.learn(self._on(features, support), key), features)
 
     def predict(self, state: ContextState, inputs: Any) -> Output:
         """Return the learner's predictions for the features of these rows."""
