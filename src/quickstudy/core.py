@@ -136,7 +136,7 @@ class Learner(nn.Module):
         if not self.stochastic:
             return self.adapt(support)
         if key is None:
-            raise InputError("this learner is stochastic: pass a key per task (quickstudy.functional.random.fold_in)")
+            raise InputError("this learner is stochastic: pass keys, one a task (quickstudy.functional.random.fold_in)")
         return self.adapt(support, key)  # type: ignore[call-arg]
 
     def predict(self, state: State, inputs: Any) -> Output:
