@@ -45,7 +45,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study does when it is run.
+    """The course of a study when it is run.
 
     Attributes:
         parts: run in turn; pieces of a later part may read files that earlier ones left.

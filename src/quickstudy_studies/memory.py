@@ -1,4 +1,4 @@
-"""What memories read along one sequence: a MANN and a DNC on Omniglot's drawings, step by step.
+"""The readings of memories along one sequence: a MANN and a DNC on Omniglot's drawings, step by step.
 
 For each step the picture shows the drawing, what the learner answered, and how much of what it read was written with
 the label of each earlier step.
@@ -38,7 +38,7 @@ BRIEF: dict[str, Any] = {"steps": 2, "validation_tasks": 2, "hidden": 8}
 
 
 def plan(folder: Path, quick: bool, seeds: int) -> Plan:
-    """What a MANN and a DNC read along one sequence of Omniglot's drawings, and what they answered.
+    """The readings and answers of a MANN and a DNC along one sequence of Omniglot's drawings.
 
     Args:
         folder: gets results.json, table.md, memory.png and a folder of each run, where what was interrupted goes on.

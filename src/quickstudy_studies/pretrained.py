@@ -1,4 +1,4 @@
-"""What the learners that come with the library reach on glyphs and on drawings that were not trained on."""
+"""Accuracy of the learners that come with the library, on glyphs and on drawings that were not trained on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What learners lose where tests are not like training: other ways and shots, noise, blur, and tampered queries."""
+"""Accuracy in tests that are unlike training: other ways and shots, noise, blur, and tampered queries."""
 
 from __future__ import annotations
 

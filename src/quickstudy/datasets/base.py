@@ -1,4 +1,4 @@
-"""What every data set becomes: examples in memory, grouped by class.
+"""The common form of all data sets: examples in memory, grouped by class.
 
 Shapes: M examples in all, C classes.
 """

@@ -1,4 +1,4 @@
-"""What is best on the machine at hand."""
+"""Choices that suit the machine at hand."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from quickstudy.errors import InputError
 
 @dataclass(frozen=True)
 class Launch:
-    """Which of how many processes this is.
+    """The number of this process, and of all processes.
 
     Attributes:
         rank: number of this process.

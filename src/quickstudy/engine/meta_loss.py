@@ -27,7 +27,7 @@ ROOMY = ("cpu",)
 
 
 class MetaLoss:
-    """What is minimised: the losses of a learner on a meta-batch, and their gradient by its parameters.
+    """The meta-loss: the losses of a learner on a meta-batch, and their gradient by its parameters.
 
     It binds all that does not change from one outer step to the next, so that an outer optimiser is given nothing else
     but the tasks. Where the objective judges the end of an inner loop (`Objective.judges_end`), all tasks of a chunk

@@ -1,4 +1,4 @@
-"""What an objective is: the loss of ONE task, and whatever else an outer loop asks of it.
+"""The base of objectives: the loss of ONE task, and whatever else an outer loop asks of it.
 
     loss = L(task)                                  `forward`: all that an objective must have
     loss = L(state of the inner loop's end)         where it judges the end of learning: `after`

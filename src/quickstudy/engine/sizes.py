@@ -31,7 +31,7 @@ _WIDENINGS: WeakKeyDictionary[nn.Module, float] = WeakKeyDictionary()
 
 @runtime_checkable
 class Stream(Protocol):
-    """What tasks can be drawn from, such as a task distribution or a bank."""
+    """A source of tasks, such as a task distribution or a bank."""
 
     def batch(self, start: int, count: int) -> Any:
         """Return tasks start, ..., start + count - 1, batched."""

@@ -30,30 +30,30 @@ class Batch(NamedTuple):
     """Tasks of a bank, on the learner's device and in its dtype."""
 
     indices: Tensor
-    """(T,) their numbers in the bank"""
+    """(T,) numbers of the tasks in the bank."""
     tasks: Task
-    """T tasks, batched; sequences are in the query"""
+    """T tasks, batched; sequences are in the query."""
     keys: Tensor
-    """(T,) what a stochastic learner draws from"""
+    """(T,) keys for the draws of a stochastic learner."""
     learner: Learner
-    """The learner that these tasks are for: the one given, or its like on features (see `batches`)"""
+    """The learner for these tasks: the one given, or its like on features (see `batches`)."""
     chunk: int
-    """Number of tasks that are computed at once"""
+    """Number of tasks that are computed at once."""
     total: int
-    """Number of tasks that this process is given in all"""
+    """Number of tasks that this process is given in all."""
 
 
 class Predicted(NamedTuple):
     """Tasks of a bank with what a learner made of them."""
 
     indices: Tensor
-    """(T,) their numbers in the bank"""
+    """(T,) numbers of the tasks in the bank."""
     states: State
-    """T states, batched"""
+    """T states, batched."""
     outputs: Output
-    """(T, Q, ...) predictions for the queries"""
+    """(T, Q, ...) predictions for the queries."""
     tasks: Task
-    """T tasks, batched"""
+    """T tasks, batched."""
 
 
 def as_bank(distribution: TaskDistribution, tasks: int, seed: int = BANK_SEED) -> tuple[Bank, int]:

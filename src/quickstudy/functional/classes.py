@@ -81,7 +81,7 @@ def label_features(support: Any, width: int, dtype: torch.dtype) -> Tensor:
             targets = torch.where(support.mask.unsqueeze(1), targets, torch.zeros_like(targets))
         return targets
     if support.labels.ndim != 1:
-        raise InputError(f"this learner needs one label a row, shape (S,), not {tuple(support.labels.shape)}")
+        raise InputError(f"this learner needs one label per row, shape (S,), not {tuple(support.labels.shape)}")
     if support.ways > width:
         raise InputError(
             f"the task has {support.ways} ways but the learner was built with outputs={width}; build it with "

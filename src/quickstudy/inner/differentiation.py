@@ -32,7 +32,7 @@ class InnerStep:
     update: Callable[..., Theta]
     """(gradient, theta, loss, *given) -> theta after the step."""
     module: nn.Module
-    """Whose parameters are learned."""
+    """Module whose parameters are learned."""
     symmetric: bool
     """Whether dPhi/dtheta is symmetric: that of theta - lr dL/dtheta is, for a number lr."""
 
@@ -50,7 +50,7 @@ class Differentiation:
     recorded: ClassVar[bool] = True
     """Whether the outer gradient goes through the inner steps."""
     checkpoint: int | None = 0
-    """Which inner states to keep (see `Unrolled`)."""
+    """Choice of the inner states to keep (see `Unrolled`)."""
 
     def gradient(self, loss: Callable[..., Tensor], theta: Theta, *given: Any) -> tuple[Theta, Tensor]:
         """Return dL/dtheta and L."""

@@ -31,7 +31,7 @@ from quickstudy.rules import ProximalSGD, Rule
 
 
 class InnerState(NamedTuple):
-    """What one task's inner loop has reached."""
+    """The state of one task's inner loop."""
 
     theta: Theta
     initial: Theta
@@ -132,7 +132,7 @@ class GradientLearner(Learner):
 
     @property
     def every(self) -> int | None:
-        """Which inner states are kept for the outer gradient (see `operators.checkpointing.unroll`)."""
+        """Choice of the inner states that are kept for the outer gradient (see `operators.checkpointing.unroll`)."""
         return self.differentiation.checkpoint
 
     @property

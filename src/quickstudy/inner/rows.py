@@ -119,7 +119,7 @@ class ChangedRows(RowChoice):
     """
 
     unseen: ClassVar[str]
-    """What other derivatives than the exact one leave out, and why."""
+    """Reason why only the exact derivative will do: the terms that others leave out."""
 
     def __init__(self, of: RowChoice) -> None:
         self.of, self.drawn = of, of.drawn

@@ -1,4 +1,4 @@
-"""What an objective is, and what helps to make one of another.
+"""The base of objectives, and helpers that make one of another.
 
 An objective is called as `(learner, task, key) -> scalar loss of ONE task`. It is a function, or a subclass of
 `Objective` whose buffers are part of what is recorded. `engine.objective.Objective` says what else one may have:

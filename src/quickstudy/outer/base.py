@@ -1,4 +1,4 @@
-"""What every outer optimiser is: an estimate of the meta-gradient, and an ordinary torch optimiser that follows it."""
+"""The base of outer optimisers: an estimate of the meta-gradient, and an ordinary torch optimiser that applies it."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def select_rows(inputs: Any, rows: Tensor) -> Any:
 
 
 class Rows(Protocol):
-    """What has rows."""
+    """A collection of rows."""
 
     @property
     def inputs(self) -> Any:

@@ -1,4 +1,4 @@
-"""Which tasks of the stream a process takes at each step, drawn for many steps at once."""
+"""The tasks of the stream that a process takes at each step, drawn for many steps at once."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ VALIDATION_SEED = 2023
 
 @dataclass
 class Run:
-    """What `meta_train` returns.
+    """The result of `meta_train`.
 
     Attributes:
         learner: the meta-trained learner, with its best weights where there was validation, in evaluation mode.

@@ -1,4 +1,4 @@
-"""What was asked of a meta-training, and how far it has come."""
+"""The settings of a meta-training, and its progress."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from quickstudy.tasks.base import TaskDistribution
 
 @dataclass(frozen=True)
 class Settings:
-    """What was asked: the arguments of `meta_train`, with its defaults in place.
+    """The settings: the arguments of `meta_train`, with its defaults in place.
 
     Attributes:
         matmul_dtype: dtype in which nets multiply while they train; None is that of the learner. Validation, whose

@@ -36,7 +36,7 @@ EVERY = 10
 
 @dataclass(frozen=True)
 class Training:
-    """Of one architecture."""
+    """Settings of the training of one architecture."""
 
     train: int = 300
     validation: int = 300
@@ -51,7 +51,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Search:
-    """Of a search by DARTS, which trains the mixed net as `Training` says."""
+    """Settings of a search by DARTS, which trains the mixed net as `Training` says."""
 
     steps: int = 500
     lr: float = 0.02

@@ -12,7 +12,7 @@ from quickstudy_studies.driver import Plan, Study, in_runs, of_runs
 
 
 def plan(folder: Path, quick: bool, seeds: int) -> Plan:
-    """Which auxiliary losses help a net on 100 digits: a teacher's logits, reconstruction, random numbers; learned.
+    """Learned weights of auxiliary losses on 100 digits: a teacher's logits, reconstruction, random numbers.
 
     Args:
         folder: gets results.json, table.md and weights.png.

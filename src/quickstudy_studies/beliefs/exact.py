@@ -31,9 +31,9 @@ class Sinusoids(NamedTuple):
     """Equally probable sinusoids."""
 
     amplitude: Tensor
-    """(L,)"""
+    """(L,) amplitudes of the draws."""
     phase: Tensor
-    """(L,)"""
+    """(L,) phases of the draws."""
 
 
 class SinusoidPosterior(Learner):

@@ -48,7 +48,7 @@ Point = tuple[int, float, float]
 
 @dataclass(frozen=True)
 class Settings:
-    """Of training, and of each search."""
+    """Settings of training, and of each search."""
 
     steps: int = 300
     runs: int = 10

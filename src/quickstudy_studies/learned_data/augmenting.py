@@ -40,7 +40,7 @@ RANGES = (15.0, 30.0, 45.0, 60.0)
 
 @dataclass(frozen=True)
 class Settings:
-    """Of the inner and the outer loop."""
+    """Settings of the inner and the outer loop."""
 
     steps: int = 1000
     batch: int = 50

@@ -42,7 +42,7 @@ SHOWN = ("distilled", "fixed", "real", "means", "centres")
 
 @dataclass(frozen=True)
 class Settings:
-    """Of the inner and the outer loop, and of the comparison."""
+    """Settings of the inner and the outer loop, and of the comparison."""
 
     steps: int = 10
     lr: float = 0.3
@@ -50,7 +50,7 @@ class Settings:
     outer_steps: int = 800
     outer_lr: float = 0.02
     rates: float = 0.5
-    """Of the outer rate, for the logarithms of inner rates."""
+    """Outer rate for the logarithms of inner rates."""
     meta_batch: int = 4
     long: int = 1000
     starts: int = 10

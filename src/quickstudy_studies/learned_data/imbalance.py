@@ -45,7 +45,7 @@ LOSSES = [i / 10 for i in range(41)]
 
 @dataclass(frozen=True)
 class Settings:
-    """Of the inner and the outer loop."""
+    """Settings of the inner and the outer loop."""
 
     steps: int = 300
     lr: float = 0.3

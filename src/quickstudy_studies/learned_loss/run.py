@@ -33,7 +33,7 @@ VALIDATION, TEST = 1000, 2000
 
 @dataclass(frozen=True)
 class Settings:
-    """Of the inner and the outer loop, and of what they are judged by."""
+    """Settings of the inner and the outer loop, and of the comparison."""
 
     steps: int = 20
     outer_steps: int = 250

@@ -49,7 +49,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Track:
-    """What one optimiser did: losses (rates, seeds, points); infinite once it has diverged."""
+    """The losses (rates, seeds, points) of one optimiser; infinite once it has diverged."""
 
     name: str
     rates: tuple[float, ...]

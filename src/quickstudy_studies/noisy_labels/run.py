@@ -24,7 +24,7 @@ LOSSES = [i / 10 for i in range(61)]
 
 @dataclass(frozen=True)
 class Settings:
-    """Of the inner and the outer loop."""
+    """Settings of the inner and the outer loop."""
 
     steps: int = 1000
     batch: int = 50

@@ -32,7 +32,7 @@ from quickstudy_studies.shared.trained import place, running, train
 
 @dataclass(frozen=True)
 class Row:
-    """What is reproduced.
+    """The figure that is reproduced.
 
     Attributes:
         name: of the row, as in `quickstudy reproduce NAME`.

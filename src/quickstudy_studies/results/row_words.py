@@ -1,4 +1,4 @@
-"""What a row says in words: its figure beside the published one, and who trained its runs."""
+"""The words of a row: its figure beside the published one, and who trained its runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What studies of learned data share: accuracies of nets trained anew, and tables of them."""
+"""Helpers of studies of learned data: accuracies of nets trained anew, and tables of them."""
 
 from __future__ import annotations
 

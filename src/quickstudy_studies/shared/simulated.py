@@ -18,7 +18,7 @@ class Case(NamedTuple):
     duration: float
     trajectories: int
     angle: int
-    """Which number of a state is the angle."""
+    """Number of the angle in a state."""
 
 
 _REAL, _GUESS = {"mass": 1.3, "length": 0.7, "friction": 0.3}, {"mass": 0.7, "length": 1.2, "friction": 0.8}

@@ -12,12 +12,12 @@ from quickstudy.core import Examples, Learner
 
 
 class Posterior(NamedTuple):
-    """What was learned of one task."""
+    """The state of one task."""
 
     sine: Tensor
-    """(2,) mean of p(sine) (a cos phi, -a sin phi), what multiplies sin x and cos x"""
+    """(2,) mean of p(sine) (a cos phi, -a sin phi), the factors of sin x and cos x."""
     line: Tensor
-    """(2,) mean of p(line) (slope, intercept)"""
+    """(2,) mean of p(line) (slope, intercept)."""
 
 
 class BestOfTwoModes(Learner):

@@ -25,7 +25,7 @@ STRENGTHS = (0.1, 1.0, 10.0)
 
 @dataclass(frozen=True)
 class Settings:
-    """Of a run."""
+    """Settings of a run."""
 
     steps: int = 2000
     tasks: int = 600

@@ -98,5 +98,5 @@ def test_each_task_starts_elsewhere() -> None:
         f"inner.layers.{i}.{kind}" for i in range(3) for kind in ("weight", "bias")
     }
     dense = Examples(torch.randn(2, 4), torch.zeros(2, 3, dtype=torch.long), ways=2)
-    with pytest.raises(InputError, match="one label a row"):
+    with pytest.raises(InputError, match="one label per row"):
         learner.inner_loss.value(learner, learner.adapt(rows).theta, dense)

@@ -28,7 +28,7 @@ _BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, 
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may hold; more is taken for a decompression bomb.
+    """Limits of an archive; more is taken for a decompression bomb.
 
     Args:
         total: bytes of all members.

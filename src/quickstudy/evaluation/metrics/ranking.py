@@ -22,13 +22,13 @@ class Rankings(NamedTuple):
     """R rankings of N items in each of T tasks."""
 
     scores: Tensor
-    """(T, R, N), higher first; what is no number comes last"""
+    """(T, R, N) scores, higher first; numbers that are not finite come last."""
     relevance: Tensor
-    """(T, R, N), zero for items that do not matter or are not there"""
+    """(T, R, N) relevance, zero for items that do not matter or are absent."""
     items: Tensor
-    """(T, R, N) which items there are"""
+    """(T, R, N) False for items that are absent."""
     counted: Tensor
-    """(T, R) which rankings count"""
+    """(T, R) False for rankings that do not count."""
 
     def mean(self, values: Tensor) -> Tensor:
         """Return (T,) the mean of values (T, R) over the rankings that count."""

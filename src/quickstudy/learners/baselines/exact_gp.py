@@ -24,18 +24,18 @@ from quickstudy.registry import register
 
 
 class Posterior(NamedTuple):
-    """What was learned of one task, for each of G length scales."""
+    """The state of one task, for each of G length scales."""
 
     inputs: Tensor
-    """(S, D)"""
+    """(S, D) inputs of the support."""
     rows: Tensor
-    """(S,) which rows count"""
+    """(S,) False in padding rows."""
     factor: Tensor
-    """(G, S, S) L, lower triangular"""
+    """(G, S, S) lower triangular factor L."""
     alpha: Tensor
-    """(G, S) (K + s^2 I)^-1 y"""
+    """(G, S) solution (K + s^2 I)^-1 y."""
     log_weights: Tensor
-    """(G,)"""
+    """(G,) logarithms of the weights of the length scales."""
 
 
 @register("learner", family="baseline", learns="nothing", paper="Rasmussen & Williams 2006", tasks="regression")

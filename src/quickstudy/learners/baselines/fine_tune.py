@@ -3,9 +3,9 @@
 Chen et al. 2019, "A Closer Look at Few-shot Classification", sections 3.1 (Baseline) and 3.2 (Baseline++): the body is
 frozen, the new classifier is trained on the support. Baseline++ compares by cosine in both stages. Learned: features,
 without meta-learning; this is what every meta-learner must beat. Departures: the new head starts at zero (linear) or at
-the class means (cosine) instead of at random, so that a task has one answer; steps are of Adam on the whole support,
-where the authors' are of SGD with momentum on 4 rows (`optimizer="sgd"` has no momentum); the cosines' scale is learned
-in pretraining from 10, where the authors fix it. `adapts="all"` fine-tunes the body too.
+the class means (cosine) instead of at random, so that a task has one answer. Steps are those of Adam on the whole
+support; the authors take SGD with momentum on 4 rows (`optimizer="sgd"` has no momentum). The scale of the cosines is
+learned in pretraining, from 10; the authors fix it. `adapts="all"` fine-tunes the body too.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from quickstudy.rules import SGD, Adam, Rule
 
 
 class Tuned(NamedTuple):
-    """What was learned of one task."""
+    """The state of one task."""
 
     theta: dict[str, Tensor]
     """The head's 'head.weight' (N, D) and 'head.bias' (N,), and the body's parameters if they were tuned."""
     present: Tensor
-    """(N,)"""
+    """(N,) classes that have a support row."""
     statistics: Statistics
 
 

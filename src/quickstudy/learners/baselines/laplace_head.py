@@ -7,10 +7,11 @@ MacKay 1992, "A Practical Bayesian Framework for Backpropagation Networks"; Daxb
 
 For regression q is the exact posterior (T = 1) and the prediction is in closed form; for classification w* is found by
 Newton's method and p(y | x) is the mean over draws from q. Learned across tasks for the likelihood of the query: f, the
-precision and the noise (for regression as in Harrison et al. 2018, "Meta-Learning Priors for Efficient Online Bayesian
-Regression", with the prior's mean at zero), and for classification the temperature T, which begins at 1 (Wenzel et al.
-2020, "How Good is the Bayes Posterior in Deep Neural Networks Really?"): curvature at the mode says too little of a
-posterior that is not normal. A departure: nothing is fitted after training, all is learned through q.
+precision and the noise. Regression is as in Harrison et al. 2018, "Meta-Learning Priors for Efficient Online Bayesian
+Regression", with the prior's mean at zero. Classification also learns the temperature T, which begins at 1 (Wenzel et
+al. 2020, "How Good is the Bayes Posterior in Deep Neural Networks Really?"), since curvature at the mode says too
+little of a posterior that is not normal. Departure: nothing is fitted after training, and everything is learned through
+q.
 """
 
 from __future__ import annotations
@@ -33,16 +34,16 @@ from quickstudy.registry import register
 
 
 class HeadPosterior(NamedTuple):
-    """What was learned of one task."""
+    """The state of one task."""
 
     mean: Tensor
-    """(D + 1, outputs) w*"""
+    """(D + 1, outputs) mean w* of the head."""
     factor: Tensor
-    """(D + 1, D + 1) L with H = L L^T, shared by all outputs (regression), or that of all numbers of w* in a row"""
+    """(D + 1, D + 1) factor L of H = L L^T, shared by all outputs; for classes over all numbers of w*."""
     draws: Tensor | tuple[()]
-    """(L, D + 1, outputs); empty for regression"""
+    """(L, D + 1, outputs) draws of the head; empty for regression."""
     present: Tensor
-    """(N,)"""
+    """(N,) classes that have a support row."""
     statistics: Statistics
 
 

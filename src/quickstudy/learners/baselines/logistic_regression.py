@@ -30,12 +30,12 @@ from quickstudy.registry import register
 
 
 class LinearModel(NamedTuple):
-    """What was learned of one task."""
+    """The state of one task."""
 
     weight: Tensor
     """(N, D + 1); the last column is the intercept."""
     present: Tensor
-    """(N,)"""
+    """(N,) classes that have a support row."""
     statistics: Statistics
 
 

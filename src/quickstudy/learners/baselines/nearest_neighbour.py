@@ -18,11 +18,11 @@ class Rows(NamedTuple):
     """The support, kept."""
 
     inputs: Tensor
-    """(S, D)"""
+    """(S, D) inputs of the support."""
     indicators: Tensor
-    """(S, N)"""
+    """(S, N) one-hot classes, zero in padding rows."""
     present: Tensor
-    """(N,)"""
+    """(N,) classes that have a support row; in regression (outputs,), all True."""
 
 
 @register("learner", family="baseline", learns="nothing", paper="Cover & Hart 1967", tasks="classification")

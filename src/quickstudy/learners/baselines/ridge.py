@@ -19,10 +19,10 @@ from quickstudy.registry import register
 
 
 class Weights(NamedTuple):
-    """What was learned of one task."""
+    """The state of one task."""
 
     w: Tensor
-    """(D, outputs)"""
+    """(D, outputs) weights of the regression."""
 
 
 @register("learner", family="baseline", learns="nothing", paper="Hoerl & Kennard 1970", tasks="regression")

@@ -1,4 +1,4 @@
-"""What metric and model-based learners share: an embedding net, called under a batch norm policy."""
+"""The base of metric and model-based learners: an embedding net, called under a batch norm policy."""
 
 from __future__ import annotations
 

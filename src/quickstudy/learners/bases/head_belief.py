@@ -1,4 +1,4 @@
-"""What learners share whose belief about a task is a distribution of the head, the last layer on learned features."""
+"""The base of learners that believe in a distribution of the head, the last layer on learned features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What learners that read embedded rows together with their labels share: sizes, label features, absent classes."""
+"""The base of learners that read embedded rows with their labels: sizes, label features, absent classes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Rows(NamedTuple):
     """A support as such learners read it."""
 
     features: Tensor
-    """(S, D)"""
+    """(S, D) features of the support rows."""
     labels: Tensor
-    """(S, outputs) one-hot classes or targets, zero in padding rows"""
+    """(S, outputs) one-hot classes or targets, zero in padding rows."""
     real: Tensor
-    """(S,) False in padding rows"""
+    """(S,) False in padding rows."""
     present: Tensor
-    """(N,) classes that have a row; (outputs,) all True for regression"""
+    """(N,) classes that have a support row; in regression (outputs,), all True."""
     statistics: Statistics
 
 

@@ -1,4 +1,4 @@
-"""What latent neural processes share: a latent variable z, drawn through a key, whose prior the support gives."""
+"""The base of latent neural processes: a latent variable z, drawn through a key, with a prior from the support."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What neural processes share: perceptrons that read (x, y) pairs and write a mean and a standard deviation."""
+"""The base of neural processes: perceptrons that read (x, y) pairs and write a mean and a standard deviation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What learners share whose belief about a task is several sets of weights, each adapted by the inner loop."""
+"""The base of learners that keep several sets of weights per task, each adapted by the inner loop."""
 
 from __future__ import annotations
 

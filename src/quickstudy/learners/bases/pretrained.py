@@ -1,4 +1,4 @@
-"""What the baselines share: a body trained on all meta-training classes at once, without meta-learning."""
+"""The base of baselines: a body trained on all meta-training classes at once, without meta-learning."""
 
 from __future__ import annotations
 

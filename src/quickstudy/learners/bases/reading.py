@@ -1,4 +1,4 @@
-"""What learners that read their support row by row share: the label one step late, a scan, and a head.
+"""The base of learners that read their support row by row: the label one step late, a scan, and a head.
 
 At step t the cell reads (f(x_t), y_{t-1}) and answers for x_t (Santoro et al. 2016, section 2; Hochreiter et al.
 2001): so a row's label can only be used by storing what it belongs to. `adapt` reads the support; `predict` makes one
@@ -23,7 +23,7 @@ from quickstudy.operators.calls import BatchNormPolicy, Statistics
 
 
 class Read(NamedTuple):
-    """What was learned of one task: where the cell has got to."""
+    """The state of one task: the last state of the cell."""
 
     cell: Any
     """The cell's state, of one row."""

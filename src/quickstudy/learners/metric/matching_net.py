@@ -31,14 +31,14 @@ from quickstudy.registry import register
 
 
 class Support(NamedTuple):
-    """What was learned of one task: its embedded support."""
+    """The state of one task: its embedded support."""
 
     features: Tensor
-    """(S, D)"""
+    """(S, D) features of the support rows."""
     indicators: Tensor
-    """(S, N)"""
+    """(S, N) one-hot classes, zero in padding rows."""
     present: Tensor
-    """(N,)"""
+    """(N,) classes that have a support row."""
     statistics: Statistics
 
 

@@ -29,12 +29,12 @@ from quickstudy.registry import register
 
 
 class Prototypes(NamedTuple):
-    """What was learned of one task."""
+    """The state of one task."""
 
     means: Tensor
-    """(N, D)"""
+    """(N, D) mean features of each class."""
     present: Tensor
-    """(N,)"""
+    """(N,) classes that have a support row."""
     statistics: Statistics
 
 

@@ -69,12 +69,12 @@ def _map(features: Tensor) -> Tensor:
 
 
 class Relations(NamedTuple):
-    """What was learned of one task."""
+    """The state of one task."""
 
     means: Tensor
-    """(N, C, h, w) or (N, D)"""
+    """(N, C, h, w) or (N, D) mean features of each class."""
     present: Tensor
-    """(N,)"""
+    """(N,) classes that have a support row."""
     statistics: Statistics
     pair_statistics: Statistics
     """Batch statistics inside the relation module."""

@@ -7,9 +7,9 @@ Kim et al. 2019, "Attentive Neural Processes", section 3:
     ELBO = E_q(z | both) [sum over the query of log p(y | x, r*, z)] - KL(q(z | both) || q(z | support))
 
 Learned across tasks: all of these maps. A query attends to the support points that matter to it, so that predictions
-pass through them, where a mean over all (CNP, NP) underfits. Departures: no self-attention among the support in either
-path; the maps to queries and to keys begin equal; least standard deviation 0.01, not 0.1; the likelihood is of the
-query alone, where the paper's targets include the support, whose noise attention would copy.
+pass through them, where a mean over all (CNP, NP) underfits. Departures: neither path has self-attention among the
+support. The maps to queries and to keys begin equal. The least standard deviation is 0.01, not 0.1. The likelihood is
+that of the query alone. The paper's targets include the support, but attention would copy the noise of these.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from quickstudy.registry import register
 
 
 class Attended(NamedTuple):
-    """What was learned of one task."""
+    """The state of one task."""
 
     keys: Tensor
-    """(heads, S, width / heads)"""
+    """(heads, S, width / heads) keys of the support rows."""
     values: Tensor
-    """(heads, S, width / heads)"""
+    """(heads, S, width / heads) values of the support rows."""
     rows: Tensor
-    """(S,) which rows count"""
+    """(S,) False in padding rows."""
     z: Tensor
-    """(L, width)"""
+    """(L, width) draws of the latent variable."""
 
 
 @register("learner", family="model", learns="how to read a support", paper="Kim et al. 2019", tasks="regression")

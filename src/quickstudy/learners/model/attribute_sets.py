@@ -51,28 +51,28 @@ class Table(NamedTuple):
     """A support."""
 
     x: Tensor
-    """(S, D) values"""
+    """(S, D) values of the attributes."""
     y: Tensor
-    """(S, J) responses: one-hot classes, or targets"""
+    """(S, J) responses: one-hot classes, or targets."""
     real: Tensor
-    """(S,) False in padding rows"""
+    """(S,) False in padding rows."""
     has: Tensor
-    """(D,) False for attributes that the task lacks"""
+    """(D,) False for attributes that the task lacks."""
     asked: Tensor
-    """(J,) False for classes without a row"""
+    """(J,) False for classes without a row."""
 
 
 class Representations(NamedTuple):
-    """What was learned of one task."""
+    """The state of one task."""
 
     pairs: Tensor
-    """(D, J, W)"""
+    """(D, J, W) representation of each attribute with each response."""
     responses: Tensor
-    """(J, W)"""
+    """(J, W) representation of each response."""
     has: Tensor
-    """(D,)"""
+    """(D,) False for attributes that the task lacks."""
     asked: Tensor
-    """(J,)"""
+    """(J,) False for classes without a row."""
 
 
 @register(

@@ -24,10 +24,10 @@ from quickstudy.registry import register
 
 
 class Representation(NamedTuple):
-    """What was learned of one task."""
+    """The state of one task."""
 
     r: Tensor
-    """(width,)"""
+    """(width,) mean representation of the support."""
 
 
 @register("learner", family="model", learns="how to read a support", paper="Garnelo et al. 2018a", tasks="regression")

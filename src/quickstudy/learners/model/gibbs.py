@@ -37,13 +37,13 @@ class Weights(NamedTuple):
     """The normal distribution of one task's weights, theta drawn too."""
 
     mean: Tensor
-    """(C, D)"""
+    """(C, D) mean weights of each classifier."""
     covariance: Tensor
-    """(D, D), the same for all classifiers"""
+    """(D, D) covariance, the same for all classifiers."""
     divergence: Tensor
-    """(), d: mean KL divergence of the posterior from its prior, in nats"""
+    """() mean KL divergence d of the posterior from its prior, in nats."""
     present: Tensor
-    """(N,) classes that have a support row"""
+    """(N,) classes that have a support row."""
     statistics: Statistics
 
 

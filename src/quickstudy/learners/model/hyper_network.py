@@ -7,8 +7,8 @@ Ha et al. 2016, "HyperNetworks", section 3; Bertinetto et al. 2016, "Learning fe
 
 and with a low rank R each matrix of weights is W = W_0 + A(s) B(s), with A (out, R) and B (R, in), where Bertinetto et
 al. generate the diagonal between two learned projections. Learned across tasks: f, h, H and theta_0. Departures: the
-whole support is read, by a mean, where Bertinetto et al. read one example; the weights of output k come from s and
-s_k = outputs mean_i y_ik h(f(x_i), y_i), through one map for all k, since classes are interchangeable; the generated
+whole support is read, by a mean; Bertinetto et al. read one example. The weights of output k come from s and
+s_k = outputs mean_i y_ik h(f(x_i), y_i), through one map for all k, since classes are interchangeable. The generated
 part is scaled by the root of the fan-in, so that it starts as large as ordinary weights do (Chang et al. 2020).
 """
 
@@ -30,12 +30,12 @@ from quickstudy.registry import register
 
 
 class Generated(NamedTuple):
-    """What was learned of one task."""
+    """The state of one task."""
 
     weights: dict[str, Tensor]
-    """Parameters of the model, by name"""
+    """Parameters of the model, by name."""
     present: Tensor
-    """(N,)"""
+    """(N,) classes that have a support row."""
     statistics: Statistics
 
 

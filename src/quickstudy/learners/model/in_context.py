@@ -36,16 +36,16 @@ from quickstudy.registry import register
 
 
 class Cache(NamedTuple):
-    """What was learned of one task."""
+    """The state of one task."""
 
     contexts: tuple[Context, ...]
-    """Keys and values of the support in each layer"""
+    """Keys and values of the support in each layer."""
     table: Tensor
-    """(N, width) tokens of the labels"""
+    """(N, width) tokens of the labels."""
     real: Tensor
-    """(S,) False in padding rows"""
+    """(S,) False in padding rows."""
     present: Tensor
-    """(N,)"""
+    """(N,) classes that have a support row."""
     statistics: Statistics
 
 

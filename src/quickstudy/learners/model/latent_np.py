@@ -23,10 +23,10 @@ from quickstudy.registry import register
 
 
 class Draws(NamedTuple):
-    """What was learned of one task."""
+    """The state of one task."""
 
     z: Tensor
-    """(L, width)"""
+    """(L, width) draws of the latent variable."""
 
 
 @register("learner", family="model", learns="how to read a support", paper="Garnelo et al. 2018b", tasks="regression")

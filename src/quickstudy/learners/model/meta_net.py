@@ -10,9 +10,9 @@ Slow and fast weights meet by layer augmentation, relu(W h) + relu(W* h); the la
 Learned across tasks: the slow weights W and Q, and the makers of fast ones: m, a perceptron, and d, an LSTM over the
 support, both of one coordinate at a time. Meta-gradients pass through the gradients.
 
-Departures: an embedding net shared by b and u has slow weights only, so that b has two layers and u one; a gradient g
-enters as (asinh(e^7 g) / 7, g), a smooth form of the paper's (log |g|, sign g); all support rows give Q*, not a sample;
-a learned scale, from 10, multiplies the cosines.
+Departures: an embedding net shared by b and u has slow weights only, so that b has two layers and u one. A gradient g
+enters as (asinh(e^7 g) / 7, g), a smooth form of the paper's (log |g|, sign g). All support rows give Q*, not a sample.
+A learned scale, from 10, multiplies the cosines.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ Weights = tuple[Tensor, ...]
 
 
 class Memory(NamedTuple):
-    """What was learned of one task."""
+    """The state of one task."""
 
     keys: Tensor
-    """(S, width) representations r_i"""
+    """(S, width) representations r_i."""
     values: Weights
-    """Fast weights W*_i, each (S, ...)"""
+    """Fast weights W*_i, each (S, ...)."""
     representation: Weights
-    """Fast weights Q*"""
+    """Fast weights Q*."""
     real: Tensor
-    """(S,) False in padding rows"""
+    """(S,) False in padding rows."""
     present: Tensor
-    """(N,)"""
+    """(N,) classes that have a support row."""
     statistics: Statistics
 
 

@@ -28,12 +28,12 @@ from quickstudy.registry import register
 
 
 class Traces(NamedTuple):
-    """What was learned of one task."""
+    """The state of one task."""
 
     trace: Trace
-    """Hebb (D, outputs), and what else the rule keeps"""
+    """Hebb (D, outputs), and everything else that the rule keeps."""
     present: Tensor
-    """(N,)"""
+    """(N,) classes that have a support row."""
     statistics: Statistics
 
 

@@ -7,9 +7,9 @@ s_omega and a learner A,
     w(omega)  = A({(x_i, s_omega(x_i)) : x_i in the support})      (inner: trained in the simulator alone)
     omega*    = argmin sum_(x, y) real  L(f_w(omega)(x), y)         (outer: judged by the real world, on the query)
 
-Learned across tasks: omega, the simulator's parameters, and what the inner learner itself has to be meta-trained. What
-was measured of the support's rows is not looked at. Departures: omega is one simulator, not a distribution of them; any
-learner is trained, not only a policy.
+Learned across tasks: omega, the simulator's parameters, and the meta-trained parameters of the inner learner. Measured
+labels of the support are ignored. Departures: omega is one simulator, not a distribution of them; any learner is
+trained, not only a policy.
 """
 
 from __future__ import annotations
@@ -49,27 +49,27 @@ class Simulated(Learner):
 
     @property
     def stochastic(self) -> bool:
-        """As the learner."""
+        """The value of the learner inside."""
         return self.learner.stochastic
 
     @property
     def permutation_invariant(self) -> bool:
-        """As the learner."""
+        """The value of the learner inside."""
         return self.learner.permutation_invariant
 
     @property
     def independent_queries(self) -> bool:
-        """As the learner."""
+        """The value of the learner inside."""
         return self.learner.independent_queries
 
     @property
     def exact_meta_gradient(self) -> bool:
-        """As the learner."""
+        """The value of the learner inside."""
         return self.learner.exact_meta_gradient
 
     @property
     def batch_norm(self) -> str:
-        """As the learner."""
+        """The value of the learner inside."""
         return self.learner.batch_norm
 
     def adapt(self, support: Examples, key: Tensor | None = None) -> State:

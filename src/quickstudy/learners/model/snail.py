@@ -28,14 +28,14 @@ from quickstudy.registry import register
 
 
 class Past(NamedTuple):
-    """What was learned of one task."""
+    """The state of one task."""
 
     inputs: tuple[Tensor, ...]
-    """(S, C) inputs of each block, padding first, as zeros"""
+    """(S, C) inputs of each block, with padding first, as zeros."""
     real: Tensor
-    """(S,) False in padding rows"""
+    """(S,) False in padding rows."""
     present: Tensor
-    """(N,)"""
+    """(N,) classes that have a support row."""
     statistics: Statistics
 
 

@@ -33,16 +33,16 @@ from quickstudy.registry import register
 
 
 class HeadBelief(NamedTuple):
-    """What was learned of one task."""
+    """The state of one task."""
 
     mean: Tensor
-    """(outputs, D + 1)"""
+    """(outputs, D + 1) means of the head's weights."""
     std: Tensor
-    """(outputs, D + 1)"""
+    """(outputs, D + 1) standard deviations of the head's weights."""
     draws: Tensor | tuple[()]
-    """(L, D + 1, outputs) of the head; empty for regression"""
+    """(L, D + 1, outputs) draws of the head; empty for regression."""
     present: Tensor
-    """(N,)"""
+    """(N,) classes that have a support row."""
     statistics: Statistics
 
 

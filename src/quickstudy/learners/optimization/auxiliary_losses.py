@@ -1,4 +1,4 @@
-"""Which auxiliary losses help the main one: their weights, learned by what the main loss is afterwards.
+"""Learned weights of auxiliary losses, judged by the main loss afterwards.
 
 Navon, Achituve, Maron, Chechik & Fetaya 2021, "Auxiliary Learning by Implicit Differentiation", equations 1 and 2, with
 the linear combination of losses (section 4.1):
@@ -6,8 +6,9 @@ the linear combination of losses (section 4.1):
     theta*(phi) = argmin L_main(theta; support) + sum_k exp(phi_k) L_k(theta; support)
     phi         = argmin L_main(theta*(phi); query)
 
-Learned across tasks: a logarithm of a weight for each auxiliary loss; harmful ones go to zero. The start is fixed. As
-in the paper with `outer.Gradient(through=Implicit("neumann"))`; unrolled, or online with `outer.Truncated`, else.
+Learned across tasks: a logarithm of a weight for each auxiliary loss; harmful ones go to zero. The start is fixed.
+The paper's outer gradient is `outer.Gradient(through=Implicit("neumann"))`. Unrolled and online gradients
+(`outer.Truncated`) work too.
 """
 
 from __future__ import annotations

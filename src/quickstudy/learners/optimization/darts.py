@@ -13,10 +13,10 @@ grad_alpha L_val - xi (d^2 L_train / d alpha d w) grad_w' L_val(w'): `Unrolled()
 of every edge (`discrete`) is trained from scratch. The paper's scheme is `outer.Truncated(length=1)` on
 `tasks.OneTask(training half, validation half)`.
 
-Departures: the derivative of second order is exact, not the finite difference of equation 8; the step that it looks
-through is kept, rather than taken again with the new alpha (first order is the paper's sequence as it is); any update
-rule takes the place of SGD with momentum; alpha begins at 0; in the end every edge is kept, as in Dong & Yang 2020,
-where the paper keeps the two strongest into each node.
+Departures: the second-order derivative is exact, not the finite difference of equation 8. The step that it looks
+through is kept, rather than taken again with the new alpha (first order is exactly the paper's sequence). Any update
+rule takes the place of SGD with momentum. Alpha begins at 0. In the end every edge is kept, as in Dong & Yang 2020; the
+paper keeps the two strongest into each node.
 """
 
 from __future__ import annotations

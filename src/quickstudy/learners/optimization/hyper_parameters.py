@@ -72,8 +72,8 @@ class Penalised(TaskLoss):
 class HyperParameters(GradientLearner):
     """Training of a net by gradient descent, whose hyper-parameters are learned.
 
-    What is to stay as it is, is frozen: `learner.rule.log_lr.requires_grad_(False)`. So rates should be with implicit
-    gradients, in which they have no part; and online, where short segments may judge them wrongly.
+    Freeze the hyper-parameters that shall stay as they are: `learner.rule.log_lr.requires_grad_(False)`. Freeze rates
+    with implicit gradients, in which they have no part, and online, where short segments may judge them wrongly.
 
     Args:
         net: any module, copied; training starts from its parameters as they are now. Frozen ones stay as they are.

@@ -7,11 +7,10 @@ parameters of a problem (the optimizee), phi those of the rule m (the optimiser)
     (g_t, h_t+1) = m(grad f(theta_t), h_t; phi)
     L(phi) = E_f [sum_t w_t f(theta_t)]
 
-Learned across tasks: phi alone. A task brings its own net and theta_0 (`quickstudy.problem.Problem`). As in the paper
-(section 2.1), gradients of the problem are constants to phi, which spares second derivatives; theta_t depends on phi
-still.
-Departures: any update rule takes the rule's place (the paper's is `rules.LSTMRule`); L is whatever objective training
-uses, by default the loss on the query after the last step, and a problem may judge by other rows than it learns from.
+Learned across tasks: phi alone. A task brings its own net and theta_0 (`quickstudy.problem.Problem`). Gradients of
+the problem are constants to phi, which spares second derivatives (section 2.1); theta_t still depends on phi.
+Departures: any update rule takes the rule's place (the paper's is `rules.LSTMRule`). L is the objective of training, by
+default the loss on the query after the last step. A problem may judge by other rows than it learns from.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ class L2O(GradientLearner):
 
     @property
     def every(self) -> int | None:
-        """Which states are kept: as was said, else as the differentiation says, else as fits."""
+        """Choice of the states to keep: the one given, else the differentiation's, else one that fits."""
         # Even with constant gradients a rule leaves much to keep.
         passing = self.differentiation
         return passing.checkpoint if self.checkpoint is None and isinstance(passing, Unrolled) else self.checkpoint

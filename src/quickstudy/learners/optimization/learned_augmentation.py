@@ -41,7 +41,7 @@ class Augmented(ChangedRows):
         self.drawn = True
 
     def ordered(self, learner: LearnedAugmentation) -> bool:
-        """Which row gets which draw depends on their order."""
+        """False, because the order of rows decides which draw each row gets."""
         return True
 
     def start(self, state: InnerState, support: Examples, key: Tensor | None) -> InnerState:

@@ -63,7 +63,7 @@ class Taught(LearnedInnerLoss):
         if rows.ways is None:
             return masked_mean(learner.inner(outputs, rows.labels.reshape(outputs.shape)), rows.mask)
         if rows.labels.ndim != 1:
-            raise InputError(f"a learned loss needs one label a row, shape (S,), not {tuple(rows.labels.shape)}")
+            raise InputError(f"a learned loss needs one label per row, shape (S,), not {tuple(rows.labels.shape)}")
         shown = present(rows) if classes is None else classes
         logs = over_classes(outputs, rows, shown).log_softmax(1)
         # An absent class has no finite log-probability, and no part in the loss.

@@ -1,7 +1,7 @@
 """Example weights: learned is how much each row of the training data counts.
 
-Shu et al. 2019, "Meta-Weight-Net: Learning an Explicit Mapping For Sample Weighting", equations 2 to 7. Of a mini-batch
-of n rows with losses L_i(theta), labels maybe wrong or classes rare, theta takes the step
+Shu et al. 2019, "Meta-Weight-Net: Learning an Explicit Mapping For Sample Weighting", equations 2 to 7. Labels may be
+wrong, or classes rare. With a mini-batch of n rows with losses L_i(theta), theta takes the step
 
     theta_t+1 = theta_t - alpha sum_i V(L_i(theta_t); omega) grad L_i(theta_t) / sum_j V(L_j(theta_t); omega)
 

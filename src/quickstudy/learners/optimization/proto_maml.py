@@ -2,8 +2,8 @@
 
 Triantafillou et al. 2020, "Meta-Dataset", section 3: the head is initialised from the support's prototypes,
 w_k = 2 c_k, b_k = -|c_k|^2, then body and head take MAML's inner steps, and the outer gradient flows through the
-initialisation. Learned across tasks: the embedding. Any number of ways. As in the paper's experiments first order is
-an option.
+initialisation. Learned across tasks: the embedding. It takes any number of ways. First order is an option, as in the
+paper's experiments.
 """
 
 from __future__ import annotations

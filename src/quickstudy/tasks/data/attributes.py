@@ -99,7 +99,7 @@ class Attributes(TaskDistribution):
         return Task(self._padded(support, task.support), self._padded(query, task.query))
 
     def _padded(self, inputs: Tensor, rows: Examples) -> Examples:
-        """Return as many rows a class as there are, for all ways."""
+        """Return as many rows per class as there are, for all ways."""
         if self.ways is None or rows.ways is None:
             return Examples(inputs, rows.labels, rows.mask, rows.ways, check=False)
         more = rows.labels.shape[1] // rows.ways * self.ways - rows.labels.shape[1]

@@ -34,7 +34,7 @@ MOST_CONTRIBUTED = 100
 
 @dataclass(frozen=True)
 class EpisodeShape:
-    """What one task is made of.
+    """The rows and classes of one task.
 
     Args:
         classes: N distinct class indices.

@@ -1,4 +1,4 @@
-"""What a real system does: transitions of a pendulum or a cart-pole whose parameters are not told to anybody."""
+"""Motion of a real system: transitions of a pendulum or a cart-pole with hidden parameters."""
 
 from __future__ import annotations
 
