@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from quickstudy import registry
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted({*DOCS.rglob("*.md")} - {*DOCS.glob("methods/*.md")})]
@@ -26,8 +28,20 @@ def shorten(code):
 EXAMPLES = [(f"{page.name}-{number}", block) for page in PAGES for number, block in enumerate(blocks(page))]
 
 
+@pytest.fixture
+def tables():
+    """Take out again what an example registers."""
+    for kind in registry.HOMES:
+        registry.fill(kind)
+    kept = {kind: dict(entries) for kind, entries in registry.TABLES.items()}
+    yield
+    for kind, entries in registry.TABLES.items():
+        for name in entries.keys() - kept.get(kind, {}).keys():
+            del entries[name]
+
+
 @pytest.mark.parametrize("code", [block for _, block in EXAMPLES], ids=[name for name, _ in EXAMPLES])
-def test_example_runs(code, tmp_path, monkeypatch, capsys):
+def test_example_runs(code, tables, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(shorten(code), "example", "exec"), {"__name__": "example"})
 

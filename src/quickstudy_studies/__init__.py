@@ -13,7 +13,7 @@ STUDIES = {
     ),
     "auxiliary-losses": Announcement(
         "quickstudy_studies.auxiliary_losses.study:auxiliary_losses",
-        "Which auxiliary losses help a net on 100 digits: a teacher's logits, reconstruction, random numbers; learned.",
+        "Learned weights of auxiliary losses on 100 digits: a teacher's logits, reconstruction, random numbers.",
     ),
     "balancing": Announcement(
         "quickstudy_studies.balancing.study:balancing",
@@ -57,7 +57,7 @@ STUDIES = {
     ),
     "memory": Announcement(
         "quickstudy_studies.memory:memory",
-        "What a MANN and a DNC read along one sequence of Omniglot's drawings, and what they answered.",
+        "The readings and answers of a MANN and a DNC along one sequence of Omniglot's drawings.",
     ),
     "neural-processes": Announcement(
         "quickstudy_studies.neural_processes:neural_processes",

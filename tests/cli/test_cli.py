@@ -241,7 +241,7 @@ def test_evaluate_shows_and_saves(copy, tmp_path, capsys):
     assert main(["evaluate", str(folder), "--tasks", "8", "--json", str(extra)]) == 0
     out = capsys.readouterr().out
     for text in (
-        "accuracy",
+        "Accuracy",
         "nearest neighbour",
         "Meta-overfitting gap",
         "calibration",
@@ -288,7 +288,7 @@ def test_regression_is_evaluated_without_classes(copy, capsys):
     folder = copy("sinusoid")
     assert main(["evaluate", str(folder), "--tasks", "5"]) == 0
     out = capsys.readouterr().out
-    assert "mse" in out
+    assert "Mean squared error" in out
     assert "nearest neighbour" not in out
     for option in ("--ways", "--queries"):
         assert main(["evaluate", str(folder), option, "3"]) == 1

@@ -3,11 +3,17 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 
 import quickstudy as qs
+from quickstudy.evaluation import Report
 from quickstudy.training.settings import Settings, Standing
+
+
+def found(metric: str, value: float) -> Report:
+    return Report(metric, np.array([value]))
 
 
 def test_the_best_is_the_latest_of_equals() -> None:
@@ -16,7 +22,7 @@ def test_the_best_is_the_latest_of_equals() -> None:
     for step, value in enumerate([0.5, 0.4, 0.5, 0.3, 0.3], start=1):
         standing.step = step
         torch.nn.init.constant_(learner.net.weight, step)
-        kept.append((standing.take("accuracy", value, learner), standing.best_step, standing.since_best))
+        kept.append((standing.take(found("accuracy", value), learner), standing.best_step, standing.since_best))
     assert kept == [(True, 1, 0), (False, 1, 1), (True, 3, 2), (False, 3, 3), (False, 3, 4)]
     assert standing.best_weights is not None
     assert bool((standing.best_weights["net.weight"] == 3).all())
@@ -26,7 +32,11 @@ def test_the_best_is_the_latest_of_equals() -> None:
 
 def test_errors_are_better_the_lower_they_are() -> None:
     learner, standing = qs.learners.ProtoNet(torch.nn.Linear(2, 2)), Standing()
-    assert [standing.take("mse", value, learner) for value in (2.0, 3.0, 1.0)] == [True, False, True]
+    assert [standing.take(found("mse", value), learner) for value in (2.0, 3.0, 1.0)] == [
+        True,
+        False,
+        True,
+    ]
 
 
 def test_survives_a_checkpoint() -> None:

@@ -1,5 +1,7 @@
 """Plasticity: traces in closed form and by NumPy loops, and the pattern-completion task of the paper."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -40,12 +42,18 @@ def by_loops(rule: torch.nn.Module, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "rule",
-    [Hebbian(0.3), Oja(0.3), Neuromodulated(5, 3), Neuromodulated(5, 3, retroactive=True)],
+    "build",
+    [
+        lambda: Hebbian(0.3),
+        lambda: Oja(0.3),
+        lambda: Neuromodulated(5, 3),
+        lambda: Neuromodulated(5, 3, retroactive=True),
+    ],
     ids=["hebbian", "oja", "neuromodulated", "retroactive"],
 )
-def test_traces_by_loops(rule: torch.nn.Module) -> None:
-    learner = Plastic(qs.nets.mlp(4, (6, 5)), 3, rule=rule.double())
+def test_traces_by_loops(build: Callable[[], torch.nn.Module]) -> None:
+    rule = build().double()
+    learner = Plastic(qs.nets.mlp(4, (6, 5)), 3, rule=rule)
     task = batching.to_dtype(masked_task(), torch.float64)
     state = learner.adapt(task.support)
     kept = task.support.mask
