@@ -18,9 +18,10 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 @pytest.fixture(scope="session")
 def glyph_cache(tmp_path_factory) -> Iterator[None]:
-    """Render glyphs once for all tests, into a cache of their own."""
+    """Render glyphs once for all tests, into a cache of their own that parallel workers share."""
     patch = pytest.MonkeyPatch()
-    patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    own = tmp_path_factory.getbasetemp()
+    patch.setenv("XDG_CACHE_HOME", str((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "cache"))
     yield
     patch.undo()
 
