@@ -12,7 +12,7 @@ from torch import nn
 import quickstudy as qs
 from quickstudy.errors import CheckpointError, InputError, unknown_name
 from quickstudy.learners import MAML, ProtoNet
-from quickstudy.registry import build, describe, lookup, table
+from quickstudy.registry import TABLES, build, describe, lookup, register, table
 from quickstudy.testing.specimens import CLASSIFICATION, WAYS, mlp
 
 
@@ -41,6 +41,18 @@ def test_subclasses_of_registered_learners_are_themselves() -> None:
 
     description = describe(Mine(mlp(3)))
     assert description["learner"] == "MAML" or "custom" in description
+
+
+def test_a_class_without_an_init_of_its_own_is_rebuilt() -> None:
+    @register("learner")
+    class Nothing(qs.Learner):
+        """Knows nothing."""
+
+    try:
+        assert describe(Nothing()) == {"learner": "Nothing", "arguments": {}}
+        assert isinstance(build(describe(Nothing())), Nothing)
+    finally:
+        del TABLES["learner"]["Nothing"]
 
 
 def test_keywords_that_are_passed_on_are_described_with_their_defaults() -> None:
@@ -110,6 +122,7 @@ def test_unknown_names_come_with_the_nearest() -> None:
         lookup("learner", "Protonet")
     with pytest.raises(InputError, match="unknown learner 'zzz'"):
         lookup("learner", "zzz")
+    assert "did you mean" not in str(unknown_name("learner", "", ["ADML", "MAML"]))
 
 
 def test_a_name_that_begins_or_is_part_of_another_is_near() -> None:

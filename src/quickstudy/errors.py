@@ -66,6 +66,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
 
 def _nearness(name: str, known: str) -> float:
     """Return how similar two names are, 0 to 1. A long name that contains or begins like the typed one is near too."""
+    if not name:
+        return 0.0
     if len(name) > 2 and name in known:
         return 0.99
     begins = difflib.SequenceMatcher(None, name, known[: len(name)]).ratio()

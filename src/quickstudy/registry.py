@@ -78,6 +78,9 @@ def _arguments(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict
     for parameter in signature.parameters.values():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             named.update(named.pop(parameter.name, {}))
+        elif parameter.kind is inspect.Parameter.VAR_POSITIONAL and not named[parameter.name]:
+            # A class without `__init__` has that of `torch.nn.Module`; nothing can be given by the name of `*args`.
+            del named[parameter.name]
     return named
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -81,11 +82,23 @@ def test_split_errors() -> None:
         d.split(by="group")
     with pytest.raises(InputError, match="unknown attribute"):
         d.split(by="grup")
+    for fractions in ((), (0, 0), (1.5, -0.5)):
+        with pytest.raises(InputError, match="fractions must be shares"):
+            d.split(fractions=fractions)
+    for place in (6, -7):
+        with pytest.raises(InputError, match=rf"no class number {place}; classes are numbered 0\.\.5"):
+            d.subset([place])
+    with pytest.raises(InputError, match="classes repeats a class"):
+        d.subset([0, -6])
+    assert d.subset([-1, 0]).classes == ("c5", "c0")
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"labels": [0, 1, 1]}, r"labels must be a tensor, not list; datasets\.arrays\(X, y\)"),
+        ({"labels": np.array([0, 1, 1])}, "labels must be a tensor, not ndarray"),
+        ({"source": [0, 1, 1]}, "source must be a tensor, not list"),
         ({"labels": torch.tensor([0, 1])}, "labels has 2 rows"),
         ({"labels": torch.tensor([0.0, 1.0, 1.0])}, "integers"),
         ({"labels": torch.tensor([0, 1, 2])}, r"0\.\.1"),

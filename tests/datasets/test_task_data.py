@@ -82,6 +82,36 @@ def test_a_long_table_says_the_same() -> None:
     assert data.times.tolist() == [times[key] for key in zip(named, data.rows.tolist(), strict=True)]
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task": ["a", "b"]}, r"rows are \(3,\), for 2 lines"),
+        ({"rows": [0, 1]}, r"rows are \(2,\), for 3 lines"),
+        ({"targets": [0, 1, 1, 0]}, r"targets are \(4,\), for 3 lines"),
+        ({"times": [1, 2, 3, 4]}, r"times are \(4,\), for 3 lines"),
+        ({"task": "a"}, r"task must be \(E,\), with at least one line, not \(\)"),
+        ({"task": [], "rows": [], "targets": []}, r"at least one line, not \(0,\)"),
+        ({"task": ["a", None, "b"]}, "task holds NoneType, str; use strings or integers"),
+        ({"task": [1.0, float("nan"), 2.0]}, "task is NaN in line 1"),
+    ],
+)
+def test_columns_of_a_table_are_of_one_length_and_lines_have_a_task(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        TaskData.table(ITEMS, **({"task": ["a", "b", "a"], "rows": [0, 1, 2], "targets": [0, 1, 1]} | changes))
+
+
+def test_times_keep_all_their_digits() -> None:
+    seconds = 1.7e9 + np.arange(10.0)  # in single precision they are all equal
+    of_rows = {name: seconds[np.array(task[0])] for name, task in TASKS.items()}
+    for times in (seconds, seconds.tolist(), of_rows):
+        found = people(times=times).times
+        assert found is not None
+        assert found.tolist() == seconds[people().rows].tolist()
+    table = TaskData.table(ITEMS, [0, 0, 0], [5, 6, 7], [0, 1, 1], times=seconds[5:8]).times
+    assert table is not None
+    assert table.tolist() == seconds[5:8].tolist()
+
+
 def test_times_are_of_items_or_of_rows() -> None:
     of_items = people(times=np.arange(10.0) * 2)
     assert of_items.times is not None
@@ -99,6 +129,7 @@ def test_times_are_of_items_or_of_rows() -> None:
         ({"tasks": {"a": [1, 2, 3]}}, "task 'a' must be a pair"),
         ({"tasks": {"a": ([0, 1], [1])}}, r"'a' has 2 rows and targets \(1,\)"),
         ({"tasks": {"a": ([0.5], [1])}}, "rows of task 'a' must be"),
+        ({"tasks": {"a": ([True, False], [1, 0])}}, "rows of task 'a' must be .*bool"),
         ({"tasks": {"a": ([0], [1]), "b": ([], [])}}, "'b' has no rows"),
         (
             {"tasks": {"a": ([0], [1]), "b": ([2, 10], [0, 1])}},
@@ -133,6 +164,10 @@ def test_a_subset_is_in_the_order_given_and_keeps_the_classes() -> None:
     assert part.items is part.subset([0]).items
     with pytest.raises(InputError, match="did you mean 'bob'"):
         part.subset(["bo"])
+    with pytest.raises(InputError, match=r"no task number 2; tasks are numbered 0\.\.1"):
+        part.subset([2])
+    with pytest.raises(InputError, match="tasks repeats a task"):
+        part.subset([0, -2])
     with pytest.raises(InputError, match="repeats"):
         part.subset([0, 0])
 

@@ -1,5 +1,7 @@
 """Losses of a meta-batch: chunks, few at a time, and the gradient of their mean."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +11,7 @@ from quickstudy import Task, batching
 from quickstudy.engine import meta_loss, sizes
 from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.engine.objective import Lifted
+from quickstudy.errors import InputError
 from quickstudy.learners import ProtoNet
 from quickstudy.objectives import query_loss
 from quickstudy.testing.specimens import CLASSIFICATION, WAYS, mlp
@@ -95,3 +98,25 @@ def test_one_task_too_large_for_memory_says_so() -> None:
 
     with pytest.raises(torch.OutOfMemoryError):
         gradients(Tiny(CLASSIFICATION["ProtoNet"](mlp, WAYS), query_loss))
+
+
+@pytest.mark.parametrize(
+    ("judge", "words"),
+    [
+        (lambda rows: rows, r"shape \(6, 3\); take the mean"),
+        (lambda rows: rows.mean().unsqueeze(0), r"shape \(1,\); take the mean"),
+        (lambda rows: None, "not NoneType"),
+        (lambda rows: {"loss": rows.mean()}, "not dict"),
+        (lambda rows: 1.0, "not float"),
+    ],
+)
+def test_what_is_no_loss_of_one_task_is_refused(judge: Any, words: str) -> None:
+    def mine(learner: Any, task: Task, key: Tensor) -> Any:
+        return judge(learner.predict(learner.adapt(task.support), task.query.inputs))
+
+    def after(learner: Any, state: Any, task: Task, key: Tensor) -> Any:
+        return judge(learner.predict(state, task.query.inputs))
+
+    for objective in (mine, Lifted(mine, after=after)):
+        with pytest.raises(InputError, match=f"objective 'mine' must return one task's loss.*{words}"):
+            MetaLoss(ProtoNet(mlp()), objective).backward(tasks(), KEYS)

@@ -14,6 +14,7 @@ from quickstudy.functional import random
 from quickstudy.inner.adapted import AllParameters
 from quickstudy.inner.differentiation import FirstOrder, Unrolled
 from quickstudy.inner.loop import InnerState
+from quickstudy.inner.losses import TaskLoss
 from quickstudy.inner.rows import AllRows, ChangedRows, MiniBatches, RowChoice
 from quickstudy.learners import GradientLearner
 from quickstudy.rules import SGD
@@ -98,3 +99,12 @@ def test_changed_rows_are_those_of_another_choice() -> None:
 def test_changed_rows_refuse_all_but_the_exact_derivative() -> None:
     assert "GradientLearner needs Unrolled()" in str(learner(rows=Shifted(AllRows())).accepts(FirstOrder()))
     assert learner(rows=Shifted(AllRows())).accepts(Unrolled()) is None
+
+
+def test_parts_are_objects_of_their_kind() -> None:
+    for rows in (2, MiniBatches, lambda *given: given):
+        with pytest.raises(InputError, match="rows must be an object of a subclass of RowChoice"):
+            learner(rows=rows)
+    for loss in (TaskLoss, lambda *given: given[0]):
+        with pytest.raises(InputError, match="loss must be an object of a subclass of InnerLoss"):
+            learner(loss=loss)

@@ -213,6 +213,21 @@ def test_inputs_that_do_not_fit_are_named(net: nn.Module, inputs: Tensor, layer:
         vmap(lambda one: call(net, one)[0])(batch)
 
 
+class Pair(nn.Module):
+    """Takes two inputs."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return a + b
+
+
+def test_inputs_of_another_structure_are_named() -> None:
+    for inputs in (torch.zeros(3, 2), {"a": torch.zeros(3, 2)}, (torch.zeros(3, 2),) * 3):
+        with pytest.raises(InputError, match=r"layer 'net' \(Pair\) says .*forward\(\) (missing|takes)"):
+            call(Pair(), inputs)
+    with pytest.raises(InputError, match=r"does not take inputs \['c'\] \(3, 2\) .*unexpected keyword argument 'c'"):
+        call(nn.Linear(2, 2), {"c": torch.zeros(3, 2)})
+
+
 def test_arrays_are_refused() -> None:
     with pytest.raises(InputError, match=r"inputs are a NumPy array.*torch\.as_tensor"):
         call(nn.Linear(2, 2), np.zeros((3, 2)))

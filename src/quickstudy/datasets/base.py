@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quickstudy.datasets.splitting import divided, groups_of
+from quickstudy.datasets.splitting import chosen, divided, groups_of
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional.checks import check_tree, row_shapes
 from quickstudy.operators import trees
@@ -54,6 +54,9 @@ class ClassData:
         rows = check_tree(self.inputs)
         for key in ("labels", "source", "targets"):
             value = getattr(self, key)
+            if not isinstance(value, Tensor) and (value is not None or key == "labels"):
+                kind = type(value).__name__
+                raise InputError(f"{key} must be a tensor, not {kind}; datasets.arrays(X, y) takes lists and arrays")
             if value is not None and len(value) != rows:
                 raise InputError(f"{key} has {len(value)} rows and inputs {rows}; give one per example")
         if self.labels.ndim != 1 or self.labels.dtype.is_floating_point:
@@ -130,15 +133,12 @@ class ClassData:
         return digest.hexdigest()[:16]
 
     def subset(self, classes: Sequence[int] | Sequence[str], name: str | None = None) -> ClassData:
-        """Return the data of these classes (indices or names), relabelled 0.. in the order given."""
-        table = {key: index for index, key in enumerate(self.classes)}
-        picked: list[int] = []
-        for item in classes:
-            if isinstance(item, str) and item not in table:
-                raise unknown_name("class", item, self.classes)
-            picked.append(table[item] if isinstance(item, str) else int(item))
-        if len(set(picked)) != len(picked):
-            raise InputError("classes repeats a class; name each once")
+        """Return the data of these classes (indices or names), relabelled 0.. in the order given.
+
+        Raises:
+            InputError: there is no such class, or one is named twice.
+        """
+        picked = chosen(classes, self.classes, "class", "classes")
         rows = [torch.arange(int(self.starts[c]), int(self.starts[c] + self.counts[c])) for c in picked]
         index = torch.cat(rows) if rows else torch.zeros(0, dtype=torch.long)
         new = torch.repeat_interleave(torch.arange(len(picked)), self.counts.cpu()[picked]).to(self.labels)

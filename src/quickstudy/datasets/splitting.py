@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from quickstudy.errors import InputError
+from quickstudy.errors import InputError, unknown_name
 
 
 def groups_of(values: Sequence[str]) -> dict[str, list[int]]:
@@ -13,6 +13,32 @@ def groups_of(values: Sequence[str]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {value: [] for value in sorted(set(values))}
     for index, value in enumerate(values):
         found[value].append(index)
+    return found
+
+
+def chosen(given: Sequence[int] | Sequence[str], names: Sequence[str], kind: str, kinds: str) -> list[int]:
+    """Return the places of things that are given by their places or names.
+
+    Args:
+        given: places, those from the end negative, or names.
+        names: of all things.
+        kind: how a message calls one.
+        kinds: how it calls several.
+
+    Raises:
+        InputError: there is no such thing, or one is given twice.
+    """
+    table = {name: place for place, name in enumerate(names)}
+    found: list[int] = []
+    for each in given:
+        if isinstance(each, str) and each not in table:
+            raise unknown_name(kind, each, names)
+        place = table[each] if isinstance(each, str) else int(each)
+        if not -len(names) <= place < len(names):
+            raise InputError(f"there is no {kind} number {place}; {kinds} are numbered 0..{len(names) - 1}")
+        found.append(place % len(names))
+    if len(set(found)) != len(found):
+        raise InputError(f"{kinds} repeats a {kind}; name each once")
     return found
 
 
@@ -26,8 +52,10 @@ def divided(values: Sequence[str], fractions: Sequence[float], seed: int, what: 
         what: how a message names the values.
 
     Raises:
-        InputError: a part would be empty.
+        InputError: a part would be empty, or fractions are no shares.
     """
+    if not len(fractions) or min(fractions) < 0 or not sum(fractions) > 0:
+        raise InputError(f"fractions must be shares such as (0.6, 0.2, 0.2), none negative, not {fractions}")
     groups = groups_of(values)
     names = list(groups)
     chance = random.Random(seed)

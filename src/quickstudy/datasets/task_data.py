@@ -16,7 +16,7 @@ from torch import Tensor
 
 from quickstudy.datasets.arrays import inputs_of, numbers
 from quickstudy.datasets.base import bytes_of, hash_inputs
-from quickstudy.datasets.splitting import divided
+from quickstudy.datasets.splitting import chosen, divided
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional.checks import check_tree, row_shapes
 from quickstudy.operators import trees
@@ -84,7 +84,7 @@ class TaskData:
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 raise InputError(f"task '{key}' must be a pair (rows, targets)")
             one, other = numbers(pair[0], f"rows of task '{key}'"), numbers(pair[1], f"targets of task '{key}'")
-            if one.ndim != 1 or (one.dtype.is_floating_point and len(one)):
+            if one.ndim != 1 or one.dtype == torch.bool or (one.dtype.is_floating_point and len(one)):
                 raise InputError(f"rows of task '{key}' must be (R,) integers, not {tuple(one.shape)} of {one.dtype}")
             if other.ndim == 0 or len(other) != len(one):
                 raise InputError(f"task '{key}' has {len(one)} rows and targets {tuple(other.shape)}; give one per row")
@@ -114,11 +114,10 @@ class TaskData:
             None if self.targets.dtype.is_floating_point else int(self.targets.max()) + 1 if len(self.targets) else 0
         )
         if times is not None and not isinstance(times, Mapping):
-            of_items = numbers(times, "times")
+            of_items = _moments(times, "times")
             if of_items.shape != (self.count,):
-                raise InputError(
-                    f"times must be ({self.count},), one per item, or a dict by task, not {of_items.shape}"
-                )
+                shape = tuple(of_items.shape)
+                raise InputError(f"times must be ({self.count},), one per item, or a dict by task, not {shape}")
             self.times = of_items[self.rows.clamp(0, self.count - 1)]  # `_check` refuses rows out of range
         self._check()
 
@@ -141,20 +140,24 @@ class TaskData:
             targets: (E, ...) target of each line.
             name: as of the class.
             times: (E,) time of each line, or None.
+
+        Raises:
+            InputError: columns differ in length, there is no line, or a line has no task; and as of the class.
         """
-        values, number = np.unique(np.asarray(task), return_inverse=True)
-        order = np.argsort(number, kind="stable")
-        cuts = np.cumsum(np.bincount(number))[:-1]
-        columns = [
-            numbers(each, what)[torch.from_numpy(order)] for each, what in ((rows, "rows"), (targets, "targets"))
-        ]
-        parts = [torch.tensor_split(column, torch.from_numpy(cuts)) for column in columns]
-        names = [str(value) for value in values.tolist()]
-        when = None
+        values, number = _numbered(task)
+        order = torch.from_numpy(np.argsort(number, kind="stable"))
+        cuts = torch.from_numpy(np.cumsum(np.bincount(number))[:-1])
+        columns = {"rows": numbers(rows, "rows"), "targets": numbers(targets, "targets")}
         if times is not None:
-            split = torch.tensor_split(numbers(times, "times")[torch.from_numpy(order)], torch.from_numpy(cuts))
-            when = dict(zip(names, split, strict=True))
-        return cls(items, dict(zip(names, zip(*parts, strict=True), strict=True)), name, times=when)
+            columns["times"] = _moments(times, "times")
+        for what, column in columns.items():
+            if column.shape[:1] != number.shape:
+                raise InputError(f"{what} are {tuple(column.shape)}, for {len(number)} lines; give one per line")
+        parts = {what: torch.tensor_split(column[order], cuts) for what, column in columns.items()}
+        names = [str(value) for value in values]
+        pairs = zip(parts["rows"], parts["targets"], strict=True)
+        when = dict(zip(names, parts["times"], strict=True)) if times is not None else None
+        return cls(items, dict(zip(names, pairs, strict=True)), name, times=when)
 
     def _set(
         self,
@@ -255,18 +258,11 @@ class TaskData:
         Raises:
             InputError: there is no such task, or one is named twice.
         """
-        table = {key: index for index, key in enumerate(self.names)}
-        picked: list[int] = []
-        for each in tasks:
-            if isinstance(each, str) and each not in table:
-                raise unknown_name("task", each, self.names)
-            picked.append(table[each] if isinstance(each, str) else int(each))
-        if len(set(picked)) != len(picked):
-            raise InputError("tasks repeats a task; name each once")
-        chosen = torch.tensor(picked, dtype=torch.long, device=self.sizes.device)
-        sizes = self.sizes[chosen]
+        picked = chosen(tasks, self.names, "task", "tasks")
+        places = torch.tensor(picked, dtype=torch.long, device=self.sizes.device)
+        sizes = self.sizes[places]
         # Row numbers of the tasks end to end: each task's start, and its rows counted from there.
-        begin = torch.repeat_interleave(self.starts[chosen] - (torch.cumsum(sizes, 0) - sizes), sizes)
+        begin = torch.repeat_interleave(self.starts[places] - (torch.cumsum(sizes, 0) - sizes), sizes)
         return self._of(begin + torch.arange(len(begin), device=begin.device), picked, sizes, name or self.name)
 
     def _of(self, lines: Tensor, picked: Sequence[int], sizes: Tensor, name: str) -> Self:
@@ -360,10 +356,33 @@ class TaskData:
         return new
 
 
+def _numbered(task: Any) -> tuple[list[Any], np.ndarray[Any, Any]]:
+    """Return the tasks of a column, sorted, and the number of each line's task (E,)."""
+    column = np.asarray(task)
+    if column.ndim != 1 or not len(column):
+        raise InputError(f"task must be (E,), with at least one line, not {column.shape}")
+    if column.dtype.kind == "f" and np.isnan(column).any():
+        raise InputError(f"task is NaN in line {int(np.isnan(column).argmax())}; drop lines without a task")
+    try:
+        values, number = np.unique(column, return_inverse=True)
+    except TypeError as error:
+        kinds = ", ".join(sorted({type(each).__name__ for each in column}))
+        raise InputError(f"task holds {kinds}; use strings or integers, and drop lines without a task") from error
+    return values.tolist(), number
+
+
+def _moments(times: Any, what: str) -> Tensor:
+    """Return times as `numbers` does, but with all their digits: float32 has too few for seconds since 1970."""
+    found = numbers(times, what)
+    if isinstance(times, Tensor) or not found.dtype.is_floating_point:
+        return found
+    return torch.tensor(np.asarray(times, np.float64))
+
+
 def _times_of(key: str, times: Mapping[str, Any], rows: int) -> Tensor:
     if key not in times:
         raise InputError(f"times lack task '{key}'; give the times of each task's rows, or of each item")
-    found = numbers(times[key], f"times of task '{key}'")
+    found = _moments(times[key], f"times of task '{key}'")
     if found.shape != (rows,):
         raise InputError(f"task '{key}' has {rows} rows and times {tuple(found.shape)}; give one per row")
     return found

@@ -17,6 +17,7 @@ from quickstudy.engine import sizes
 from quickstudy.engine.objective import LossOfTask, Objective, lifted
 from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.engine.recording import Recordable, Recorded
+from quickstudy.errors import InputError
 from quickstudy.operators import trees
 from quickstudy.operators.substitution import with_parameters
 
@@ -57,7 +58,7 @@ class MetaLoss:
 
     def __call__(self, tasks: Task, keys: Tensor, learner: Learner | None = None) -> Tensor:
         """Return (T,) losses of one chunk of tasks, of the learner or of another one in its place."""
-        loss = functools.partial(self.objective, self.learner if learner is None else learner)
+        loss = functools.partial(_scalar, self.objective, self.objective, self.learner if learner is None else learner)
         losses: Tensor = map_tasks(loss, tasks, keys)
         return losses
 
@@ -205,7 +206,7 @@ class MetaLoss:
         for leaves, (part, part_keys, weights) in zip(chunks(cut, few), chunks(batch, few), strict=True):
             asked = [leaves[i].requires_grad_() for i in trainable]
             state = trees.unflatten(leaves, spec)
-            after = functools.partial(self.objective.after, learner)
+            after = functools.partial(_scalar, self.objective, self.objective.after, learner)
             loss = map_tasks(after, state, part, part_keys)
             if loss.requires_grad:
                 (loss * weights).sum().backward()
@@ -215,6 +216,15 @@ class MetaLoss:
             joined = [torch.cat(each) for each in zip(*cotangents, strict=True)]
             torch.autograd.backward([states[i] for i in trainable], joined)
         return torch.cat(losses)
+
+
+def _scalar(objective: Objective, judge: Callable[..., Tensor], *given: Any) -> Tensor:
+    """Return what an objective makes of one task, or raise InputError if that is no scalar."""
+    loss = judge(*given)
+    if isinstance(loss, Tensor) and not loss.ndim:
+        return loss
+    found = f"shape {tuple(loss.shape)}; take the mean, say" if isinstance(loss, Tensor) else type(loss).__name__
+    raise InputError(f"objective '{objective.name}' must return one task's loss, a tensor of shape (), not {found}")
 
 
 def _first_line(error: Exception) -> str:

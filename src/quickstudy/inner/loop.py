@@ -62,7 +62,8 @@ class GradientLearner(Learner):
         rows: which rows a step sees; None for `MiniBatches(batch)`, or `AllRows()` where that is None too.
 
     Raises:
-        InputError: steps are negative, a batch is empty, or both `batch` and `rows` say which rows a step sees.
+        InputError: steps are negative, a batch is empty, a part is of another kind, or both `batch` and `rows` say
+            which rows a step sees.
     """
 
     def __init__(
@@ -89,6 +90,9 @@ class GradientLearner(Learner):
         self.norm_policy: BatchNormPolicy = batch_norm
         self.inner_loss = loss
         self.rows = (AllRows() if batch is None else MiniBatches(batch)) if rows is None else rows
+        for name, part, kind in (("loss", self.inner_loss, InnerLoss), ("rows", self.rows, RowChoice)):
+            if not isinstance(part, kind):
+                raise InputError(f"{name} must be an object of a subclass of {kind.__name__}, not {part!r}")
 
     @property
     def stochastic(self) -> bool:

@@ -127,7 +127,7 @@ def call(
     try:
         with mode:
             output = functional_call(net, params, args, kwargs) if params else net(*args, **kwargs)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, TypeError) as error:
         if torch.compiler.is_compiling() or isinstance(error, (QuickstudyError, torch.OutOfMemoryError)):
             raise
         raise_naming_layer(net, error)

@@ -62,6 +62,9 @@ _MISFITS = (
     "D input",
     "(batched) input",
     "Given normalized_shape",
+    "forward() missing",
+    "forward() takes",
+    "forward() got an unexpected keyword",
 )
 
 
@@ -70,8 +73,8 @@ def raise_naming_inputs(net: nn.Module, inputs: Any, error: Exception) -> None:
     text = str(error)
     if not any(misfit in text for misfit in _MISFITS):
         return
-    leaves = [leaf for leaf in trees.leaves(inputs) if isinstance(leaf, Tensor)]
-    given = " and ".join(f"{tuple(leaf.shape)} of {leaf.dtype}" for leaf in leaves)
+    leaves = [(path, leaf) for path, leaf in trees.named_leaves(inputs) if isinstance(leaf, Tensor)]
+    given = " and ".join(f"{path} {tuple(leaf.shape)} of {leaf.dtype}".lstrip() for path, leaf in leaves)
     layer, first = _innermost(net, error) or "'net'", text.splitlines()[0]
     raise InputError(
         f"the net does not take inputs {given}: layer {layer} says '{first}'; give inputs of the shape and dtype "

@@ -57,8 +57,10 @@ def test_numbers_are_read_from_names() -> None:
         with pytest.raises(InputError, match="a whole number of at least 1 after the @"):
             find_metric(wrong)
     for unknown in ("acuracy", "accuracy@3", "hits"):
-        with pytest.raises(InputError, match=r"unknown metric .*did you mean '(accuracy|hits@k)'"):
+        with pytest.raises(InputError, match=rf"unknown metric '{unknown}'; did you mean '(accuracy|hits@k)'"):
             find_metric(unknown)
+    with pytest.raises(InputError, match="asked for by its name, such as 'accuracy', not by 5"):
+        find_metric(5)  # type: ignore[arg-type]
 
 
 def test_a_metric_of_a_user_is_used_by_name(twice_wrong: str) -> None:

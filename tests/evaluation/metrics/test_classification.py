@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, average_precision_score, jaccard_sco
 import quickstudy as qs
 from quickstudy.errors import InputError
 from quickstudy.evaluation import find_metric
-from tests.evaluation.metrics.batches import SEEDS, by_task, classes, masked
+from tests.evaluation.metrics.batches import SEEDS, by_task, classes, masked, targets
 
 fixed = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -94,3 +94,16 @@ def test_an_evaluation_by_area_says_how_many_tasks_counted() -> None:
     assert len(found.counted) == 20
     assert 0 <= found.mean <= 1
     assert found.calibration == qs.evaluate(learner, qs.tasks.FewShot(data, 2, 3, 4), 20).calibration
+
+
+@pytest.mark.parametrize("name", ["accuracy", "iou"])
+def test_numbers_are_refused(name: str) -> None:
+    outputs, query = targets(0, 2)
+    with pytest.raises(InputError, match="judges classes, and labels are numbers; take 'mse'"):
+        find_metric(name).of(outputs, query)
+
+
+def test_a_task_without_rows_has_no_accuracy() -> None:
+    query = masked(np.zeros((2, 2), np.int64), np.array([[False, False], [True, False]]), 2)
+    found = find_metric("accuracy").of(torch.tensor([1.0, 0.0]).expand(2, 2, 2), query)
+    assert np.array_equal(found, [math.nan, 1.0], equal_nan=True)

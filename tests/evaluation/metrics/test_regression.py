@@ -12,7 +12,7 @@ from sklearn.metrics import mean_absolute_error, mean_squared_error, root_mean_s
 from quickstudy.errors import InputError
 from quickstudy.evaluation import find_metric
 from quickstudy.functional.predictive import Gaussian
-from tests.evaluation.metrics.batches import SEEDS, by_task, masked, targets
+from tests.evaluation.metrics.batches import SEEDS, by_task, classes, masked, targets
 
 fixed = settings(max_examples=40, deadline=None, derandomize=True)
 
@@ -70,6 +70,13 @@ def test_predictions_that_do_not_fit_are_refused():
     outputs, query = targets(0, 2)
     with pytest.raises(InputError, match="do not fit targets"):
         find_metric("mae").of(outputs[:, :, :1], query)
+
+
+@pytest.mark.parametrize("name", ["mse", "rmse", "mae", "smape", "log_likelihood"])
+def test_classes_are_refused(name):
+    outputs, query = classes(0, 3)
+    with pytest.raises(InputError, match="judges targets that are numbers, and labels are classes; take 'accuracy'"):
+        find_metric(name).of(outputs, query)
 
 
 def test_a_task_without_rows_has_no_error():

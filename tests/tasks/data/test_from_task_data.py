@@ -216,6 +216,22 @@ def test_supports_need_classes_or_times() -> None:
         FromTaskData(numbers, support="by-time")
     with pytest.raises(InputError, match="must be TaskData, not ClassData"):
         FromTaskData(sentences())  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="'assays' have no task"):
+        FromTaskData(binary().subset([]))
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "hits@1", "mrr", "ndcg@1"])
+def test_draws_whose_query_is_of_classes_not_shown_count_for_nothing(metric: str) -> None:
+    """Each row is of a class of its own, or all are of one: the right answer is known, or there is none to give."""
+    items = np.arange(12.0)[:, None]
+    data = TaskData(items, {"like": (range(6), [0] * 6), "unlike": (range(6, 12), range(6))})
+    bank = FromTaskData(data, 2, 3).bank(30)
+    asked = bank.batch(0, 30).query.mask
+    assert asked is not None
+    assert 0 < int(asked.any(1).sum()) < 30
+    report = qs.evaluate(qs.learners.ProtoNet(torch.nn.Identity()), bank, 30, metric=metric)
+    assert np.array_equal(np.isnan(report.values), ~asked.any(1).numpy())
+    assert (report.mean, len(report.counted)) == (1.0, int(asked.any(1).sum()))
 
 
 def test_a_bank_is_stored_and_read(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from quickstudy import batching
 from quickstudy.core import Examples, Learner, Output, State
-from quickstudy.errors import InputError
-from quickstudy.registry import lookup, register
+from quickstudy.errors import InputError, unknown_name
+from quickstudy.registry import lookup, register, table
 
 Answers = Callable[[Learner, State, Examples], Output]
 Predicts = Literal["classes", "targets", "other"]
@@ -112,10 +112,13 @@ def find_metric(name: str) -> Metric:
     Raises:
         InputError: the name is unknown, or what stands after '@' is no whole number of at least 1.
     """
+    if not isinstance(name, str):
+        raise InputError(f"a metric is asked for by its name, such as 'accuracy', not by {name!r}")
     family, at, number = name.partition("@")
-    entry = lookup("metric", f"{family}@k") if at else lookup("metric", name)
+    if at and f"{family}@k" not in table("metric"):
+        raise unknown_name("metric", name, table("metric"))
     if not at:
-        return entry.build()  # type: ignore[no-any-return]
+        return lookup("metric", name).build()  # type: ignore[no-any-return]
     if not number.isdecimal() or int(number) < 1:
         raise InputError(f"metric '{name}' needs a whole number of at least 1 after the @, such as '{family}@10'")
-    return entry.build(int(number))  # type: ignore[no-any-return]
+    return lookup("metric", f"{family}@k").build(int(number))  # type: ignore[no-any-return]

@@ -5,7 +5,7 @@ the logits; with more it is the mean over classes, scored by their probabilities
 of scikit-learn's `roc_auc_score` (multi_class='ovr', average='macro') and `average_precision_score`.
 
 The query of a task may lack a class, which then does not count. For a ROC curve neither does a class that all rows are
-of. Where no class counts the metric is undefined (nan), and means leave the task out.
+of. Where no class counts, or no row does, the metric is undefined (nan), and means leave the task out.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from torch import Tensor
 from quickstudy.core import Examples
 from quickstudy.errors import InputError
 from quickstudy.evaluation.metrics.base import metric
-from quickstudy.evaluation.metrics.rows import mean_of_rows, row_mask
+from quickstudy.evaluation.metrics.rows import classes_of, mean_of_rows, row_mask
 
 
-@metric("accuracy", label="Accuracy", predicts="classes", upper=1.0, chance=lambda ways: 1 / ways)
+@metric("accuracy", label="Accuracy", predicts="classes", partial=True, upper=1.0, chance=lambda ways: 1 / ways)
 def accuracy(outputs: Tensor, query: Examples) -> Tensor:
-    """Return the fraction of queries whose class has the largest logit."""
-    return mean_of_rows(outputs.argmax(2) == query.labels, query)
+    """Return the fraction of queries whose class has the largest logit; nan where no query counts."""
+    right = mean_of_rows(classes_of(outputs, query) == query.labels, query)
+    return torch.where(row_mask(query).any(1), right, torch.nan)
 
 
 @metric("iou", label="Intersection over union", upper=1.0)
 def iou(outputs: Tensor, query: Examples) -> Tensor:
     """Return the intersection over union of the foreground, class 1; 1 where it is neither there nor predicted."""
     valid = row_mask(query).reshape(*query.labels.shape[:2], *(1,) * (query.labels.ndim - 2))
-    wanted, given = (query.labels == 1) & valid, (outputs.argmax(2) == 1) & valid
+    wanted, given = (query.labels == 1) & valid, (classes_of(outputs, query) == 1) & valid
     both, either = (given & wanted).flatten(1).sum(1).double(), (given | wanted).flatten(1).sum(1).double()
     return torch.where(either > 0, both / either.clamp_min(1), 1.0)
 

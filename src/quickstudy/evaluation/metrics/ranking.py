@@ -31,25 +31,25 @@ class Rankings(NamedTuple):
     """(T, R) False for rankings that do not count."""
 
     def mean(self, values: Tensor) -> Tensor:
-        """Return (T,) the mean of values (T, R) over the rankings that count."""
-        return torch.where(self.counted, values, 0.0).sum(1) / self.counted.sum(1).clamp_min(1)
+        """Return (T,) the mean of values (T, R) over the rankings that count; nan where none does."""
+        return torch.where(self.counted, values, 0.0).sum(1) / self.counted.sum(1)
 
 
-@metric("mrr", label="Mean reciprocal rank", upper=1.0)
+@metric("mrr", label="Mean reciprocal rank", partial=True, upper=1.0)
 def mrr(outputs: Output, query: Examples) -> Tensor:
     """Return the mean of 1 / rank of the best relevant item, 0 where none is relevant. Among equals it comes last."""
     found = rankings(outputs, query)
     return found.mean(1 / _rank(found))
 
 
-@metric("hits@k", label="Relevant item among the first {k}", upper=1.0)
+@metric("hits@k", label="Relevant item among the first {k}", partial=True, upper=1.0)
 def hits(outputs: Output, query: Examples, k: int) -> Tensor:
     """Return how often a relevant item is among the first k. Among equals it comes last."""
     found = rankings(outputs, query)
     return found.mean((_rank(found) <= k).double())
 
 
-@metric("ndcg@k", label="Normalised discounted cumulative gain of the first {k}", upper=1.0)
+@metric("ndcg@k", label="Normalised discounted cumulative gain of the first {k}", partial=True, upper=1.0)
 def ndcg(outputs: Output, query: Examples, k: int) -> Tensor:
     """Return the discounted sum of the first k items' relevance over the largest there can be, 0 where none is.
 

@@ -48,8 +48,9 @@ def log_likelihood(outputs: Output, query: Examples) -> Tensor:
     """Return the mean log-density of a query's targets.
 
     Raises:
-        InputError: predictions are points.
+        InputError: predictions are points, or labels are classes.
     """
+    points_and_targets(outputs, query)
     if not isinstance(outputs, Predictive):
         raise InputError(
             "a log-likelihood needs predictions that carry their uncertainty, and this learner's are points; "

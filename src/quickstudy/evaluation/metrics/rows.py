@@ -7,6 +7,7 @@ from torch import Tensor
 
 from quickstudy import batching
 from quickstudy.core import Examples, Output
+from quickstudy.errors import InputError
 from quickstudy.functional.predictive import check_targets, point
 
 
@@ -23,12 +24,26 @@ def mean_of_rows(values: Tensor, query: Examples) -> Tensor:
     return torch.where(mask, rows, 0.0).sum(1) / mask.double().sum(1).clamp_min(1)
 
 
+def classes_of(outputs: Output, query: Examples) -> Tensor:
+    """Return (T, Q, ...) the classes with the largest logits (T, Q, N, ...).
+
+    Raises:
+        InputError: labels are no classes.
+    """
+    if query.labels.dtype.is_floating_point:
+        raise InputError("this metric judges classes, and labels are numbers; take 'mse', say")
+    classes: Tensor = outputs.argmax(2)
+    return classes
+
+
 def points_and_targets(outputs: Output, query: Examples) -> tuple[Tensor, Tensor]:
     """Return the means (T, Q, ...) of predictions, and the targets in the same shape.
 
     Raises:
-        InputError: predictions and targets differ in their number of numbers.
+        InputError: labels are classes, or predictions and targets differ in their number of numbers.
     """
+    if not query.labels.dtype.is_floating_point:
+        raise InputError("this metric judges targets that are numbers, and labels are classes; take 'accuracy', say")
     means: Tensor = batching.map_tasks(point, outputs)
     check_targets(means, query.labels)
     return means, query.labels.reshape(means.shape)

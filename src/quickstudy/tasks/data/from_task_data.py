@@ -50,7 +50,8 @@ class FromTaskData(RowTasks):
         augment: changes inputs, given (T, S, ...) and keys (T,); applied to support and query alike.
 
     Raises:
-        InputError: data are no `TaskData`, a task has too few rows, or data lack the classes or times that are needed.
+        InputError: data are no `TaskData` or have no task, a task has too few rows, or data lack the classes or times
+            that are needed.
     """
 
     data: TaskData
@@ -69,6 +70,8 @@ class FromTaskData(RowTasks):
             raise InputError(
                 f"data must be TaskData, not {type(data).__name__}; for classes of items use tasks.FewShot"
             )
+        if not len(data):
+            raise InputError(f"the data '{data.name}' have no task; split them into fewer parts")
         super().__init__(data, seed)
         for name, value, known in (("support", support, Support), ("too_few", too_few, TooFew)):
             if value not in get_args(known):
