@@ -10,6 +10,7 @@ import quickstudy as qs
 from quickstudy.core import Learner, State, Task
 from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.engine.objective import Lifted, Objective, lifted, objective
+from quickstudy.errors import InputError
 from quickstudy.objectives import InnerSteps, Wrapper, named, query_loss
 from quickstudy.registry import describe
 from quickstudy.testing.specimens import CLASSIFICATION, WAYS, mlp
@@ -107,3 +108,10 @@ def test_a_wrapper_is_as_what_it_wraps_but_for_what_it_overrides() -> None:
     assert not Wrapper("query_loss").learners_own
     assert Wrapper(qs.objectives.Reward()).rewards
     assert not Wrapper(qs.objectives.Reward()).differentiable
+
+
+def test_methods_that_an_objective_does_not_have_are_refused() -> None:
+    with pytest.raises(InputError, match=r"unknown method of an objective 'aftr'; did you mean 'after'\?"):
+        objective(aftr=plain)(plain)
+    with pytest.raises(InputError, match=r"needs parentheses.* @objective\(\)"):
+        objective(plain)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import quickstudy as qs
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.inner.adapted import Adapted, AllParameters, HeadParameters, Optimizees
@@ -123,3 +124,11 @@ def test_what_says_where_a_loop_starts_are_parameters() -> None:
     assert len(inner) > 20
     for learner in inner:
         assert learner.adapted.start_names() <= {name for name, _ in learner.adapted.named_parameters()}
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_a_net_with_fewer_outputs_than_ways_is_refused_after_any_number_of_steps(steps: int) -> None:
+    data = qs.datasets.arrays(torch.randn(12, 3), [0, 1, 2, 3] * 3)
+    learner = qs.learners.MAML(torch.nn.Linear(3, 2), steps=steps)
+    with pytest.raises(InputError, match=r"outputs of shape \(\d+, 2\) but the task has 4 ways"):
+        qs.evaluate(learner, qs.tasks.FewShot(data, ways=4, queries=2), 2)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.core import Examples, Learner, State, Task
+from quickstudy.errors import InputError, unknown_name
 
 LossOfTask = Callable[[Learner, Task, Tensor], Tensor]
 """(learner, task, key) -> scalar loss of one task."""
@@ -108,6 +109,9 @@ class Lifted(Objective):
         learners_own: whether it is the learner's own loss on the query (see `Objective.learners_own`).
         differentiable: whether it has a derivative.
         methods: functions in place of the methods of `Objective` of those names.
+
+    Raises:
+        InputError: an objective has no such method.
     """
 
     def __init__(
@@ -118,6 +122,9 @@ class Lifted(Objective):
         **methods: Callable[..., Any] | None,
     ) -> None:
         super().__init__()
+        for name in methods:
+            if name not in METHODS:
+                raise unknown_name("method of an objective", name, METHODS)
         self.loss, self._own, self._differentiable = loss, learners_own, differentiable
         self.methods = {name: method for name, method in methods.items() if method is not None}
         # Known by the function's name and documentation, also to tools that look at it.
@@ -191,7 +198,12 @@ def objective(
         learners_own: whether it is the learner's own loss on the query after adapting.
         differentiable: whether it has a derivative.
         methods: functions in place of the methods of `Objective` of those names, such as `refuses`.
+
+    Raises:
+        InputError: an objective has no such method, or the decorator is used without parentheses.
     """
+    if callable(learners_own):
+        raise InputError("the decorator needs parentheses, also where it has no arguments: @objective()")
     return lambda function: Lifted(function, learners_own, differentiable, **methods)
 
 

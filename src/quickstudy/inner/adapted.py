@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from quickstudy.core import Examples
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.classes import class_means, ways_of
+from quickstudy.functional.classes import class_means
 from quickstudy.operators.calls import Given, Statistics, call, uses_batch_statistics
 from quickstudy.problem import Optimizee, Problem, budget
 
@@ -245,9 +245,8 @@ class Optimizees(Adapted):
         return call(inputs.net, inputs.inputs, theta, given, mask)
 
 
-def slice_ways(outputs: Tensor, support: Examples) -> Tensor:
-    """Return the outputs of the task's classes, or raise InputError if the net has fewer outputs than ways."""
-    ways = ways_of(support)
+def slice_ways(outputs: Tensor, ways: int) -> Tensor:
+    """Return the outputs of a task's classes, or raise InputError if the net has fewer outputs than ways."""
     if outputs.ndim < 2 or outputs.shape[1] < ways:
         raise InputError(
             f"the net has outputs of shape {tuple(outputs.shape)} but the task has {ways} ways; build it with "

@@ -20,7 +20,7 @@ from torch import Tensor
 from quickstudy.core import Examples, Learner, State
 from quickstudy.errors import InputError
 from quickstudy.functional.classes import mask_absent, present
-from quickstudy.inner.adapted import Adapted, Theta
+from quickstudy.inner.adapted import Adapted, Theta, slice_ways
 from quickstudy.inner.differentiation import Differentiation, InnerStep
 from quickstudy.inner.losses import InnerLoss, TaskLoss
 from quickstudy.inner.rows import AllRows, MiniBatches, RowChoice
@@ -216,4 +216,4 @@ class GradientLearner(Learner):
         outputs, _ = self.adapted.run(state.theta, inputs, given)
         if not isinstance(state.present, Tensor):
             return outputs
-        return mask_absent(outputs[:, : len(state.present)], state.present)
+        return mask_absent(slice_ways(outputs, len(state.present)), state.present)

@@ -67,7 +67,7 @@ def over_classes(outputs: Tensor, rows: Examples, classes: Tensor | None = None)
     """
     if rows.ways is None:
         return outputs
-    return mask_absent(slice_ways(outputs, rows), present(rows) if classes is None else classes)
+    return mask_absent(slice_ways(outputs, rows.ways), present(rows) if classes is None else classes)
 
 
 def constant_gradients(learner: GradientLearner, differentiation: Differentiation) -> str | None:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from quickstudy.core import Examples, masked_mean, prediction_loss
 from quickstudy.errors import InputError
 from quickstudy.functional.classes import mask_absent
-from quickstudy.inner.adapted import Theta
+from quickstudy.inner.adapted import Theta, slice_ways
 from quickstudy.inner.differentiation import Differentiation, Unrolled
 from quickstudy.inner.loop import GradientLearner, InnerState
 from quickstudy.inner.losses import LearnedInnerLoss, over_classes
@@ -133,7 +133,7 @@ class AuxiliaryLosses(GradientLearner):
         outputs = outputs[:, : self.outputs]
         if not isinstance(state.present, Tensor):
             return outputs
-        return mask_absent(outputs[:, : len(state.present)], state.present)
+        return mask_absent(slice_ways(outputs, len(state.present)), state.present)
 
     def weights(self) -> dict[str, float]:
         """Return the weight of each auxiliary loss."""
