@@ -40,7 +40,7 @@ def tasks_for(objective: str, task: qs.Task) -> qs.tasks.TaskDistribution:
 def trains(outer: str, objective: str, learner: str) -> None:
     """Meta-train a combination for two steps; something must have moved, and all be finite."""
     torch.manual_seed(0)
-    specimen, task = axes.learners()[learner]
+    specimen, task = axes.specimen(learner)
     before = {name: value.detach().clone() for name, value in specimen.named_parameters()}
     where = f"{outer}, {objective}, {learner}"
     run = qs.meta_train(
@@ -85,7 +85,7 @@ def test_what_is_refused_is_refused_by_training_too() -> None:
             continue
         seen.add(kind)
         assert found.reason.strip()
-        learner, task = axes.learners()[found.learner]
+        learner, task = axes.specimen(found.learner)
         with pytest.raises(InputError) as error:
             qs.meta_train(
                 learner,

@@ -41,19 +41,24 @@ class Combination:
     reason: str | None
 
 
+def specimen(name: str) -> tuple[Learner, Task]:
+    """Return a tiny learner of a registered name, with a task that it can learn.
+
+    Raises:
+        InputError: the learner has no specimen.
+    """
+    if name in CLASSIFICATION:
+        return CLASSIFICATION[name](mlp, WAYS), classification_task()
+    if name in REGRESSION:
+        return REGRESSION[name](functools.partial(mlp, inputs=1), 1), regression_task()
+    if name in PROBLEMS:
+        return PROBLEMS[name](), problem_task()
+    raise InputError(f"learner '{name}' has no specimen; add a line to quickstudy/testing/specimens.py")
+
+
 def learners() -> dict[str, tuple[Learner, Task]]:
-    """Return a tiny learner of every registered name, with a task that it can learn."""
-    found: dict[str, tuple[Learner, Task]] = {}
-    for name in table("learner"):
-        if name in CLASSIFICATION:
-            found[name] = CLASSIFICATION[name](mlp, WAYS), classification_task()
-        elif name in REGRESSION:
-            found[name] = REGRESSION[name](functools.partial(mlp, inputs=1), 1), regression_task()
-        elif name in PROBLEMS:
-            found[name] = PROBLEMS[name](), problem_task()
-        else:
-            raise InputError(f"learner '{name}' has no specimen; add a line to quickstudy/testing/specimens.py")
-    return found
+    """Return the specimen of every registered learner, by name."""
+    return {name: specimen(name) for name in table("learner")}
 
 
 def outers() -> dict[str, Outer]:
