@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import quickstudy as qs
 from quickstudy import registry
 from quickstudy.errors import InputError
 
@@ -36,8 +39,19 @@ def of(found: set[str], package: str) -> set[str]:
 
 def test_the_front_door_imports_neither_torch_nor_numpy() -> None:
     found = modules("")
-    assert not of(found, "torch") | of(found, "numpy")
+    assert not of(found, "torch") | of(found, "numpy") | of(found, "typing")
     assert of(found, "quickstudy") == {"quickstudy"}
+
+
+def test_the_front_door_has_the_names_that_its_stub_tells_type_checkers() -> None:
+    names: dict[str, str] = {}
+    for line in Path(qs.__file__).with_suffix(".pyi").read_text(encoding="utf-8").splitlines():
+        if found := re.fullmatch(r"from (\.\S*) import (\w+) as \2", line):
+            names[found[2]] = found[1]
+    assert sorted(names) == qs.__all__
+    for name, home in names.items():
+        module = importlib.import_module(f"quickstudy{home}" if home != "." else f"quickstudy.{name}")
+        assert getattr(qs, name) is (module if home == "." else getattr(module, name))
 
 
 def test_a_learner_imports_no_other_learner() -> None:
