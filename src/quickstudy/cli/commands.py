@@ -21,6 +21,7 @@ from quickstudy.reports.words import tasks_in_words
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from quickstudy.evaluation import Report as Found
     from quickstudy.reports.assessment import Assessment, Comparison
 
 Count = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
@@ -298,11 +299,10 @@ def _show_assessment(found: Assessment) -> None:
     from quickstudy.reports.guarantee import OF_DRAWN_WEIGHTS
 
     report, run = found.report, found.run
-    rows = [[run.name, f"{report.mean:.4f}", f"{report.interval:.4f}", str(len(report.values))]]
-    rows += [[f"  {k}", f"{v.mean:.4f}", f"{v.interval:.4f}", str(len(v.values))] for k, v in found.baselines.items()]
+    rows = [result_row(run.name, report)]
+    rows += [result_row(f"  {name}", each) for name, each in found.baselines.items()]
     if found.seen is not None:
-        seen = found.seen
-        rows.append(["  on its training classes", f"{seen.mean:.4f}", f"{seen.interval:.4f}", str(len(seen.values))])
+        rows.append(result_row("  on its training classes", found.seen))
     what = f"{report.learner} ({run.checkpoint} weights) on {tasks_in_words(report.tasks)}"
     columns = ["", report.entry.title, "+/- (95 %)", "tasks"]
     parts: list[Any] = [what, table(columns, rows, columns[1:])]
@@ -325,6 +325,11 @@ def _show_assessment(found: Assessment) -> None:
         parts += ["Accuracy at the 1st, 2nd, ... presentation of a class:", _presentations({run.name: report})]
     parts.append(f"Batch normalisation: {report.batch_norm}")
     show(*parts)
+
+
+def result_row(name: str, report: Found) -> list[str]:
+    """Return a line of a table: a name, the mean, half the width of its interval, and how many tasks counted."""
+    return [name, f"{report.mean:.4f}", f"{report.interval:.4f}", str(len(report.counted))]
 
 
 def _presentations(reports: Mapping[str, Any]) -> Any:
