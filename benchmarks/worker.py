@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.case import AbsentError, Context, Setting, Step, load
 
-PRELOAD = ["torch", "torch.utils.flop_counter", "quickstudy.learners", "quickstudy.training", "benchmarks.case"]
+PRELOAD = ["torch", "torch.utils.flop_counter", "benchmarks.preload", "benchmarks.case"]
 
 
 class FailedError(Exception):
