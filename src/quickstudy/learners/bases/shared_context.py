@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples, Learner, Output, State
 from quickstudy.functional.checks import as_inputs
+from quickstudy.learners.bases.around import AroundLearner
 from quickstudy.operators import trees
 from quickstudy.operators.calls import call
 
@@ -28,7 +29,7 @@ def places(features: Any, inputs: Tensor) -> Any:
     return trees.map_leaves(lambda leaf: leaf[inputs], features)
 
 
-class SharedContext(Learner):
+class SharedContext(AroundLearner):
     """A learner of features that an encoder makes of a context, once for all tasks of a batch.
 
     Inputs of rows say where in the context a row is, so tasks are small. The encoder is called in `adapt` on tensors
@@ -87,28 +88,3 @@ class SharedContext(Learner):
 
     def _on(self, features: Any, rows: Examples) -> Examples:
         return Examples(self.read(features, rows.inputs), rows.labels, rows.mask, rows.ways, check=False)
-
-    @property
-    def stochastic(self) -> bool:
-        """Whether the learner draws random numbers."""
-        return self.learner.stochastic
-
-    @property
-    def permutation_invariant(self) -> bool:
-        """Whether the order of support rows does not matter to the learner."""
-        return self.learner.permutation_invariant
-
-    @property
-    def independent_queries(self) -> bool:
-        """Whether the learner predicts each row by itself."""
-        return self.learner.independent_queries
-
-    @property
-    def exact_meta_gradient(self) -> bool:
-        """Whether the learner's meta-gradient is exact; that of the encoder is then too."""
-        return self.learner.exact_meta_gradient
-
-    @property
-    def batch_norm(self) -> str:
-        """The learner's policy."""
-        return self.learner.batch_norm

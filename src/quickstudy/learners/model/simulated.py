@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from quickstudy.core import Examples, Learner, Output, State
 from quickstudy.errors import InputError
 from quickstudy.inner.differentiation import FirstOrder
+from quickstudy.learners.bases.around import AroundLearner
 from quickstudy.registry import register
 
 
 @register("learner", family="model", learns="simulator", paper="Chebotar et al. 2019", tasks="regression")
-class Simulated(Learner):
+class Simulated(AroundLearner):
     """Trains a learner on a simulator's answers to the support's inputs, and predicts what is real by it.
 
     Args:
@@ -46,31 +47,6 @@ class Simulated(Learner):
                 "that it would learn nothing; use an exact one, such as MAML"
             )
         self.simulator, self.learner, self.features = simulator, learner, features
-
-    @property
-    def stochastic(self) -> bool:
-        """The value of the learner inside."""
-        return self.learner.stochastic
-
-    @property
-    def permutation_invariant(self) -> bool:
-        """The value of the learner inside."""
-        return self.learner.permutation_invariant
-
-    @property
-    def independent_queries(self) -> bool:
-        """The value of the learner inside."""
-        return self.learner.independent_queries
-
-    @property
-    def exact_meta_gradient(self) -> bool:
-        """The value of the learner inside."""
-        return self.learner.exact_meta_gradient
-
-    @property
-    def batch_norm(self) -> str:
-        """The value of the learner inside."""
-        return self.learner.batch_norm
 
     def adapt(self, support: Examples, key: Tensor | None = None) -> State:
         """Train in the simulator."""
