@@ -1,10 +1,14 @@
 from . import adapt_folder as adapt_folder
+from . import adapting as adapting
 from . import axes as axes
 from . import commands as commands
 from . import completion as completion
 from . import console as console
 from . import demo as demo
 from . import entry as entry
+from . import judging as judging
 from . import listing as listing
+from . import options as options
 from . import reproduce as reproduce
+from . import training as training
 from .entry import main as main

@@ -10,7 +10,7 @@ import tyro
 from tyro.conf import Positional
 
 from quickstudy.cli.commands import COMMANDS as OTHERS
-from quickstudy.cli.commands import Train
+from quickstudy.cli.training import Train
 from quickstudy.errors import QuickstudyError
 
 

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import arg
 
-from quickstudy.cli.commands import Train
 from quickstudy.cli.completion import COMMANDS
+from quickstudy.cli.training import Train
 from quickstudy.engine.launch import launch
 from quickstudy.errors import NonFiniteError, QuickstudyError, UsageError, unknown_name
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from quickstudy.cli.commands import result_row
+from quickstudy.cli.judging import result_row
 from quickstudy.evaluation import Report
 
 
