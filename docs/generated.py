@@ -29,9 +29,7 @@ def methods() -> str:
             facts = entry.facts
             if facts["family"] == family:
                 kinds = "classification, regression" if facts["tasks"] == "both" else facts["tasks"]
-                rows.append(
-                    f"| [{name}](docs/methods/{name}.md) | {family} | {facts['learns']} | {kinds} | {facts['paper']} |"
-                )
+                rows.append(f"| [{name}]({name}.md) | {family} | {facts['learns']} | {kinds} | {facts['paper']} |")
     return "\n".join(rows)
 
 
@@ -89,7 +87,7 @@ def scaling() -> str:
 
 
 GENERATED: dict[tuple[str, str], Callable[[], str]] = {
-    ("README.md", "methods"): methods,
+    ("docs/methods/README.md", "methods"): methods,
     ("docs/results.md", "rows"): results,
     ("docs/results/ledger.md", "rows"): ledger,
     ("docs/studies/learned-optimizers.md", "results"): learned_optimizer,

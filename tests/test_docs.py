@@ -10,7 +10,8 @@ from quickstudy import registry
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted({*DOCS.rglob("*.md")} - {*DOCS.glob("methods/*.md")})]
+WRITTEN = {*DOCS.rglob("*.md")} - {*DOCS.glob("methods/[A-Z]*.md")} | {DOCS / "methods" / "README.md"}
+PAGES = [ROOT / "README.md", *sorted(WRITTEN)]
 
 
 def blocks(page):
