@@ -25,7 +25,7 @@ _MOST_CATEGORIES = 32
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a table's columns are for.
+    """The purposes of a table's columns.
 
     Attributes:
         inputs: (M, D).
