@@ -20,6 +20,7 @@ from quickstudy.datasets.reading.decoding import decode
 from quickstudy.datasets.reading.files import PublishedFile, find
 from quickstudy.datasets.reading.pickles import array_of, load_pickle
 from quickstudy.errors import DataError, InputError
+from quickstudy.functional.names import composed
 
 _NOTE = (
     "ImageNet's licence allows no direct download: make miniImageNet from ImageNet (image-net.org) and the lists in "
@@ -108,10 +109,15 @@ def _from_pickle(archive: Archive, names: dict[str, str], part: str, size: int) 
     if not isinstance(table, dict) or pixels.shape[-1] != 3:
         raise DataError(f"{where} must hold 'image_data' (M, height, width, 3) and a dictionary 'class_dict'")
     labels = np.full(len(pixels), -1, dtype=np.int64)
-    classes = sorted(map(str, table))
+    named = {composed(str(key)): value for key, value in table.items()}
+    if len(named) < len(table):
+        raise DataError(f"two classes of {where} have one name; each needs its own")
+    classes = sorted(named)
     for label, name in enumerate(classes):
-        rows = np.asarray(table[name])
-        listed = rows.ndim == 1 and rows.dtype.kind in "iu" and len(rows) > 0
+        rows = named[name]
+        if isinstance(rows, list) and all(type(row) is int or isinstance(row, np.integer) for row in rows):
+            rows = np.array(rows)
+        listed = isinstance(rows, np.ndarray) and rows.ndim == 1 and rows.dtype.kind in "iu" and len(rows) > 0
         if not listed or rows.min() < 0 or rows.max() >= len(pixels):
             raise DataError(f"class '{name}' of {where} names rows that are not in 'image_data'")
         labels[rows] = label
