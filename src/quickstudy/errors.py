@@ -43,10 +43,15 @@ class UnsupportedLayerError(QuickstudyError, RuntimeError):
 
 
 class UsageError(QuickstudyError):
-    """A mistake in the command line."""
+    """A mistake in the command line.
+
+    Attributes:
+        hint: where there is help.
+    """
 
     def __init__(self, message: str, command: str = "") -> None:
-        super().__init__(f"{message}\nFor help: {' '.join(filter(None, ('quickstudy', command)))} --help")
+        super().__init__(message)
+        self.hint = f"For help: {' '.join(filter(None, ('quickstudy', command)))} --help"
 
 
 MANY_NAMES = 30
