@@ -6,18 +6,21 @@ import dataclasses
 import os
 import signal
 import sys
+import traceback
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Annotated, Any
 
-import tyro
 from tyro.conf import arg
 
 from quickstudy.cli.completion import COMMANDS
+from quickstudy.cli.parsing import option_error, parsed
 from quickstudy.cli.training import Train
 from quickstudy.engine.launch import launch
-from quickstudy.errors import NonFiniteError, QuickstudyError, UsageError, unknown_name
+from quickstudy.errors import InputError, NonFiniteError, QuickstudyError, UsageError, unknown_name
+from quickstudy.functional.names import for_terminal
 
 EPILOGUE = """\
 exit codes:
@@ -37,6 +40,8 @@ environment:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     given = list(sys.argv[1:] if args is None else args)
+    if args is None:
+        _speak_plainly()
     debug = "--debug" in given or os.environ.get("QUICKSTUDY_DEBUG", "0") not in ("", "0")
     # Plots are drawn into files; a backend for windows would fail where there is no screen.
     os.environ["MPLBACKEND"] = "Agg"
@@ -61,6 +66,12 @@ def main(args: Sequence[str] | None = None) -> int:
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if debug:
+            raise
+        what = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
+        _complain(QuickstudyError(f"the system refuses: {what}"))
+        return 1
     finally:
         if old is not None:
             signal.signal(signal.SIGTERM, old)
@@ -71,7 +82,9 @@ def _complain(error: QuickstudyError) -> None:
     started = launch()
     if started.first or not isinstance(error, (NonFiniteError, UsageError)):
         where = f" (process {started.rank} of {started.size})" if started.size > 1 else ""
-        print(f"error{where}: {error}", file=sys.stderr)
+        print(f"error{where}: {for_terminal(str(error))}", file=sys.stderr)
+        if isinstance(error, UsageError):
+            print(error.hint, file=sys.stderr)
 
 
 def _run(args: list[str]) -> int:
@@ -91,8 +104,29 @@ def _run(args: list[str]) -> int:
         raise UsageError(str(unknown_name("option" if name.startswith("-") else "command", name, COMMANDS)))
     if name == "train":
         return _train(rest)
-    command = tyro.cli(COMMANDS[name], prog=f"quickstudy {name}", args=rest)
-    return int(command())
+    return _called(parsed(COMMANDS[name], name, rest), name, rest)
+
+
+def _called(command: Any, words: str, args: Sequence[str]) -> int:
+    """Run a subcommand; what is wrong with an option that was given is a mistake in the command line."""
+    try:
+        return int(command())
+    except InputError as error:
+        raise option_error(error, type(command), args, words) from error
+
+
+def _speak_plainly() -> None:
+    """Let warnings and the traceback of a bug show names without obeying them."""
+
+    def warn(message: Warning | str, *others: Any, **more: Any) -> None:
+        print(f"warning: {for_terminal(str(message))}", file=sys.stderr)
+
+    def trace(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+        for part in traceback.format_exception(kind, error, where):
+            for line in part.rstrip("\n").split("\n"):
+                print(for_terminal(line), file=sys.stderr)
+
+    warnings.showwarning, sys.excepthook = warn, trace
 
 
 def _train(args: list[str]) -> int:
@@ -111,8 +145,7 @@ def _train(args: list[str]) -> int:
     made = dataclasses.make_dataclass("Train", [("recipe", *recipe)], bases=(Train,))
     paper = f" ({recipes[name].facts['paper']})" if "paper" in recipes[name].facts else ""
     description = f"{recipes[name].summary}{paper} {Train.__doc__}"
-    command: Any = tyro.cli(made, prog=f"quickstudy train {name}", description=description, args=rest)
-    return int(command())
+    return _called(parsed(made, f"train {name}", rest, description), f"train {name}", rest)
 
 
 def overview() -> str:

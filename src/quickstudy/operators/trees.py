@@ -56,6 +56,11 @@ def map_only(kind: type, function: Callable[..., Any], tree: Any) -> Any:
     return pytree.tree_map_only(kind, function, tree)
 
 
+def holds_parts(cls: type) -> bool:
+    """Return whether a class was registered as a part of pytrees, or is one of Python's own containers."""
+    return cls in pytree.SUPPORTED_NODES
+
+
 def register(
     cls: type,
     flatten: Callable[[Any], tuple[list[Any], Any]],

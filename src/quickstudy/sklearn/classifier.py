@@ -9,10 +9,8 @@ conventions, so it can be cloned, pickled, put into a pipeline, cross-validated 
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
-import re
 import warnings
 from collections.abc import Iterator
 from typing import Any, Self
@@ -29,13 +27,15 @@ from torch import Tensor, nn
 
 from quickstudy import batching
 from quickstudy.core import Examples, Learner
-from quickstudy.errors import InputError, NonFiniteError, QuickstudyError, unknown_name
+from quickstudy.errors import CheckpointError, InputError, NonFiniteError, unknown_name
 from quickstudy.functional import random
 from quickstudy.functional.checks import as_device, check_tree, is_tree, over_arrays, row_shapes
 from quickstudy.learners import ProtoNet
 from quickstudy.nets.taking import as_taken
 from quickstudy.operators import trees
 from quickstudy.shipped import pretrained
+from quickstudy.sklearn import saving
+from quickstudy.sklearn.rows import as_array, input_errors, moved, ndim, shape_errors, standardised
 from quickstudy.storage.checkpoint import load
 
 Array = NDArray[Any]
@@ -122,6 +122,52 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         trained = load(run_dir, copy.deepcopy(learner), checkpoint)
         return cls(trained, device=device, batch_size=batch_size, random_state=random_state)
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted classifier as one safetensors file, atomically; nothing is pickled.
+
+        Args:
+            path: path of the file, '....safetensors'.
+
+        Raises:
+            InputError: an argument of the constructor or a label is of a kind that the file cannot hold.
+            CheckpointError: the file cannot be written.
+            NotFittedError: before `fit`.
+        """
+        check_is_fitted(self)
+        params = {name: value for name, value in self.get_params(deep=False).items() if name != "learner"}
+        params["device"] = str(self.device)
+        if isinstance(self.random_state, np.random.RandomState):
+            params["random_state"] = None  # what it drew is in the state
+        facts = {name: value for name, value in vars(self).items() if name.endswith("_") and value is not None}
+        saving.save(path, params, facts)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, learner: Learner | None = None, device: torch.device | str | None = None
+    ) -> Self:
+        """Return the fitted classifier of a file that `save` wrote. It answers as the one that was saved.
+
+        Args:
+            path: path of the file.
+            learner: a learner built as for fitting, needed only where it holds modules of your own. It is copied.
+            device: where to compute; None takes the one that was saved.
+
+        Raises:
+            CheckpointError: there is no such file, it is damaged or of another version, or the learner is another one.
+        """
+        params, facts = saving.load(path, learner)
+        known = set(cls._get_param_names()) - {"learner"}
+        needed = {"classes_", "input_shape_", "learner_", "state_"}
+        if not set(params) <= known or not needed <= set(facts):
+            strange = sorted((set(params) - known) | (needed - set(facts)))
+            raise CheckpointError(f"{path} was written by another version of the library: it differs in {strange}")
+        of_a_name = params.get("pretrained") is not None
+        classifier = cls(None if of_a_name else copy.deepcopy(facts["learner_"]), **params)
+        if device is not None:
+            classifier.device = device
+        classifier.__dict__.update({"scaler_": None} | facts)
+        return classifier
+
     def fit(self, X: Any, y: Any) -> Self:
         """Learn the classes of a support.
 
@@ -148,9 +194,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise InputError(
                 "X is several arrays, which only a learner's net can take; give FewShotClassifier a learner"
             )
-        X, y = X if several else _as_array("X", X), _as_array("y", y)
-        with _input_errors():
-            if several or _ndim(X) > 2:
+        X, y = X if several else as_array("X", X), as_array("y", y)
+        with input_errors():
+            if several or ndim(X) > 2:
                 X, y = (
                     self._checked_trees(X, y)
                     if several
@@ -175,15 +221,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         inputs = as_taken(X, adapted)
         shape = row_shapes(inputs)
         scaler = StandardScaler().fit(inputs.flatten(1).numpy()) if learner is None else None
-        inputs = _standardised(inputs, scaler)
+        inputs = standardised(inputs, scaler)
         targets = torch.as_tensor(labels.ravel(), dtype=torch.long, device=device)
-        support = Examples(_moved(inputs, device), targets, ways=len(classes), check=False)
+        support = Examples(moved(inputs, device), targets, ways=len(classes), check=False)
         key = None
         if adapted.stochastic:
-            with _input_errors():
+            with input_errors():
                 seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
             key = random.key(seed, device)
-        with torch.no_grad(), _shape_errors(inputs):
+        with torch.no_grad(), shape_errors(inputs):
             state = adapted.learn(support, key)
         self.classes_ = classes
         self.input_shape_ = shape
@@ -227,11 +273,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         device = self._checked_device()
         several = is_tree(X)
-        X = X if several else _as_array("X", X)
-        with _input_errors():
+        X = X if several else as_array("X", X)
+        with input_errors():
             if several:
                 X = self._checked_tree(X)
-            elif _ndim(X) > 2:
+            elif ndim(X) > 2:
                 X = check_array(X, dtype="numeric", allow_nd=True, estimator=self, input_name="X")
             else:
                 X = validate_data(self, X, reset=False, dtype="numeric")
@@ -242,13 +288,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"X has rows of shape {row_shapes(inputs)} but the classifier was fitted to rows of shape "
                 f"{self.input_shape_}; give such rows (one alone as X[None])"
             )
-        inputs = _standardised(inputs, self.scaler_)
+        inputs = standardised(inputs, self.scaler_)
         state = trees.map_only(Tensor, lambda leaf: leaf.to(device), self.state_)
         rows = check_tree(inputs, "X")
         size = self.batch_size if learner.independent_queries else rows
-        with torch.no_grad(), _shape_errors(inputs):
+        with torch.no_grad(), shape_errors(inputs):
             parts = [
-                learner.predict(state, _moved(batching.select(inputs, slice(start, start + size)), device))
+                learner.predict(state, moved(batching.select(inputs, slice(start, start + size)), device))
                 for start in range(0, rows, size)
             ]
         logits = torch.cat([part.double().cpu() for part in parts])
@@ -278,7 +324,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         def checked(value: Any, path: str) -> Array:
             array: Array = check_array(
-                _as_array(path, value), dtype="numeric", allow_nd=True, ensure_2d=False, estimator=self, input_name=path
+                as_array(path, value), dtype="numeric", allow_nd=True, ensure_2d=False, estimator=self, input_name=path
             )
             if not array.ndim:
                 raise InputError(f"{path} is a single number; give one row per example")
@@ -324,59 +370,3 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 def _tensors(learner: Learner) -> Iterator[Tensor]:
     yield from learner.parameters()
     yield from learner.buffers()
-
-
-def _as_array(name: str, value: Any) -> Any:
-    """Return tensors and lists of tensors as arrays, which scikit-learn checks; anything else as it is."""
-    if isinstance(value, (list, tuple)) and value and all(isinstance(row, Tensor) for row in value):
-        if len({row.shape for row in value}) > 1:
-            raise InputError(f"the tensors in {name} differ in shape; give rows of one shape")
-        value = torch.stack(list(value))
-    if not isinstance(value, Tensor):
-        return value
-    if value.layout != torch.strided:
-        raise InputError(f"{name} is a sparse tensor; make it dense with .to_dense()")
-    value = value.detach().cpu()
-    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
-
-
-def _ndim(X: Any) -> int:
-    # Not np.ndim, which containers that are no arrays (yet convert to one) may refuse.
-    return int(X.ndim) if hasattr(X, "ndim") else np.asarray(X).ndim
-
-
-def _standardised(inputs: Tensor, scaler: StandardScaler | None) -> Tensor:
-    """Return inputs (S, ...) as standardised features (S, D), or as they are."""
-    return inputs if scaler is None else torch.from_numpy(scaler.transform(inputs.flatten(1).numpy()))
-
-
-def _moved(inputs: Any, device: torch.device) -> Any:
-    """Return a tensor, or a pytree of tensors, on a device."""
-    return trees.map_leaves(lambda leaf: leaf.to(device), inputs)
-
-
-@contextlib.contextmanager
-def _input_errors() -> Iterator[None]:
-    """Turn scikit-learn's complaints, which already name the argument and the mend, into InputError."""
-    try:
-        yield
-    except ValueError as error:
-        raise InputError(str(error)) from error
-
-
-@contextlib.contextmanager
-def _shape_errors(inputs: Any) -> Iterator[None]:
-    """Turn a net's complaint about the shape or dtype of its inputs into InputError."""
-    try:
-        yield
-    except (QuickstudyError, torch.OutOfMemoryError):
-        raise
-    except (RuntimeError, ValueError, IndexError) as error:
-        first = str(error).partition("\n")[0]
-        kinds = trees.map_leaves(lambda leaf: leaf.dtype, inputs)
-        if not re.search("shape|size|dimension|channel|input|index|type", first):
-            raise
-        raise InputError(
-            f"the learner's net does not take X with rows of shape {row_shapes(inputs)} and {kinds} "
-            f"({first}); give rows as in meta-training"
-        ) from error

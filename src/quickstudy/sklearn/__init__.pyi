@@ -1,0 +1,1 @@
+from .classifier import FewShotClassifier as FewShotClassifier
