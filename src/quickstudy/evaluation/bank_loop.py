@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from quickstudy import batching
 from quickstudy.core import Learner, Output, State, Task
 from quickstudy.engine import sizes
+from quickstudy.engine.hardware import kept_pages
 from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import InputError
 from quickstudy.evaluation.embedded_once import embedded_once
@@ -104,7 +105,7 @@ def batches(
     # Whole chunks, in order: those of all processes end to end are those of one.
     own = starts[ranks.rank * len(starts) // ranks.size : (ranks.rank + 1) * len(starts) // ranks.size]
     stop = min(own.stop, tasks)
-    with evaluating(learner):
+    with kept_pages(where), evaluating(learner):
         solver, drawn = learner, bank
         if on_features and len(own):
             with torch.no_grad():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -70,9 +69,10 @@ def as_tensor(value: Any, what: str = "") -> Tensor:
     if isinstance(value, np.ma.MaskedArray) and bool(np.ma.getmaskarray(value).any()):
         raise InputError(f"{what}: a masked array lacks numbers; fill them in with .filled(...) or drop their rows")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of arrays that cannot be written to: nobody will
-            tensor = torch.as_tensor(np.asarray(value))
+        array = np.asarray(value)
+        # PyTorch takes no negative strides and no foreign order of bytes, and warns of what cannot be written to.
+        plain = array.flags.writeable and array.dtype.isnative and all(stride >= 0 for stride in array.strides)
+        tensor = torch.as_tensor(array if plain else np.array(array, array.dtype.newbyteorder("=")))
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         first = str(error).partition("\n")[0]
         raise InputError(f"expected numbers, got {type(value).__name__} for {what}: {first}") from error
@@ -196,7 +196,7 @@ def check_rows(inputs: Any, labels: Tensor, mask: Tensor | None, ways: int | Non
         check_finite("labels", labels)
         if ways is not None:
             raise InputError(
-                f"ways={ways} but labels are {labels.dtype}, which are targets of regression; give classes as integers, "
+                f"ways={ways} but labels are {labels.dtype}, targets of regression; give classes as integers, "
                 "as labels.long() is"
             )
         return None

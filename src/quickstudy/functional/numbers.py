@@ -66,7 +66,8 @@ def real(
     found = plain(value)
     if not isinstance(found, Real) or (isinstance(found, Integral) and abs(int(found)) > LARGEST):
         raise InputError(f"{name} must be a number, not {shown(value)}")
-    number: float = found if type(found) in (int, float) else float(found)  # type: ignore[assignment]
+    # A whole number stays one, so that what is stored of it does.
+    number: float = int(found) if isinstance(found, Integral) else float(found)
     if not math.isfinite(number):
         raise InputError(f"{name} must be finite, not {number}")
     asked = _range(above, least, below, most)

@@ -75,7 +75,8 @@ class MetaDataset(DataTasks):
         every = torch.cat([*rows.values()], 1)
         labels = torch.cat([plan[f"{part}.labels"] for part in rows], 1)
         classes = torch.where(every < 0, -1, self.data.labels[every.clamp_min(0)])
-        shown, asked = torch.where(every < 0, -1, labels).split([each.shape[1] for each in rows.values()], 1)
+        marked, shots = torch.where(every < 0, -1, labels), rows["support"].shape[1]
+        shown, asked = marked[:, :shots], marked[:, shots:]
         return refused_labels(labels, classes) or refused_asked(shown, asked, self.most_ways)
 
     def gather(self, plan: Plan) -> Task:
