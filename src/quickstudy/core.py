@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from quickstudy.errors import InputError
 from quickstudy.functional.checks import as_inputs, as_labels, as_tensor, check_rows
-from quickstudy.functional.predictive import Predictive, check_targets
+from quickstudy.functional.predictive import Predictive, check_logits, check_targets
 from quickstudy.operators import trees
 from quickstudy.operators.internals import in_transform
 
@@ -42,13 +42,15 @@ class Examples:
 
     Args:
         inputs: (S, ...) tensor or array, or a pytree of them (dict, tuple) that share their first dimension.
-        labels: (S,) integers 0..N-1, or targets (S, ...) of any floating dtype for regression.
+        labels: (S,) integers 0..N-1, or targets (S, ...) of any floating dtype for regression. Integers (S, height,
+            width) are the classes of pixels, and (S, L), given `ways`, rows of symbols.
         mask: (S,) booleans, False for rows that are only padding; None means that all rows count.
         ways: number of classes N, static so that it stays known under vmap. None infers it from integer labels.
         check: look at the values too (finite inputs, labels in range). Samplers, whose rows are checked, skip it.
 
     Raises:
-        InputError: shapes disagree, inputs hold NaN or infinity, or labels lie outside 0..N-1.
+        InputError: shapes disagree, inputs hold no numbers, NaN or infinity, labels are a column, one-hot or no real
+            numbers, they lie outside 0..N-1, or `ways` is no number of classes.
     """
 
     inputs: Any
@@ -61,7 +63,7 @@ class Examples:
     ) -> None:
         if check:
             inputs, labels = as_inputs(inputs), as_labels(labels)
-            mask = None if mask is None else as_tensor(mask)
+            mask = None if mask is None else as_tensor(mask, "mask")
             ways = check_rows(inputs, labels, mask, ways)
         object.__setattr__(self, "inputs", inputs)
         object.__setattr__(self, "labels", labels)
@@ -235,6 +237,7 @@ def prediction_loss(outputs: Output, examples: Examples) -> Tensor:
         check_targets(outputs, examples.labels)
         losses = (outputs - examples.labels.reshape(outputs.shape)).square()
     else:
+        check_logits(outputs, examples.labels)
         losses = F.cross_entropy(outputs, examples.labels, reduction="none")
     return masked_mean(losses, examples.mask)
 

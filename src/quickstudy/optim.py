@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from quickstudy import shipped as files
 from quickstudy.errors import CheckpointError, InputError
+from quickstudy.functional.numbers import real, whole
 from quickstudy.rules import LearnedRule
 from quickstudy.storage.checkpoint import load
 
@@ -60,8 +61,7 @@ class LearnedOptimizer(Optimizer):
                 f"rule must be a learned rule or the name of one, not {type(rule).__name__}; for rules of fixed form "
                 "use the optimisers of torch.optim"
             )
-        if steps is not None and steps < 1:
-            raise InputError(f"steps must be positive, not {steps}")
+        steps = None if steps is None else whole("steps", steps)
         self.rule, self.steps = copy.deepcopy(rule).eval().requires_grad_(False), steps
         self._placed: dict[tuple[torch.device, torch.dtype], LearnedRule] = {}
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
@@ -86,8 +86,8 @@ class LearnedOptimizer(Optimizer):
         """Add a group of parameters, which may have its own `lr` and `weight_decay`."""
         for name in ("lr", "weight_decay"):
             value = param_group.get(name, self.defaults[name])
-            if not value >= 0:
-                raise InputError(f"{name} must be 0 or more, not {value}")
+            # A tensor stays one: schedulers change it in place.
+            real(name, value, least=0)
         super().add_param_group(param_group)
 
     @torch.no_grad()

@@ -1,9 +1,10 @@
 """Tables of everything that has a name: learners, nets, data sets, recipes, outer optimisers, objectives.
 
-A table is filled when it is first asked for, from the home of its kind alone. `register` does two things. It enters a
-class or function into its table, from which the command line, the docs and the conformance tests are built. And it
-records the arguments that an object was built with, so that a run folder can describe its learner in plain JSON and
-`quickstudy.load` can build it again: only registered names are ever called, so a hostile file can ask for nothing else.
+A table is filled when it is first asked for, from the home of its kind alone. `register` does three things. It enters a
+class or function into its table, from which the command line, the docs and the conformance tests are built. It checks
+that arguments annotated as numbers are finite numbers, whole where they are `int`. And it records the arguments that an
+object was built with, so that a run folder can describe its learner in plain JSON and `quickstudy.load` can build it
+again: only registered names are ever called, so a hostile file can ask for nothing else.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from quickstudy.errors import CheckpointError, InputError, unknown_name
+from quickstudy.functional.numbers import checks_of
 
 Item = TypeVar("Item", bound=Callable[..., Any])
 
@@ -98,12 +100,28 @@ def _signature(classes: tuple[type, ...]) -> inspect.Signature:
     return signature.replace(parameters=[*own[:-1], *others])
 
 
+def _numbers_checked(signature: inspect.Signature) -> Callable[[Any, Any], tuple[tuple[Any, ...], dict[str, Any]]]:
+    """Return a function of positional and named arguments that returns them with every number checked."""
+    checks = checks_of(signature)
+
+    def checked(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        bound = signature.bind(*args, **kwargs)
+        for name, value in bound.arguments.items():
+            if name in checks:
+                bound.arguments[name] = checks[name](name, value)
+        return bound.args, bound.kwargs
+
+    return checked
+
+
 def _record_init(cls: type, kind: str, label: str) -> None:
     init: Callable[..., None] = cls.__init__  # type: ignore[misc]
     signature = _signature(cls.__mro__)
+    checked = _numbers_checked(signature)
 
     @functools.wraps(init)
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> None:
+        (self, *args), kwargs = checked((self, *args), kwargs)  # type: ignore[assignment]
         # The outermost class records: a subclass that calls its parent's __init__ stays itself.
         if "config" not in self.__dict__:
             arguments = _arguments(signature, (self, *args), kwargs)
@@ -116,9 +134,11 @@ def _record_init(cls: type, kind: str, label: str) -> None:
 
 def _record_call(function: Callable[..., Any], kind: str, label: str) -> Callable[..., Any]:
     signature = inspect.signature(function)
+    checked = _numbers_checked(signature)
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = checked(args, kwargs)
         result = function(*args, **kwargs)
         object.__setattr__(result, "config", {kind: label, "arguments": _arguments(signature, args, kwargs)})
         return result

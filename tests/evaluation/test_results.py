@@ -44,6 +44,16 @@ def test_tasks_where_all_are_undefined_have_no_mean() -> None:
     assert math.isnan(differences({"a": found, "b": found})[0].mean)
 
 
-def test_what_is_no_number_is_not_left_out_of_an_error() -> None:
-    """A learner that diverged on a task is not to be judged by the others alone."""
-    assert math.isnan(Report("mse", np.array([1.0, np.nan])).mean)
+def test_what_is_infinite_is_not_left_out_of_an_error() -> None:
+    """Tasks without a query that counts are left out; a learner that diverged is not judged by its other tasks."""
+    assert Report("mse", np.array([1.0, np.nan])).mean == 1.0
+    assert Report("mse", np.array([1.0, np.inf])).mean == np.inf
+
+
+def test_json_has_no_word_for_what_is_no_number() -> None:
+    import json
+
+    found = Report("accuracy", np.array([np.nan]), curve=(0.5, np.nan), presentations=np.array([[0.5, np.nan]]))
+    told = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert (told["mean"], told["interval"], told["curve"]) == (None, None, [0.5, None])
+    assert [each["mean"] for each in told["presentations"]] == [0.5, None]

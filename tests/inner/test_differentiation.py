@@ -339,10 +339,10 @@ def test_wrong_arguments() -> None:
         (lambda: Implicit("cg", 0), "steps must be 1 or more"),
         (lambda: Implicit("neumann", -1), "steps must be 0 or more"),
         (lambda: Implicit("cg", damping=-1.0), "damping must be 0 or more"),
-        (lambda: Implicit("cg", damping=math.nan), "damping must be 0 or more"),
+        (lambda: Implicit("cg", damping=math.nan), "damping must be finite, not nan"),
         (lambda: Implicit("neumann", damping=1.0), "other than 'cg'"),
         (lambda: SAMA(0), "alpha must be positive"),
-        (lambda: SAMA(math.nan), "alpha must be positive"),
+        (lambda: SAMA(math.nan), "alpha must be finite, not nan"),
     ):
         with pytest.raises(InputError, match=message):
             build()

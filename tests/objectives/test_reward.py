@@ -36,7 +36,7 @@ def test_of_regression_it_is_the_squared_error_of_the_mean(name: str) -> None:
 def test_rewards_of_answers() -> None:
     numbers = Examples(torch.zeros(2, 1), torch.tensor([[1.0, 2.0], [0.0, 4.0]]))
     assert Reward().reward(torch.tensor([[1.0, 4.0], [1.0, 3.0]]), numbers).tolist() == [-2, -1]
-    maps = Examples(torch.zeros(2, 1), torch.tensor([[0, 1], [1, 1]]))
+    maps = Examples(torch.zeros(2, 1), torch.tensor([[0, 1], [1, 1]]), ways=2)
     assert Reward().reward(torch.tensor([[0, 0], [1, 1]]), maps).tolist() == [0.5, 1]
 
 

@@ -2,6 +2,7 @@ from . import bank_loop as bank_loop
 from . import comparing as comparing
 from . import embedded_once as embedded_once
 from . import evaluating as evaluating
+from . import finite as finite
 from . import metrics as metrics
 from . import results as results
 from . import scoring as scoring

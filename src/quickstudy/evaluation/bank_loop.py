@@ -6,21 +6,25 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from quickstudy import batching
 from quickstudy.core import Learner, Output, State, Task
 from quickstudy.engine import sizes
-from quickstudy.engine.hardware import keep_pages
+from quickstudy.engine.hardware import kept_pages
 from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import InputError
 from quickstudy.evaluation.embedded_once import embedded_once
+from quickstudy.evaluation.finite import no_answer, refuse
 from quickstudy.functional import random
+from quickstudy.functional.checks import as_device
+from quickstudy.functional.numbers import whole
 from quickstudy.tasks.base import Bank, TaskDistribution
 
 BANK_SEED = 2024
@@ -60,10 +64,11 @@ def as_bank(distribution: TaskDistribution, tasks: int, seed: int = BANK_SEED) -
     """Return a bank of the first tasks of a distribution, or the given bank itself, and how many of its tasks to use.
 
     Raises:
-        InputError: no task is asked for.
+        InputError: no task is asked for, or it is no distribution.
     """
-    if tasks < 1:
-        raise InputError(f"tasks must be at least 1, not {tasks}")
+    if not isinstance(distribution, TaskDistribution):
+        raise InputError(f"tasks are drawn from a distribution, such as tasks.FewShot(data), not {distribution!r}")
+    tasks = whole("tasks", tasks)
     bank = distribution if isinstance(distribution, Bank) else distribution.bank(tasks, seed)
     return bank, min(tasks, len(bank))
 
@@ -90,9 +95,8 @@ def batches(
         on_features: whether rows may be embedded once for all tasks where a row's features depend on it alone; the
             tasks then hold features, and the learner that comes with them reads those.
     """
-    where = torch.device(device) if device is not None else device_of(learner)
-    if where.type == "cpu":
-        keep_pages()
+    chunk = None if chunk is None else whole("chunk", chunk)
+    where = as_device(device) if device is not None else device_of(learner)
     learner.to(where)
     bank.to(where)
     dtype = dtype_of(learner)
@@ -101,14 +105,15 @@ def batches(
     # Whole chunks, in order: those of all processes end to end are those of one.
     own = starts[ranks.rank * len(starts) // ranks.size : (ranks.rank + 1) * len(starts) // ranks.size]
     stop = min(own.stop, tasks)
-    with evaluating(learner):
+    with kept_pages(where), evaluating(learner):
         solver, drawn = learner, bank
         if on_features and len(own):
             with torch.no_grad():
                 solver, drawn = embedded_once(learner, bank, torch.arange(own.start, stop))
         if drawn is not bank:
+            # Features are smaller than rows, so that other numbers of tasks fit; never beyond the last task.
             size = chunk or sizes.drawing(drawn)
-            own = range(own.start, own.stop, size)
+            own = range(own.start, stop, size)
         for indices in task_batches(own, stop, drawn):
             with torch.no_grad():
                 batch = drawn.draw(indices) if dtype is None else batching.to_dtype(drawn.draw(indices), dtype)
@@ -129,6 +134,7 @@ def predictions(
 
     Raises:
         InputError: no task is asked for, or tasks are sequences, which have no query.
+        NonFiniteError: a prediction is NaN or infinite.
     """
     if bank.sequential:
         raise InputError("sequences have no query, so no intervals or sets; evaluate them for accuracy")
@@ -138,19 +144,36 @@ def predictions(
             with torch.no_grad():
                 states = batching.adapt(batch.learner, batch.tasks.support, batch.keys)
                 outputs = batching.predict(batch.learner, states, batch.tasks.query.inputs)
+                refuse(no_answer(outputs, batch.tasks.query), learner, batch.indices)
             yield Predicted(batch.indices, states, outputs, batch.tasks)
+
+
+_LOCK = threading.Lock()
+_EVALUATED: dict[int, tuple[int, list[tuple[nn.Module, bool]]]] = {}
+"""How many evaluations of a learner are under way, by its identity, and the modes that its modules had before them."""
 
 
 @contextmanager
 def evaluating(learner: Learner) -> Iterator[None]:
-    """Put a learner into evaluation mode, then give every module back the mode that it had."""
-    modes = [(module, module.training) for module in learner.modules()]
-    learner.eval()
+    """Put a learner into evaluation mode, then give every module back the mode that it had.
+
+    Threads may evaluate one learner at the same time: the last to end gives the modes back.
+    """
+    with _LOCK:
+        # The learner is alive, and so its identity its own, as long as this runs.
+        count, modes = _EVALUATED.get(id(learner)) or (0, [(module, module.training) for module in learner.modules()])
+        _EVALUATED[id(learner)] = count + 1, modes
+        learner.eval()
     try:
         yield
     finally:
-        for module, training in modes:
-            module.training = training
+        with _LOCK:
+            count, modes = _EVALUATED.pop(id(learner))
+            if count > 1:
+                _EVALUATED[id(learner)] = count - 1, modes
+            else:
+                for module, training in modes:
+                    module.training = training
 
 
 def task_batches(chunks: range, stop: int, bank: TaskDistribution) -> Iterator[Tensor]:

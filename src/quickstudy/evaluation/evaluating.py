@@ -12,14 +12,16 @@ import torch
 from torch import Tensor
 
 from quickstudy import batching
-from quickstudy.core import Learner, Output, Resumable
+from quickstudy.core import Examples, Learner, Output, Resumable
 from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import InputError
 from quickstudy.evaluation.bank_loop import BANK_SEED, Batch, as_bank, batches, evaluating
+from quickstudy.evaluation.finite import no_answer, no_figure, refuse
 from quickstudy.evaluation.metrics.base import Metric, find_metric
 from quickstudy.evaluation.results import Report
 from quickstudy.evaluation.scoring import by_presentation, calibration_error, sureness
 from quickstudy.functional.classes import answerable
+from quickstudy.functional.numbers import whole
 from quickstudy.tasks.base import TaskDistribution
 
 Progress = Callable[[int, int], None]
@@ -58,13 +60,16 @@ def evaluate(
     Raises:
         InputError: no task, an unknown metric, a log-likelihood asked of predictions that are points, or a loss asked
             of sequences.
+        NonFiniteError: predictions for a task, or its metric, are NaN or infinite. Such a learner has no figure.
     """
+    if not isinstance(learner, Learner):
+        raise InputError(f"learner must be a quickstudy learner around a net, not {type(learner).__name__}")
     bank, tasks = as_bank(distribution, tasks, seed)
     measure = find_metric(bank.metric if metric is None else metric)
     if bank.sequential and not measure.of_predictions:
         raise InputError("a sequence has no query on which there could be a loss; use metric='accuracy'")
     steps = 0 if bank.sequential else _curve_length(learner, curve_steps)
-    scores, curves, confidences, rights, presentations = [], [], [], [], []
+    scores, bads, curves, confidences, rights, presentations = [], [], [], [], [], []
     options: dict[str, Any] = {"chunk": chunk, "device": device, "ranks": ranks, "on_features": measure.of_predictions}
     done = 0
     with closing(batches(learner, bank, tasks, **options)) as found:
@@ -77,11 +82,12 @@ def evaluate(
                     if measure.predicts == "classes":
                         presentations.append(by_presentation(outputs, query))
                     query = batching.map_tasks(answerable, query)
-                    score = measure.of(outputs, query)
+                    score, bad = _judged(outputs, query, measure)
                 else:
-                    score, outputs, curve = _adapted(batch, steps, measure)
+                    score, bad, outputs, curve = _adapted(batch, steps, measure)
                     curves.append(curve)
                 scores.append(score)
+                bads.append(bad)
                 if measure.predicts == "classes":
                     confidence, right = sureness(outputs, query)
                     confidences.append(confidence)
@@ -89,6 +95,7 @@ def evaluate(
             done += len(batch.indices)
             if progress is not None:
                 progress(done, batch.total)
+    refuse(_of_all(bads, 1, ranks) > 0, learner)
     calibration, reliability, shown = math.nan, np.zeros((0, 3)), np.zeros((0, 0))
     if measure.predicts == "classes":
         calibration, reliability = calibration_error(_of_all(confidences, 1, ranks), _of_all(rights, 1, ranks) > 0)
@@ -113,14 +120,20 @@ def _streamed(batch: Batch) -> Output:
     return batching.stream(batch.learner, batch.tasks.query, batch.keys, few)
 
 
-def _adapted(batch: Batch, steps: int, metric: Metric) -> tuple[Tensor, Output, Tensor]:
-    """Return the metric of each task (T,), the answers to the query, and (T, steps + 1) the metric along the inner
-    loop, or (T, 0) without one."""
+def _judged(outputs: Output, query: Examples, metric: Metric) -> tuple[Tensor, Tensor]:
+    """Return the metric of each task (T,), and whether it is no figure (T,), for want of answers or as it is."""
+    score = metric.of(outputs, query)
+    return score, no_answer(outputs, query) | no_figure(score, metric)
+
+
+def _adapted(batch: Batch, steps: int, metric: Metric) -> tuple[Tensor, Tensor, Output, Tensor]:
+    """Return the metric of each task (T,), whether it is no figure (T,), the answers to the query, and
+    (T, steps + 1) the metric along the inner loop, infinite where it has diverged, or (T, 0) without one."""
     learner, support, query = batch.learner, batch.tasks.support, batch.tasks.query
 
-    def judge(states: Any) -> tuple[Tensor, Output]:
+    def judge(states: Any) -> tuple[Tensor, Tensor, Output]:
         outputs = metric.answers(learner, states, query)
-        return metric.of(outputs, query), outputs
+        return *_judged(outputs, query, metric), outputs
 
     if not steps or not isinstance(learner, Resumable):
         found = judge(batching.adapt(learner, support, batch.keys))
@@ -134,7 +147,7 @@ def _adapted(batch: Batch, steps: int, metric: Metric) -> tuple[Tensor, Output, 
             continue
         found = judge(batching.map_tasks(learner.finish, state, support))
         if step <= steps:
-            points.append(found[0])
+            points.append(torch.where(found[1], torch.inf, found[0]))
         if step == learner.inner_steps:
             at_end = found
     assert at_end is not None
@@ -142,14 +155,19 @@ def _adapted(batch: Batch, steps: int, metric: Metric) -> tuple[Tensor, Output, 
 
 
 def _curve_length(learner: Learner, asked: int | None) -> int:
+    asked = None if asked is None else whole("curve_steps", asked, 0)
     with evaluating(learner):  # where learners may take more steps than in training
         own = learner.inner_steps if isinstance(learner, Resumable) else 0
     return own if asked is None or not own else asked
 
 
 def _mean_curve(values: Tensor, metric: Metric) -> tuple[float, ...]:
-    """Return the mean over tasks of values (T, steps + 1), over those for which a partial metric is defined."""
-    return tuple((values.nanmean(0) if metric.partial else values.mean(0)).tolist())
+    """Return the mean over tasks of values (T, steps + 1), over those for which a partial metric is defined.
+
+    It is nan after steps at which the inner loop has diverged in a task, as it may beyond those of training.
+    """
+    means = values.nanmean(0) if metric.partial else values.mean(0)
+    return tuple(torch.where(means.isfinite(), means, torch.nan).tolist())
 
 
 def _of_all(parts: list[Tensor], dimensions: int, ranks: Ranks) -> Tensor:

@@ -21,11 +21,12 @@ class Report:
     Attributes:
         metric: the name of a metric.
         values: the metric of each task, nan where it is undefined.
-        curve: mean metric after 0, 1, ... inner steps, for gradient-based learners; else empty.
+        curve: mean metric after 0, 1, ... inner steps, for gradient-based learners; else empty. It is nan after steps
+            at which the inner loop has diverged in a task.
         calibration: expected calibration error (15 bins, Guo et al. 2017, equation 3), nan for regression.
         reliability: (bins, 3) confidence, accuracy and share of queries of each bin.
-        presentations: (T, P) for sequences, each task's accuracy at the 1st, 2nd, ... presentation of a class; `values`
-            and `calibration` then leave out the 1st, at which a class cannot be named.
+        presentations: (T, P) for sequences, each task's accuracy at the 1st, 2nd, ... presentation of a class, nan
+            where it has none; `values` and `calibration` then leave out the 1st, at which a class cannot be named.
         batch_norm: the batch normalisation policy.
         learner: its name.
         tasks: what was evaluated on (`TaskDistribution.describe`).
@@ -72,7 +73,8 @@ class Report:
     @property
     def presentation_curve(self) -> list[tuple[float, float]]:
         """Mean accuracy at each presentation and the half-width of its 95 % interval; empty unless sequential."""
-        return [(float(column.mean()), interval95(column)) for column in self.presentations.T]
+        columns = [column[~np.isnan(column)] for column in self.presentations.T]
+        return [(float(column.mean()) if len(column) else math.nan, interval95(column)) for column in columns]
 
     def gain(self, over: float) -> float:
         """Return by how much the mean is better than a value; negative where it is worse."""
@@ -89,16 +91,21 @@ class Report:
         return {
             "learner": self.learner,
             "metric": self.metric,
-            "mean": self.mean,
-            "interval": self.interval,
+            "mean": _json(self.mean),
+            "interval": _json(self.interval),
             "tasks": len(self.values),
             "counted": len(self.counted),
-            "curve": list(self.curve),
-            "presentations": [{"mean": mean, "interval": half} for mean, half in self.presentation_curve],
-            "calibration": None if math.isnan(self.calibration) else self.calibration,
+            "curve": [_json(mean) for mean in self.curve],
+            "presentations": [{"mean": _json(mean), "interval": _json(half)} for mean, half in self.presentation_curve],
+            "calibration": _json(self.calibration),
             "batch_norm": self.batch_norm,
             "distribution": dict(self.tasks),
         }
+
+
+def _json(value: float) -> float | None:
+    """Return a number as JSON has it, which knows neither NaN nor infinity."""
+    return value if math.isfinite(value) else None
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,19 @@ def ways_of(support: Any) -> int:
 
 
 def one_hot(support: Any, dtype: torch.dtype) -> Tensor:
-    """Return (S, ..., N) indicators of the classes, all zero in padding rows. Labels are (S,), or (S, ...) if dense."""
+    """Return (S, N) indicators of the classes of labels (S,), all zero in padding rows.
+
+    Raises:
+        InputError: the task is one of regression, or rows have several labels.
+    """
+    ways_of(support)
+    if support.labels.ndim != 1:
+        raise InputError(f"this learner needs one label per row, shape (S,), not {tuple(support.labels.shape)}")
+    return _indicators(support, dtype)
+
+
+def _indicators(support: Any, dtype: torch.dtype) -> Tensor:
+    """Return (S, ..., N) indicators of the classes of labels (S, ...)."""
     # Not torch's one_hot, which looks at values and so cannot be mapped over tasks.
     classes = torch.arange(ways_of(support), device=support.labels.device)
     indicators: Tensor = (support.labels.unsqueeze(-1) == classes).to(dtype)
@@ -49,7 +61,7 @@ def answerable(rows: Any) -> Any:
 
 def present(support: Any) -> Tensor:
     """Return (N,) whether each class has a support row."""
-    return one_hot(support, torch.float32).flatten(0, -2).sum(0) > 0
+    return _indicators(support, torch.float32).flatten(0, -2).sum(0) > 0
 
 
 def class_means(features: Tensor, support: Any) -> Tensor:
@@ -80,11 +92,10 @@ def label_features(support: Any, width: int, dtype: torch.dtype) -> Tensor:
         if support.mask is not None:
             targets = torch.where(support.mask.unsqueeze(1), targets, torch.zeros_like(targets))
         return targets
-    if support.labels.ndim != 1:
-        raise InputError(f"this learner needs one label per row, shape (S,), not {tuple(support.labels.shape)}")
+    indicators = one_hot(support, dtype)
     if support.ways > width:
         raise InputError(
             f"the task has {support.ways} ways but the learner was built with outputs={width}; build it with "
             f"outputs={support.ways} and meta-train it (quickstudy train: --ways and --train-ways {support.ways})"
         )
-    return torch.nn.functional.pad(one_hot(support, dtype), (0, width - support.ways))
+    return torch.nn.functional.pad(indicators, (0, width - support.ways))

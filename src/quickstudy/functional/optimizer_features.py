@@ -56,7 +56,9 @@ def factors_start(like: Tensor, count: int) -> Kept:
     if axes is None:
         return {"full": zeros(like, count)}
     row, column = axes
-    return {"rows": zeros(like.select(column, 0), count), "columns": zeros(like.select(row, 0), count)}
+    # By shape, as a dimension of no numbers has no first one.
+    rows, columns = ([n for axis, n in enumerate(like.shape) if axis != other] for other in (column, row))
+    return {"rows": like.new_zeros(*rows, count), "columns": like.new_zeros(*columns, count)}
 
 
 def factors_update(kept: Kept, grad: Tensor, decays: Tensor) -> Kept:

@@ -85,9 +85,30 @@ def point(outputs: Any) -> Tensor:
 
 
 def check_targets(outputs: Tensor, targets: Tensor) -> None:
-    """Raise InputError unless outputs and targets hold as many numbers."""
-    if outputs.numel() != targets.numel():
+    """Raise InputError unless outputs and targets hold as many numbers, in rows of as many.
+
+    Both are (rows, ...) of one task, or (T, rows, ...) of several.
+    """
+    if not isinstance(outputs, Tensor):
+        raise InputError(
+            f"the net returns a {type(outputs).__name__}, and targets are compared with one tensor; return the outputs "
+            "alone"
+        )
+    fits = outputs.numel() == targets.numel() and outputs.ndim > 0 and outputs.shape[0] == targets.shape[0]
+    if not fits:
         raise InputError(
             f"outputs {tuple(outputs.shape)} do not fit targets {tuple(targets.shape)}; build the net with "
             "as many outputs as a row has targets"
+        )
+
+
+def check_logits(outputs: Any, labels: Tensor) -> None:
+    """Raise InputError unless outputs are logits (S, N, ...) of labels (S, ...), so that each has its own."""
+    if not isinstance(outputs, Tensor):
+        raise InputError(f"classes need logits (S, N), one tensor, not a {type(outputs).__name__}")
+    shape = tuple(outputs.shape)
+    if outputs.ndim < 2 or (shape[0], *shape[2:]) != tuple(labels.shape):
+        raise InputError(
+            f"logits {shape} do not fit labels {tuple(labels.shape)}: each row needs one class, shape (S,), and logits "
+            "(S, N)"
         )

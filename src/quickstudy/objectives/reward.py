@@ -30,6 +30,8 @@ def correctness(answers: Tensor, query: Examples) -> Tensor:
         check_targets(answers, query.labels)
         rewards = -(answers - query.labels.reshape(answers.shape)).square()
     else:
+        if answers.shape != query.labels.shape:
+            raise InputError(f"answers {tuple(answers.shape)} do not fit labels {tuple(query.labels.shape)}, one a row")
         rewards = (answers == query.labels).to(torch.get_default_dtype())
     return rewards.flatten(1).mean(1) if rewards.ndim > 1 else rewards
 

@@ -7,6 +7,8 @@ that they can be mapped over tasks, differentiated and recorded.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
@@ -34,11 +36,36 @@ class Rule(nn.Module):
         raise NotImplementedError
 
 
+Update = Callable[..., tuple[Theta, dict[str, dict[str, Tensor]]]]
+"""`LearnedRule.update`, with the rule itself as its first argument."""
+
+
+def spare_empty(update: Update) -> Update:
+    """Decorate the update of a learned rule: tensors without numbers stay, and are not shown to it.
+
+    They have no means or largest values, and what is NaN of one would be told to all.
+    """
+
+    @functools.wraps(update)
+    def spared(
+        self: Any, grads: Theta, state: dict[str, dict[str, Tensor]], theta: Theta, loss: Tensor | None = None
+    ) -> tuple[Theta, dict[str, dict[str, Tensor]]]:
+        full = {name: value for name, value in theta.items() if value.numel()}
+        if len(full) == len(theta):
+            return update(self, grads, state, theta, loss)
+        moved, after = (
+            update(self, *({n: of[n] for n in full} for of in (grads, state)), full, loss) if full else ({}, {})
+        )
+        return {n: moved.get(n, value) for n, value in theta.items()}, {n: after.get(n, state[n]) for n in theta}
+
+    return spared
+
+
 class LearnedRule(Rule):
     """A rule that is a network. It can train any net, not only the one it was meta-trained on.
 
     Its state is a dict with an entry for each tensor of theta. An entry is itself a dict of tensors, as `torch.optim`
-    keeps for a parameter. So every entry holds whatever a rule remembers of all tensors together, such as the number of
+    keeps for a parameter. Its update is decorated by `spare_empty`, so that it sees no tensor without numbers. Every entry holds whatever a rule remembers of all tensors together, such as the number of
     steps.
     """
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from quickstudy.errors import InputError
 from quickstudy.nets.recurrent import LSTMCell
 from quickstudy.registry import register
-from quickstudy.rules.base import LearnedRule, Theta
+from quickstudy.rules.base import LearnedRule, Theta, spare_empty
 
 State = dict[str, dict[str, Tensor]]
 
@@ -52,6 +52,7 @@ class LSTMRule(LearnedRule):
         hidden, parts = self.head.in_features, [f"{part}{i}" for i in range(len(self.cells)) for part in "hc"]
         return {name: {part: value.new_zeros(value.numel(), hidden) for part in parts} for name, value in theta.items()}
 
+    @spare_empty
     def update(self, grads: Theta, state: State, theta: Theta, loss: Tensor | None = None) -> tuple[Theta, State]:
         """Return theta + scale * w . h, and the LSTM's new state."""
         # Coordinates of all tensors are rows of one batch: few large products rather than many small ones.

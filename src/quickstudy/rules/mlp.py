@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from quickstudy.errors import InputError
 from quickstudy.functional.optimizer_features import shifted
 from quickstudy.registry import register
-from quickstudy.rules.base import LearnedRule, Theta
+from quickstudy.rules.base import LearnedRule, Theta, spare_empty
 
 State = dict[str, dict[str, Tensor]]
 DIRECTIONS, SEEN, STATISTICS = 7, 9, 26
@@ -109,6 +109,7 @@ class MLPRule(LearnedRule):
 
         return {name: one(value) for name, value in theta.items()}
 
+    @spare_empty
     def update(self, grads: Theta, state: State, theta: Theta, loss: Tensor | None = None) -> tuple[Theta, State]:
         """Return theta after one step, and the new state."""
         moved: Theta = {}

@@ -41,8 +41,8 @@ class SVGD(Rule):
 
     def update(self, grads: Theta, state: Any, theta: Theta, loss: Tensor | None = None) -> tuple[Theta, Any]:
         """Return the moved particles; `grads` are the gradients of each particle's own loss."""
-        x = torch.cat([value.reshape(len(value), -1) for value in theta.values()], 1)
-        g = torch.cat([grads[name].reshape(len(value), -1) for name, value in theta.items()], 1)
+        x = torch.cat([value.flatten(1) if value.ndim > 1 else value.unsqueeze(1) for value in theta.values()], 1)
+        g = torch.cat([grads[n].flatten(1) if v.ndim > 1 else grads[n].unsqueeze(1) for n, v in theta.items()], 1)
         moved = torch.split(x + self.lr * direction(x, -g), [value[0].numel() for value in theta.values()], 1)
         return {
             name: part.reshape(value.shape) for (name, value), part in zip(theta.items(), moved, strict=True)

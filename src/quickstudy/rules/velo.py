@@ -28,7 +28,7 @@ from quickstudy.errors import InputError
 from quickstudy.functional import optimizer_features as features
 from quickstudy.nets.recurrent import LSTMCell
 from quickstudy.registry import register
-from quickstudy.rules.base import LearnedRule, Theta
+from quickstudy.rules.base import LearnedRule, Theta, spare_empty
 
 State = dict[str, dict[str, Tensor]]
 RANKS = 5
@@ -103,6 +103,7 @@ class VeLO(LearnedRule):
 
         return {name: one(value) for name, value in theta.items()}
 
+    @spare_empty
     def update(self, grads: Theta, state: State, theta: Theta, loss: Tensor | None = None) -> tuple[Theta, State]:
         """Return theta after one step, and the new state."""
         # Each tensor has its own clock: some may join later.

@@ -30,6 +30,7 @@ from quickstudy.core import Examples, Learner
 from quickstudy.errors import CheckpointError, InputError, NonFiniteError, unknown_name
 from quickstudy.functional import random
 from quickstudy.functional.checks import as_device, check_tree, is_tree, over_arrays, row_shapes
+from quickstudy.functional.numbers import whole
 from quickstudy.learners import ProtoNet
 from quickstudy.nets.taking import as_taken
 from quickstudy.operators import trees
@@ -333,8 +334,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return over_arrays(checked, X, "X")
 
     def _checked_learner(self) -> Learner | None:
-        if not isinstance(self.batch_size, (int, np.integer)) or self.batch_size < 1:
-            raise InputError(f"batch_size must be a positive integer, not {self.batch_size!r}")
+        whole("batch_size", self.batch_size)
         if self.learner is not None and not isinstance(self.learner, Learner):
             raise InputError(
                 f"learner must be a quickstudy learner, such as quickstudy.load(run_dir) returns, or None, not "

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from quickstudy.errors import InputError
 from quickstudy.functional import random
+from quickstudy.functional.numbers import real, whole
 from quickstudy.operators import trees
 
 
@@ -43,10 +44,8 @@ class Warp:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value < 0:
-                raise InputError(f"{name} must not be negative, not {value}")
-        if self.grid < 2:
-            raise InputError(f"grid must be at least 2, not {self.grid}")
+            real(name, value, least=0)
+        whole("grid", self.grid, 2)
 
     def times(self, strength: float) -> Warp:
         """Return a stronger or weaker one, all its sizes times `strength`."""
@@ -117,8 +116,7 @@ class Noise:
     std: float
 
     def __post_init__(self) -> None:
-        if not self.std >= 0:
-            raise InputError(f"std must not be negative, not {self.std}")
+        real("std", self.std, least=0)
 
     def __call__(self, inputs: Tensor, keys: Tensor) -> Tensor:
         """Return noisy inputs (T, S, ...), given keys (T,)."""
@@ -140,8 +138,8 @@ class Blur:
     sigma: float
 
     def __post_init__(self) -> None:
-        if not self.sigma > 0:
-            raise InputError(f"sigma must be positive, not {self.sigma}; leave images as they are without Blur")
+        # Images stay as they are without Blur.
+        real("sigma", self.sigma, above=0)
 
     def __call__(self, inputs: Tensor, keys: Tensor) -> Tensor:
         """Return smoothed images (T, S, C, H, W); keys are not needed."""

@@ -6,8 +6,11 @@ anywhere: a run resumes, ranks draw different tasks, and a bank of test tasks is
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +23,7 @@ from torch import Tensor
 from quickstudy.core import Task
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.functional import random
+from quickstudy.functional.numbers import whole
 
 BANK_VERSION = 1
 Plan = dict[str, Tensor]
@@ -40,11 +44,24 @@ class Ahead:
     plan: Plan
 
 
+def check_seed(seed: Any) -> int:
+    """Return the seed of a stream, or raise InputError if it is no whole number of 64 bits."""
+    return whole("seed", seed, None)
+
+
+def shifted(seed: int) -> int:
+    """Return by how much the indices of a source are shifted for each seed of what wraps it, as 64 bits hold it."""
+    return ((seed << 32) + 2**63) % 2**64 - 2**63
+
+
 class TaskDistribution:
     """Base of task distributions. Subclasses implement `plan` and `gather`.
 
     Args:
         seed: the stream's seed.
+
+    Raises:
+        InputError: the seed is no whole number.
     """
 
     name: str = "tasks"
@@ -61,8 +78,9 @@ class TaskDistribution:
     _ahead: Ahead | None = None
 
     def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
+        self.seed = check_seed(seed)
         self.device = torch.device("cpu")
+        self._last, self._ahead = -AHEAD, None
 
     def plan(self, indices: Tensor) -> Plan:
         """Return what task i of the stream is, for each i in indices (T,)."""
@@ -85,7 +103,10 @@ class TaskDistribution:
         self._last = first + count
         if not goes_on or count >= AHEAD:
             return self.plan(indices.to(self.device))
-        facts = tuple([v if isinstance(v, (int, float, str)) else id(v) for k, v in vars(self).items() if k[0] != "_"])
+        # Listed at once: another thread may draw its first tasks, which adds attributes.
+        facts = tuple(
+            [v if isinstance(v, (int, float, str)) else id(v) for k, v in list(vars(self).items()) if k[0] != "_"]
+        )
         ahead = self._ahead
         if ahead is None or ahead.facts != facts or not ahead.start <= first <= first + count <= ahead.start + AHEAD:
             plan = self.plan(torch.arange(first, first + AHEAD, device=self.device))
@@ -96,6 +117,16 @@ class TaskDistribution:
     def batch(self, start: int, count: int) -> Task:
         """Return tasks start, ..., start + count - 1 of the stream, batched."""
         return self.draw(torch.arange(start, start + count))
+
+    def refuses(self, plan: Plan) -> str | None:
+        """Return why a plan that was read from a file, of the right shapes, is none of these tasks; None if it can be.
+
+        What is drawn needs no check. The base asks for finite numbers.
+        """
+        for name, values in plan.items():
+            if values.dtype.is_floating_point and not bool(torch.isfinite(values).all()):
+                return f"'{name}' holds NaN or infinity"
+        return None
 
     def kinds(self, plan: Plan) -> Tensor:
         """Return numbers (T,), equal where tasks of a plan can be batched."""
@@ -132,12 +163,19 @@ class TaskDistribution:
         return {"tasks": type(self).__name__, "name": self.name, "seed": self.seed}
 
     def bank(self, count: int, seed: int = 2024) -> Bank:
-        """Return a fixed bank of test tasks: the first `count` of the stream with another seed."""
-        own, self.seed = self.seed, seed
-        try:
-            return Bank(self, self.plan(torch.arange(count, device=self.device)), seed)
-        finally:
-            self.seed = own
+        """Return a fixed bank of test tasks: the first `count` of the stream with another seed.
+
+        Raises:
+            InputError: no task is asked for, or the seed is no whole number.
+        """
+        count, seed = whole("count", count), check_seed(seed)
+        return Bank(self, self.seeded(seed).plan(torch.arange(count, device=self.device)), seed)
+
+    def seeded(self, seed: int) -> Self:
+        """Return the stream of the same tasks with another seed. This one stays as it is."""
+        other = copy.copy(self)
+        other.seed = seed
+        return other
 
 
 class Bank(TaskDistribution):
@@ -160,13 +198,18 @@ class Bank(TaskDistribution):
 
     def plan(self, indices: Tensor) -> Plan:
         """Return rows of the bank."""
-        if len(indices) and int(indices.max()) >= len(self):
-            raise InputError(f"the bank has {len(self)} tasks; task {int(indices.max())} does not exist")
+        if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < len(self):
+            absent = indices[(indices < 0) | (indices >= len(self))]
+            raise InputError(f"the bank has {len(self)} tasks; task {int(absent[0])} does not exist")
         return {name: value[indices.to(value.device)] for name, value in self._plan.items()}
 
     def gather(self, plan: Plan) -> Task:
         """Return the tasks of a plan."""
         return self.source.gather(plan)
+
+    def refuses(self, plan: Plan) -> str | None:
+        """Return what the source says of a plan."""
+        return self.source.refuses(plan)
 
     def kinds(self, plan: Plan) -> Tensor:
         """Return which tasks of a plan can be batched."""
@@ -201,27 +244,93 @@ class Bank(TaskDistribution):
 
         facts = {"version": str(BANK_VERSION), "fingerprint": self.fingerprint, "tasks": json.dumps(self.describe())}
         plan = {name: value.cpu().contiguous() for name, value in self._plan.items()}
-        write_atomically(Path(path), save(plan, facts))
+        write_atomically(Path(path), save(plan, {**facts, "digest": digest(plan, facts)}))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], source: TaskDistribution) -> Bank:
         """Read a bank for the distribution that it was made from.
 
+        Args:
+            path: a file that `save` wrote.
+            source: the distribution, built as it was: on the same data, with the same arguments but for the seed.
+
         Raises:
-            CheckpointError: the file is no bank, of another version, or made from other data.
+            CheckpointError: the file is no bank, of another version, damaged or changed, made from other data or from
+                a distribution with other arguments, or its rows cannot be tasks of it.
         """
+        if not isinstance(source, TaskDistribution):
+            raise InputError(f"source must be the task distribution of the bank, not {type(source).__name__}")
         try:
             with safe_open(path, "pt") as file:
                 facts = file.metadata() or {}
                 plan = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, TypeError, ValueError) as error:
             raise CheckpointError(f"cannot read the bank {path}: {error}; save it again with bank.save") from error
         if facts.get("version") != str(BANK_VERSION):
             raise CheckpointError(f"bank {path} has version {facts.get('version')}, this library reads {BANK_VERSION}")
         if facts.get("fingerprint") != source.fingerprint:
             raise CheckpointError(f"bank {path} was made from other data; build the same split, or make a new bank")
+        # Banks of earlier versions have no digest; their rows are checked like all others'.
+        if facts.get("digest", "") not in ("", digest(plan, facts)):
+            raise CheckpointError(
+                f"bank {path} is damaged: its tasks are not those that were saved; take an intact copy, or make a new "
+                "bank"
+            )
         expected = source.plan(torch.zeros(1, dtype=torch.long, device=source.device))
-        shapes = {name: tuple(value.shape[1:]) for name, value in expected.items()}
-        if {name: tuple(value.shape[1:]) for name, value in plan.items()} != shapes:
+        if _form(plan) != _form(expected) or len({value.shape[0] for value in plan.values()}) > 1:
             raise CheckpointError(f"bank {path} holds tasks of another shape than {source!r} draws")
-        return cls(source, plan, json.loads(facts.get("tasks", "{}")).get("seed"))
+        if not all(len(value) for value in plan.values()):
+            raise CheckpointError(f"bank {path} holds no task; make a new bank")
+        seed = _check_facts(f"bank {path}", facts.get("tasks", "{}"), plan, source)
+        plan = {name: value.to(source.device) for name, value in plan.items()}
+        reason = source.refuses(plan)
+        if reason is not None:
+            raise CheckpointError(f"bank {path} holds no tasks of {source!r}: {reason}; make a new bank")
+        return cls(source, plan, seed)
+
+
+def digest(plan: Plan, facts: Mapping[str, str]) -> str:
+    """Return the SHA-256 of a plan and of what is said of it."""
+    found = hashlib.sha256(json.dumps([facts.get(name) for name in ("version", "fingerprint", "tasks")]).encode())
+    for name in sorted(plan):
+        value = plan[name].contiguous()
+        found.update(f"\0{name} {value.dtype} {tuple(value.shape)}\0".encode())
+        found.update(value.flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def _form(plan: Plan) -> dict[str, Any]:
+    return {name: (value.dtype, tuple(value.shape[1:])) if value.ndim else None for name, value in plan.items()}
+
+
+def _check_facts(what: str, text: str, plan: Plan, source: TaskDistribution) -> int | None:
+    """Return the seed that a bank was saved with, once what it says of its tasks fits them and their source."""
+    try:
+        told = json.loads(text)
+        seed = told.get("seed")
+        seed, count = None if seed is None else check_seed(seed), told.get("bank")
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{what} has a damaged description ({error}); make a new bank") from error
+    if count is not None and count != len(next(iter(plan.values()))):
+        raise CheckpointError(f"{what} says that it has {count!r} tasks and holds {len(next(iter(plan.values())))}")
+    other = _differing(told, json.loads(json.dumps(source.describe())))
+    if other is not None:
+        raise CheckpointError(f"{what} is of other tasks: {other}; build the distribution as when the bank was made")
+    return seed
+
+
+def _differing(told: Any, own: Any) -> str | None:
+    """Return in which fact two descriptions of tasks differ, or None. Seeds and names of data may, and facts of one."""
+    for name in told.keys() & own.keys() - {"seed", "name", "bank"}:
+        one, other = told[name], own[name]
+        if isinstance(one, dict) and isinstance(other, dict):
+            found = _differing(one, other)
+        elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+            found = None
+            for pair in zip(one, other, strict=True):
+                found = found or _differing({name: pair[0]}, {name: pair[1]})
+        else:
+            found = None if one == other else f"{name}={one!r}, not {other!r}"
+        if found is not None:
+            return found
+    return None

@@ -16,10 +16,12 @@ from quickstudy.core import Task
 from quickstudy.datasets.base import ClassData
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional import random
+from quickstudy.functional.numbers import shown, whole
 from quickstudy.operators import trees
 from quickstudy.registry import register
-from quickstudy.tasks.base import Plan, TaskDistribution
-from quickstudy.tasks.data.few_shot import FewShot
+from quickstudy.tasks.base import Plan, TaskDistribution, shifted
+from quickstudy.tasks.data.few_shot import FewShot, parse_range
+from quickstudy.tasks.plans import refused_values
 
 Order = Literal["interleaved", "blocked", "curriculum"]
 
@@ -48,12 +50,14 @@ class Mixture(TaskDistribution):
         self, parts: Sequence[TaskDistribution], order: Order = "interleaved", block: int = 1000, seed: int = 0
     ) -> None:
         super().__init__(seed)
+        for part in [*parts] if isinstance(parts, Sequence) else [parts]:
+            if not isinstance(part, TaskDistribution):
+                raise InputError(f"parts must be task distributions, such as tasks.FewShot(data), not {shown(part)}")
         if not parts:
             raise InputError("parts is empty; give at least one task distribution")
         if order not in ("interleaved", "blocked", "curriculum"):
             raise unknown_name("order", order, ("interleaved", "blocked", "curriculum"))
-        if block < 1:
-            raise InputError(f"block must be at least 1, not {block}")
+        block = whole("block", block)
         if not all(part.uniform for part in parts):
             raise InputError("a part is itself a mixture of unlike tasks; give its parts to this mixture instead")
         self.parts, self.order, self.block = list(parts), order, block
@@ -99,7 +103,7 @@ class Mixture(TaskDistribution):
         """Return the parts' plans, and the part that each task comes from. Columns that a part lacks are zero."""
         which = self.part_of(indices)
         # The task's index in its part's own stream is its index here, under this mixture's seed.
-        own = indices + (self.seed << 32)
+        own = indices + shifted(self.seed)
         mixed: Plan = {
             name: torch.zeros(len(which), *value.shape, dtype=value.dtype, device=which.device)
             for name, value in self._empty.items()
@@ -111,6 +115,16 @@ class Mixture(TaskDistribution):
                 for name, value in part.plan(own[rows]).items():
                     mixed[self._columns[number][name]][rows] = value
         return {**mixed, "part": which}
+
+    def refuses(self, plan: Plan) -> str | None:
+        """Return why a plan holds no tasks of these parts, or None."""
+        which = plan["part"]
+        reason = refused_values({"part": which}, 0, len(self.parts) - 1)
+        for number, part in enumerate(self.parts):
+            if reason is None and bool((which == number).any()):
+                columns = self._columns[number].items()
+                reason = part.refuses({name: plan[column][which == number] for name, column in columns})
+        return reason
 
     def gather(self, plan: Plan) -> Task:
         """Return tasks, each from its part."""
@@ -190,7 +204,7 @@ def by_group(
     ways = few_shot.get("ways", 5)
     if isinstance(ways, str):
         raise InputError(f"ways='{ways}': the parts of a mixture have the same ways; give a number or a range")
-    needed = ways if isinstance(ways, int) else ways[1]
+    needed = parse_range("ways", ways)[1]
     usable = sorted(
         (name for name in groups if len(groups[name]) >= needed), key=lambda name: (-len(groups[name]), name)
     )

@@ -18,6 +18,7 @@ from quickstudy.errors import InputError
 from quickstudy.operators import trees
 from quickstudy.registry import register
 from quickstudy.tasks.base import Plan, TaskDistribution
+from quickstudy.tasks.plans import refused_values
 
 
 @register("tasks")
@@ -48,6 +49,10 @@ class OneTask(TaskDistribution):
     def plan(self, indices: Tensor) -> Plan:
         """Return that it is task 0 (T,), each time."""
         return {"task": torch.zeros_like(indices)}
+
+    def refuses(self, plan: Plan) -> str | None:
+        """Return why a plan is not of this task, or None."""
+        return refused_values({"task": plan["task"]}, 0, 0)
 
     def gather(self, plan: Plan) -> Task:
         """Return the task T times: views, not copies."""

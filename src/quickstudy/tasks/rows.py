@@ -13,7 +13,8 @@ from quickstudy.core import Examples
 from quickstudy.datasets.base import ClassData
 from quickstudy.errors import InputError
 from quickstudy.functional import random
-from quickstudy.functional.checks import check_tree
+from quickstudy.functional.checks import check_tree, takes
+from quickstudy.functional.numbers import shown
 from quickstudy.operators import trees
 from quickstudy.tasks.base import Plan, TaskDistribution
 
@@ -22,6 +23,18 @@ ROWS_AT_ONCE = 64
 
 Augment = Callable[[Any, Tensor], Any]
 """(inputs (T, S, ...), keys (T,)) -> inputs; where inputs are a pytree, it takes and returns the pytree."""
+
+
+def check_augment(augment: Any) -> Any:
+    """Return what augments, or raise InputError if it cannot be called with inputs and keys."""
+    if augment is None:
+        return None
+    if not callable(augment):
+        raise InputError(f"augment must be a function (inputs, keys) -> inputs or None, not {shown(augment)}")
+    reason = takes(augment, 2)
+    if reason is not None:
+        raise InputError(f"augment must be a function (inputs, keys) -> inputs, and {reason}")
+    return augment
 
 
 class RowTasks(TaskDistribution):
@@ -127,6 +140,18 @@ def select_rows(inputs: Any, rows: Tensor) -> Any:
     return trees.map_leaves(lambda leaf: leaf.index_select(0, rows), inputs)
 
 
+def _augmented(augment: Augment, inputs: Any, keys: Tensor) -> Any:
+    """Return what augmenting makes of inputs (T, S, ...), which must be as many rows of the same tensors."""
+    found = augment(inputs, keys)
+    before, after = ([getattr(leaf, "shape", ())[:2] for leaf in trees.leaves(each)] for each in (inputs, found))
+    if before != after:
+        raise InputError(
+            f"augment was given inputs {[tuple(each) for each in before]} (T, S, ...) and returned "
+            f"{[tuple(each) for each in after]}; it must return as many rows of as many tensors"
+        )
+    return found
+
+
 class Rows(Protocol):
     """A collection of rows."""
 
@@ -166,5 +191,5 @@ def examples(
     inputs = as_floats(trees.map_leaves(lambda leaf: leaf.reshape(*rows.shape, *leaf.shape[1:]), picked))
     if augment is not None:
         # Keys from the rows themselves: a plan alone decides its tasks, whatever the stream.
-        inputs = augment(inputs, random.fold_in(random.key(part, rows.device), rows.sum(1)))
+        inputs = _augmented(augment, inputs, random.fold_in(random.key(part, rows.device), rows.sum(1)))
     return Examples(inputs, labels, mask, ways, check=False)

@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from quickstudy.core import Learner
-from quickstudy.engine.hardware import keep_pages, worth_compiling
+from quickstudy.engine.hardware import kept_pages, worth_compiling
 from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.engine.ranks import Ranks
 from quickstudy.errors import InputError
@@ -72,8 +72,6 @@ def prepared(asked: Settings, fabric: Fabric, facts: dict[str, Any], notes: dict
         resume: go on with the run of the folder, if there is one.
     """
     learner = asked.learner
-    if fabric.device.type == "cpu":
-        keep_pages()
     fabric.launch()
     ranks = Ranks.of(fabric)
     # Moves and converts in place, and gives every process the first one's weights; its wrapper is not needed.
@@ -136,7 +134,7 @@ class Trainer:
         # A run that had stopped early stays stopped when it is started again.
         stopped = standing.stopped(asked.patience)
         saved_at, first = time.monotonic(), standing.step
-        with deferred_signals() as received, open_progress(show and ranks.first) as bar:
+        with kept_pages(self.device), deferred_signals() as received, open_progress(show and ranks.first) as bar:
             ranks.received = received
             bar.start(asked.steps, standing.step)
             while standing.step < asked.steps and not stopped:

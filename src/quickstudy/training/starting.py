@@ -19,6 +19,7 @@ from quickstudy.engine.launch import launch
 from quickstudy.engine.objective import LossOfTask, Objective
 from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import InputError
+from quickstudy.functional.numbers import whole
 from quickstudy.objectives.base import named
 from quickstudy.outer.base import Outer
 from quickstudy.registry import describe, lookup
@@ -110,9 +111,10 @@ def meta_train(
         raise InputError(f"outer must be an outer optimiser, such as outer.Gradient(lr=1e-3), not {outer!r}")
     least = {"steps": steps, "meta_batch": meta_batch, "log_every": log_every, "validation_tasks": validation_tasks}
     least |= {name: n for name, n in {"validate_every": validate_every, "patience": patience}.items() if n is not None}
-    for name, value in least.items():
-        if value < 1:
-            raise InputError(f"{name} must be at least 1, not {value}")
+    least = {name: whole(name, value) for name, value in least.items()}
+    steps, meta_batch, log_every, validation_tasks, *_ = least.values()
+    validate_every, patience = least.get("validate_every"), least.get("patience")
+    seed, chunk = whole("seed", seed, None), None if chunk is None else whole("chunk", chunk)
     if precision not in PRECISIONS:
         raise InputError(f"precision '{precision}' is not one of {', '.join(PRECISIONS)}")
     check_disjoint(tasks, validation)

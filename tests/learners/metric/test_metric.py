@@ -278,7 +278,7 @@ def test_a_distance_may_be_a_module_that_learns() -> None:
 
 def test_distances_of_other_maps_are_refused() -> None:
     for wrong in ({"height": 0}, {"reach": -1}, {"reach": math.nan}, {"reach": math.inf}, {"cost": 0.0}):
-        with pytest.raises(InputError, match="must be positive, reach"):
+        with pytest.raises(InputError, match=r"must be positive, reach|reach must be finite"):
             qs.nets.Distortion(**{"height": 2, "width": 2, **wrong})
     with pytest.raises(InputError, match="not flattened maps of 2x2"):
         qs.nets.Distortion(2, 2)(torch.zeros(3, 5), torch.zeros(2, 5))

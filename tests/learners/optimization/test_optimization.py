@@ -552,7 +552,7 @@ def test_wrong_arguments() -> None:
         (lambda: IMAML(net, strength=0), "strength must be positive"),
         (lambda: Reptile(net, optimizer="rmsprop"), "unknown optimizer"),
         (lambda: LearnedRates({}, -1), "lr must be positive"),
-        (lambda: SGD(float("nan")), "lr must be positive"),
+        (lambda: SGD(float("nan")), "lr must be finite"),
         (
             lambda: ProtoMAML(nn.Conv2d(1, 2, 3)).adapt(Examples(torch.zeros(2, 1, 5, 5), [0, 1])),
             "must return features",

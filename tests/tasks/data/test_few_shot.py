@@ -208,7 +208,7 @@ def test_bytes_become_fractions_and_augmentation_depends_on_the_task_alone() -> 
         ({"ways": 2.5}, "ways must be a positive number or a range"),
         ({"ways": (2, 3, 4)}, "ways must be a positive number or a range"),
         ({"queries": 0}, "queries must be at least 1"),
-        ({"queries": 1.5}, "queries must be at least 1, and whole"),
+        ({"queries": 1.5}, "queries must be a whole number"),
         ({"within": "groups"}, "unknown attribute 'groups'; did you mean 'group'"),
         ({"within": "group", "ways": 5}, "the largest group of 'group' has 4"),
     ],

@@ -14,13 +14,13 @@ from quickstudy.evaluation.metrics.rows import mean_of_rows
 from quickstudy.functional.predictive import point
 
 
-@metric("return", label="Return")
+@metric("return", label="Return", partial=True)
 def returned(outputs: Output, query: Examples) -> Tensor:
     """Return the mean over episodes of the sum of their rewards, undiscounted."""
     return mean_of_rows(_sums(outputs), query)
 
 
-@metric("regret", label="Regret", lower_is_better=True)
+@metric("regret", label="Regret", lower_is_better=True, partial=True)
 def regret(outputs: Output, query: Examples) -> Tensor:
     """Return the mean over episodes of what the best policy collects, which the labels say, minus what was collected.
 

@@ -22,17 +22,20 @@ from quickstudy.evaluation.metrics.rows import classes_of, mean_of_rows, row_mas
 @metric("accuracy", label="Accuracy", predicts="classes", partial=True, upper=1.0, chance=lambda ways: 1 / ways)
 def accuracy(outputs: Tensor, query: Examples) -> Tensor:
     """Return the fraction of queries whose class has the largest logit; nan where no query counts."""
-    right = mean_of_rows(classes_of(outputs, query) == query.labels, query)
-    return torch.where(row_mask(query).any(1), right, torch.nan)
+    return mean_of_rows(classes_of(outputs, query) == query.labels, query)
 
 
-@metric("iou", label="Intersection over union", upper=1.0)
+@metric("iou", label="Intersection over union", partial=True, upper=1.0)
 def iou(outputs: Tensor, query: Examples) -> Tensor:
-    """Return the intersection over union of the foreground, class 1; 1 where it is neither there nor predicted."""
+    """Return the intersection over union of the foreground, class 1; 1 where it is neither there nor predicted.
+
+    It is nan where no query counts.
+    """
     valid = row_mask(query).reshape(*query.labels.shape[:2], *(1,) * (query.labels.ndim - 2))
     wanted, given = (query.labels == 1) & valid, (classes_of(outputs, query) == 1) & valid
     both, either = (given & wanted).flatten(1).sum(1).double(), (given | wanted).flatten(1).sum(1).double()
-    return torch.where(either > 0, both / either.clamp_min(1), 1.0)
+    shares = torch.where(either > 0, both / either.clamp_min(1), 1.0)
+    return torch.where(row_mask(query).any(1), shares, torch.nan)
 
 
 @metric("auc", label="Area under the ROC curve", predicts="classes", partial=True, upper=1.0, chance=lambda ways: 0.5)

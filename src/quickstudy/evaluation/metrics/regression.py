@@ -12,27 +12,34 @@ from quickstudy.evaluation.metrics.rows import mean_of_rows, points_and_targets
 from quickstudy.functional.predictive import Predictive
 
 
-@metric("mse", label="Mean squared error", lower_is_better=True, predicts="targets")
+@metric("mse", label="Mean squared error", lower_is_better=True, predicts="targets", partial=True)
 def mse(outputs: Output, query: Examples) -> Tensor:
     """Return the mean squared error."""
     means, targets = points_and_targets(outputs, query)
     return mean_of_rows((means - targets).double().square(), query)
 
 
-@metric("rmse", label="Root mean squared error", lower_is_better=True, predicts="targets")
+@metric("rmse", label="Root mean squared error", lower_is_better=True, predicts="targets", partial=True)
 def rmse(outputs: Output, query: Examples) -> Tensor:
     """Return the square root of each task's mean squared error."""
     return mse(outputs, query).sqrt()
 
 
-@metric("mae", label="Mean absolute error", lower_is_better=True, predicts="targets")
+@metric("mae", label="Mean absolute error", lower_is_better=True, predicts="targets", partial=True)
 def mae(outputs: Output, query: Examples) -> Tensor:
     """Return the mean absolute error."""
     means, targets = points_and_targets(outputs, query)
     return mean_of_rows((means - targets).double().abs(), query)
 
 
-@metric("smape", label="Symmetric absolute percentage error", unit="%", lower_is_better=True, predicts="targets")
+@metric(
+    "smape",
+    label="Symmetric absolute percentage error",
+    unit="%",
+    lower_is_better=True,
+    predicts="targets",
+    partial=True,
+)
 def smape(outputs: Output, query: Examples) -> Tensor:
     """Return the symmetric percentage error: 200 times the mean of |p - y| / (|p| + |y|), from 0 to 200 %.
 
@@ -43,7 +50,7 @@ def smape(outputs: Output, query: Examples) -> Tensor:
     return mean_of_rows((200 * (means - targets).abs() / size).where(size != 0, 0.0), query)
 
 
-@metric("log_likelihood", label="Log-likelihood of a query", unit="nats", predicts="targets")
+@metric("log_likelihood", label="Log-likelihood of a query", unit="nats", predicts="targets", partial=True)
 def log_likelihood(outputs: Output, query: Examples) -> Tensor:
     """Return the mean log-density of a query's targets.
 

@@ -18,20 +18,28 @@ def row_mask(rows: Examples) -> Tensor:
 
 
 def mean_of_rows(values: Tensor, query: Examples) -> Tensor:
-    """Return (T,) float64: the mean of values (T, Q, ...) over the rows that count, and over the numbers of a row."""
+    """Return (T,) float64: the mean of values (T, Q, ...) over the rows that count, and over the numbers of a row.
+
+    It is nan in tasks where no row counts.
+    """
     values, mask = values.double(), row_mask(query)
     rows = values.flatten(2).mean(2) if values.ndim > 2 else values
-    return torch.where(mask, rows, 0.0).sum(1) / mask.double().sum(1).clamp_min(1)
+    return torch.where(mask, rows, 0.0).sum(1) / mask.double().sum(1)
 
 
 def classes_of(outputs: Output, query: Examples) -> Tensor:
     """Return (T, Q, ...) the classes with the largest logits (T, Q, N, ...).
 
     Raises:
-        InputError: labels are no classes.
+        InputError: labels are no classes, or of another shape than predictions are of.
     """
     if query.labels.dtype.is_floating_point:
         raise InputError("this metric judges classes, and labels are numbers; take 'mse', say")
+    if outputs.ndim < 3 or (*outputs.shape[:2], *outputs.shape[3:]) != tuple(query.labels.shape):
+        raise InputError(
+            f"logits {tuple(outputs.shape)} do not fit labels {tuple(query.labels.shape)}: each row of a task needs "
+            "one class and (N,) logits"
+        )
     classes: Tensor = outputs.argmax(2)
     return classes
 
@@ -46,4 +54,9 @@ def points_and_targets(outputs: Output, query: Examples) -> tuple[Tensor, Tensor
         raise InputError("this metric judges targets that are numbers, and labels are classes; take 'accuracy', say")
     means: Tensor = batching.map_tasks(point, outputs)
     check_targets(means, query.labels)
+    if means.shape[:2] != query.labels.shape[:2]:
+        raise InputError(
+            f"predictions {tuple(means.shape)} and targets {tuple(query.labels.shape)} differ in their rows; build the "
+            "net with as many outputs as a row has targets"
+        )
     return means, query.labels.reshape(means.shape)

@@ -21,6 +21,7 @@ from quickstudy.core import Examples, masked_mean
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional.classes import class_means, mask_absent, present, ways_of
 from quickstudy.functional.distances import unit
+from quickstudy.functional.predictive import check_logits
 from quickstudy.learners.bases.pretrained import PretrainedLearner
 from quickstudy.operators.calls import BatchNormPolicy, Given, Statistics, call, given_by
 from quickstudy.registry import register
@@ -95,6 +96,7 @@ class FineTune(PretrainedLearner):
                 rows = features if self.adapts == "head" else self._body(theta, support.inputs, given, support.mask)[0]
                 logits = mask_absent(self.logits(theta, rows), is_present)
                 decay = torch.stack([value.square().sum() for value in theta.values()]).sum()
+                check_logits(logits, support.labels)
                 losses = F.cross_entropy(logits, support.labels, reduction="none")
                 return masked_mean(losses, support.mask) + 0.5 * self.weight_decay * decay
 

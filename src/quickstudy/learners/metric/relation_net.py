@@ -133,7 +133,9 @@ class RelationNet(EmbeddingLearner):
     def loss(self, state: Relations, query: Examples) -> Tensor:
         """Return the mean squared error of the scores in [0, 1] against one-hot labels."""
         scores = torch.sigmoid(self.predict(state, query.inputs))
-        wanted = one_hot(query, scores.dtype)
+        # All classes of the support, also where the query has fewer.
+        asked = Examples(query.inputs, query.labels, query.mask, scores.shape[1], check=False)
+        wanted = one_hot(asked, scores.dtype)
         return masked_mean((scores - wanted).square().sum(-1), query.mask)
 
     def _related(

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from quickstudy.core import Examples, masked_mean
 from quickstudy.errors import InputError
 from quickstudy.functional.classes import one_hot, present
+from quickstudy.functional.predictive import check_targets
 from quickstudy.inner.differentiation import Unrolled
 from quickstudy.inner.loop import GradientLearner
 from quickstudy.inner.losses import LearnedInnerLoss, over_classes
@@ -61,6 +62,7 @@ class Taught(LearnedInnerLoss):
         """Return the mean over rows."""
         outputs = learner.answers(theta, rows)
         if rows.ways is None:
+            check_targets(outputs, rows.labels)
             return masked_mean(learner.inner(outputs, rows.labels.reshape(outputs.shape)), rows.mask)
         if rows.labels.ndim != 1:
             raise InputError(f"a learned loss needs one label per row, shape (S,), not {tuple(rows.labels.shape)}")

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples, register_pytree
 from quickstudy.errors import InputError
+from quickstudy.functional.predictive import check_logits, check_targets
 from quickstudy.inner.adapted import Theta
 from quickstudy.inner.differentiation import Differentiation
 from quickstudy.inner.loop import GradientLearner, InnerState
@@ -88,8 +89,10 @@ def losses(learner: GradientLearner, theta: Theta, rows: Examples, classes: Tens
     """Return the loss of each row (R,), 0 for padding."""
     outputs: Any = over_classes(learner.answers(theta, rows), rows, classes)
     if rows.labels.dtype.is_floating_point:
+        check_targets(outputs, rows.labels)
         found = (outputs - rows.labels.reshape(outputs.shape)).square().flatten(1).mean(1)
     else:
+        check_logits(outputs, rows.labels)
         found = F.cross_entropy(outputs, rows.labels, reduction="none")
     return found if rows.mask is None else torch.where(rows.mask, found, 0)
 

@@ -15,9 +15,11 @@ from torch import Tensor
 from quickstudy.core import Examples, Task
 from quickstudy.errors import InputError
 from quickstudy.functional import random
+from quickstudy.functional.numbers import whole
 from quickstudy.registry import register
-from quickstudy.tasks.base import Plan, TaskDistribution
+from quickstudy.tasks.base import Plan, TaskDistribution, shifted
 from quickstudy.tasks.data.few_shot import Range, parse_range
+from quickstudy.tasks.plans import refused_rows
 
 OUTLIER = 5.0
 """Standardised values are cut here: the deviation of a few rows may be far too small for the others."""
@@ -57,6 +59,7 @@ class Attributes(TaskDistribution):
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
+        slots, ways = whole("slots", slots), None if ways is None else whole("ways", ways)
         one = source.batch(0, 1).support
         if source.sequential or not source.uniform or not isinstance(one.inputs, Tensor) or one.inputs.ndim != 3:
             raise InputError(f"{source.name} draws no batches of inputs (T, S, d); wrap each part of a mixture alone")
@@ -75,7 +78,7 @@ class Attributes(TaskDistribution):
     def plan(self, indices: Tensor) -> Plan:
         """Return the source's plan and the column of each slot (T, D), -1 for none."""
         # As in mixtures, a stream of the source of its own for each seed.
-        plan = {f"source.{name}": value for name, value in self.source.plan(indices + (self.seed << 32)).items()}
+        plan = {f"source.{name}": value for name, value in self.source.plan(indices + shifted(self.seed)).items()}
         keys, slots = self.keys(indices), torch.arange(self.slots, device=indices.device)
         low, high = self.range[0], min(self.range[1], self.own)
         count = low + random.below(random.fold_in(keys, 1), high - low + 1)
@@ -84,6 +87,12 @@ class Attributes(TaskDistribution):
         else:
             columns = slots.expand(len(indices), -1)
         return {**plan, "columns": torch.where(slots < count.unsqueeze(1), columns, -1)}
+
+    def refuses(self, plan: Plan) -> str | None:
+        """Return why a plan holds no such tasks, or None."""
+        columns = plan["columns"]
+        reason = refused_rows({"attributes": columns}, self.own)
+        return reason or self.source.refuses({n[7:]: value for n, value in plan.items() if n.startswith("source.")})
 
     def gather(self, plan: Plan) -> Task:
         """Return the batch of tasks of a plan."""

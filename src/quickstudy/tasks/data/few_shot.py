@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,19 +12,18 @@ from quickstudy.core import Examples, Task
 from quickstudy.datasets.base import ClassData
 from quickstudy.errors import InputError
 from quickstudy.functional import random
+from quickstudy.functional.numbers import whole, whole_range
 from quickstudy.registry import register
 from quickstudy.tasks.base import Plan
-from quickstudy.tasks.rows import Augment, DataTasks, examples
+from quickstudy.tasks.plans import refused_asked, refused_labels, refused_rows, refused_values
+from quickstudy.tasks.rows import Augment, DataTasks, check_augment, examples
 
 Range = int | tuple[int, int]
 
 
 def parse_range(name: str, value: Range) -> tuple[int, int]:
     """Return the ends of a number or a range of positive numbers, or raise InputError."""
-    ends: tuple[Any, ...] = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(ends) != 2 or not all(isinstance(end, (int, np.integer)) for end in ends) or not 1 <= ends[0] <= ends[1]:
-        raise InputError(f"{name} must be a positive number or a range (low, high) of them, not {value}")
-    return int(ends[0]), int(ends[1])
+    return whole_range(name, value)
 
 
 @register("tasks")
@@ -63,10 +61,8 @@ class FewShot(DataTasks):
         augment: Augment | None = None,
     ) -> None:
         super().__init__(data, seed)
-        self.queries, self.within, self.augment = queries, within, augment
-        self.disjoint_sources = disjoint_sources
-        if not isinstance(queries, (int, np.integer)) or queries < 1:
-            raise InputError(f"queries must be at least 1, and whole, not {queries}")
+        self.queries = queries = whole("queries", queries, 1, max(len(data), 1000))
+        self.within, self.augment, self.disjoint_sources = within, check_augment(augment), disjoint_sources
         groups = [list(range(len(data.classes)))] if within is None else list(data.groups(within).values())
         biggest = max(map(len, groups))
         if isinstance(ways, str):
@@ -172,6 +168,42 @@ class FewShot(DataTasks):
         support, query = take(exists & side, self.shots[1]), take(exists & ~side, self.queries)
         # A class that the support does not show cannot be asked for.
         return support, torch.where((support < 0).all(-1, keepdim=True), -1, query)
+
+    def refuses(self, plan: Plan) -> str | None:
+        """Return why a plan holds no such tasks, or None."""
+        support, query = plan["support"], plan["query"]
+        reason = refused_rows({"support": support, "query": query}, len(self.data))
+        if reason is not None:
+            return reason
+        rows = torch.cat([support, query], 1)
+        classes = torch.where(rows < 0, -1, self.data.labels[rows.clamp_min(0)])
+        columns = torch.arange(rows.shape[2], device=rows.device).expand_as(rows)
+        labels = torch.where(rows < 0, -1, columns)
+        shown, asked = labels[:, : support.shape[1]], labels[:, support.shape[1] :]
+        reason = refused_labels(columns, classes) or refused_asked(shown, asked, self.ways[1])
+        if reason is None and not self.disjoint_sources:
+            shots = (shown >= 0).sum(1)
+            there = (shots > 0).sum(1)
+            reason = refused_values({"ways": there}, *self.ways) or refused_values(
+                {"shots": shots[shots > 0]}, *self.shots
+            )
+        return reason or self._refused_groups(classes, rows, support.shape[1])
+
+    def _refused_groups(self, classes: Tensor, rows: Tensor, shots: int) -> str | None:
+        """Return why classes of tasks are of no group, or support and query from no sources that are apart."""
+        if self.within is not None:
+            kinds = {value: number for number, value in enumerate(dict.fromkeys(self.data.attributes[self.within]))}
+            group = torch.tensor([kinds[value] for value in self.data.attributes[self.within]], device=rows.device)
+            found = torch.where(classes < 0, -1, group[classes.clamp_min(0)]).flatten(1)
+            if bool(((found >= 0) & (found != found.amax(1, keepdim=True))).any()):
+                return f"a task has classes of several values of '{self.within}'"
+        if self.disjoint_sources and self.data.source is not None:
+            _, kind = torch.unique(self.data.source, return_inverse=True)
+            source = torch.where(rows < 0, -1, kind.to(rows.device)[rows.clamp_min(0)])
+            for shown, asked in zip(source[:, :shots], source[:, shots:], strict=True):
+                if bool(torch.isin(asked[asked >= 0], shown[shown >= 0]).any()):
+                    return "a task has support and query rows from one source"
+        return None
 
     def gather(self, plan: Plan) -> Task:
         """Return the batch of tasks of a plan."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, Self, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,10 +17,12 @@ from quickstudy.core import Examples, Task
 from quickstudy.datasets.task_data import TaskData
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional import random
+from quickstudy.functional.numbers import whole
 from quickstudy.registry import register
 from quickstudy.tasks.base import Plan
 from quickstudy.tasks.data.few_shot import Range, parse_range
-from quickstudy.tasks.rows import Augment, RowTasks, examples
+from quickstudy.tasks.plans import refused_asked, refused_rows, refused_values
+from quickstudy.tasks.rows import Augment, RowTasks, check_augment, examples
 
 Support = Literal["balanced", "stratified", "as-is", "by-time"]
 TooFew = Literal["error", "leave out"]
@@ -76,8 +77,7 @@ class FromTaskData(RowTasks):
         for name, value, known in (("support", support, Support), ("too_few", too_few, TooFew)):
             if value not in get_args(known):
                 raise unknown_name(name, str(value), get_args(known))
-        if not isinstance(queries, (int, np.integer)) or queries < 1:
-            raise InputError(f"queries must be at least 1, and whole, not {queries}")
+        queries = whole("queries", queries, 1, max(len(data.rows), 1000))
         if support in ("balanced", "stratified") and data.ways is None:
             raise InputError(
                 f"support='{support}' needs class numbers, and targets are numbers; use 'as-is' or 'by-time'"
@@ -86,9 +86,9 @@ class FromTaskData(RowTasks):
             raise InputError("support='by-time' needs data that know their times (TaskData(..., times=...))")
         self.shots, self.queries, self.support, self.augment = (
             parse_range("shots", shots),
-            int(queries),
+            queries,
             support,
-            augment,
+            check_augment(augment),
         )
         self.metric = "mse" if data.ways is None else "accuracy"
         self._prepare()
@@ -202,6 +202,23 @@ class FromTaskData(RowTasks):
         if self.support == "balanced":
             return places
         return places.gather(1, (places < 0).long().argsort(dim=1, stable=True)[:, :high])
+
+    def refuses(self, plan: Plan) -> str | None:
+        """Return why a plan holds no such tasks, or None."""
+        task, support, query = plan["task"], plan["support"], plan["query"]
+        reason = refused_values({"task": task}, 0, len(self.data) - 1) or refused_rows(
+            {"support": support, "query": query}, len(self._rows)
+        )
+        if reason is not None:
+            return reason
+        for name, lines in (("support", support), ("query", query)):
+            owner = self.data.task_of_rows[lines.clamp_min(0)]
+            if bool(((lines >= 0) & (owner != task.unsqueeze(1))).any()):
+                return f"rows of the {name} are another task's"
+        # Where targets are numbers, all rows are alike.
+        kinds = self._targets if self.data.ways is not None else torch.zeros_like(self._rows)
+        shown, asked = (torch.where(lines < 0, -1, kinds[lines.clamp_min(0)]) for lines in (support, query))
+        return refused_asked(shown, asked, self._ways)
 
     def gather(self, plan: Plan) -> Task:
         """Return the batch of tasks of a plan."""

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from quickstudy.core import Task
 from quickstudy.datasets.base import ClassData
+from quickstudy.functional.numbers import whole
 from quickstudy.registry import register
 from quickstudy.tasks.base import Plan
 from quickstudy.tasks.data.meta_dataset import LEAST_WAYS, MOST_QUERIES, MOST_SUPPORT, MOST_WAYS, sample_episode
+from quickstudy.tasks.plans import refused_asked, refused_labels, refused_rows
 from quickstudy.tasks.rows import DataTasks, examples
 
 
@@ -33,6 +35,7 @@ class MetaDataset(DataTasks):
 
     def __init__(self, data: ClassData, within: str | None = None, seed: int = 0) -> None:
         super().__init__(data, seed)
+        whole("seed", self.seed, 0)  # NumPy's generators take no negative ones
         self.within = within
         self._groups: list[list[int]] | None = None
         if within is not None:
@@ -62,6 +65,19 @@ class MetaDataset(DataTasks):
                     plan[f"{part}.labels"][task, where] = label
                     filled[part] += len(rows)
         return {name: value.to(self.device) for name, value in plan.items()}
+
+    def refuses(self, plan: Plan) -> str | None:
+        """Return why a plan holds no such tasks, or None."""
+        rows = {part: plan[f"{part}.rows"] for part in ("support", "query")}
+        reason = refused_rows(rows, len(self.data))
+        if reason is not None:
+            return reason
+        every = torch.cat([*rows.values()], 1)
+        labels = torch.cat([plan[f"{part}.labels"] for part in rows], 1)
+        classes = torch.where(every < 0, -1, self.data.labels[every.clamp_min(0)])
+        marked, shots = torch.where(every < 0, -1, labels), rows["support"].shape[1]
+        shown, asked = marked[:, :shots], marked[:, shots:]
+        return refused_labels(labels, classes) or refused_asked(shown, asked, self.most_ways)
 
     def gather(self, plan: Plan) -> Task:
         """Return the batch of tasks of a plan."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,9 +16,11 @@ from quickstudy.core import Task
 from quickstudy.datasets.base import ClassData
 from quickstudy.errors import InputError
 from quickstudy.functional import random
+from quickstudy.functional.numbers import whole
 from quickstudy.registry import register
 from quickstudy.tasks.base import Plan
-from quickstudy.tasks.rows import Augment, DataTasks, examples
+from quickstudy.tasks.plans import refused_labels, refused_rows, refused_values
+from quickstudy.tasks.rows import Augment, DataTasks, check_augment, examples
 
 
 @register("tasks")
@@ -46,16 +47,14 @@ class Sequential(DataTasks):
         self, data: ClassData, ways: int = 5, presentations: int = 10, seed: int = 0, augment: Augment | None = None
     ) -> None:
         super().__init__(data, seed)
-        for name, value in (("ways", ways), ("presentations", presentations)):
-            if not isinstance(value, (int, np.integer)) or value < 1:
-                raise InputError(f"{name} must be at least 1, and whole, not {value}")
+        ways, presentations = whole("ways", ways), whole("presentations", presentations)
         self._usable = (data.counts >= presentations).nonzero().squeeze(1)
         if len(self._usable) < ways:
             raise InputError(
                 f"ways={ways} but {len(self._usable)} of {len(data.classes)} classes have the {presentations} examples "
                 "that presentations asks for; ask for fewer ways or presentations"
             )
-        self.ways, self.presentations, self.augment = ways, presentations, augment
+        self.ways, self.presentations, self.augment = ways, presentations, check_augment(augment)
 
     def plan(self, indices: Tensor) -> Plan:
         """Return row numbers (T, L) and labels (T, L)."""
@@ -67,6 +66,15 @@ class Sequential(DataTasks):
         rows = starts[classes].unsqueeze(-1) + random.choose(class_keys, counts[classes], p)
         order = random.permutation(random.fold_in(keys, 3), n * p)
         return {"rows": rows.flatten(1).gather(1, order), "labels": order // p}
+
+    def refuses(self, plan: Plan) -> str | None:
+        """Return why a plan holds no such sequences, or None."""
+        rows, labels = plan["rows"], plan["labels"]
+        return (
+            refused_rows({"sequence": rows}, len(self.data), padded=False)
+            or refused_values({"labels": labels}, 0, self.ways - 1)
+            or refused_labels(labels, self.data.labels[rows])
+        )
 
     def gather(self, plan: Plan) -> Task:
         """Return the sequences of a plan."""

@@ -18,7 +18,8 @@ from quickstudy.functional import random
 from quickstudy.registry import register
 from quickstudy.tasks.base import Plan
 from quickstudy.tasks.data.few_shot import Range, parse_range
-from quickstudy.tasks.rows import Augment, DataTasks, examples
+from quickstudy.tasks.plans import refused_asked, refused_labels, refused_rows
+from quickstudy.tasks.rows import Augment, DataTasks, check_augment, examples
 
 
 @register("tasks")
@@ -51,7 +52,7 @@ class SourcePairs(DataTasks):
         super().__init__(data, seed)
         if data.source is None:
             raise InputError("tasks of pairs of sources need data that know their sources (ClassData.source)")
-        self.ways, self.within, self.augment = parse_range("ways", ways), within, augment
+        self.ways, self.within, self.augment = parse_range("ways", ways), within, check_augment(augment)
         rows = data.rows_by_source
         groups = list(data.groups(within).values())
         members = torch.full((len(groups), max(map(len, groups))), -1)
@@ -91,6 +92,24 @@ class SourcePairs(DataTasks):
         plan = {"support": support.gather(1, picked), "query": query.gather(1, picked)}
         missing = torch.full((len(keys), self.ways[1] - n), -1, device=keys.device)
         return {name: torch.cat([torch.where(best < 0, -1, rows), missing], 1) for name, rows in plan.items()}
+
+    def refuses(self, plan: Plan) -> str | None:
+        """Return why a plan holds no such tasks, or None."""
+        reason = refused_rows(plan, len(self.data))
+        if reason is not None:
+            return reason
+        rows = torch.stack([plan["support"], plan["query"]], 1)
+        columns = torch.arange(rows.shape[2], device=rows.device).expand_as(rows)
+        classes = torch.where(rows < 0, -1, self.data.labels[rows.clamp_min(0)])
+        labels = torch.where(rows < 0, -1, columns)
+        reason = refused_labels(columns, classes) or refused_asked(labels[:, 0], labels[:, 1], self.ways[1])
+        if reason is not None or self.data.source is None:
+            return reason
+        sources = torch.where(rows < 0, -1, self.data.source[rows.clamp_min(0)])
+        one, other = (torch.where(each < 0, each.amax(1, keepdim=True), each) for each in sources.unbind(1))
+        if bool((one != one[:, :1]).any() | (other != other[:, :1]).any() | (one == other).any()):
+            return "the support of a task is from several sources, or from that of its query"
+        return None
 
     def gather(self, plan: Plan) -> Task:
         """Return the batch of tasks of a plan."""

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from quickstudy.core import Task
 from quickstudy.datasets.base import ClassData
-from quickstudy.errors import InputError
 from quickstudy.functional import random
+from quickstudy.functional.numbers import whole
 from quickstudy.registry import register
 from quickstudy.tasks.base import Plan
-from quickstudy.tasks.rows import Augment, DataTasks, examples
+from quickstudy.tasks.plans import refused_rows
+from quickstudy.tasks.rows import Augment, DataTasks, check_augment, examples
 
 
 @register("tasks")
@@ -27,17 +28,22 @@ class Supervised(DataTasks):
         batch: rows a mini-batch.
         seed: the stream's seed.
         augment: changes inputs, given (T, B, ...) and keys (T,).
+
+    Raises:
+        InputError: an empty batch, or what augments takes other arguments.
     """
 
     def __init__(self, data: ClassData, batch: int = 64, seed: int = 0, augment: Augment | None = None) -> None:
         super().__init__(data, seed)
-        if batch < 1:
-            raise InputError(f"batch must be at least 1, not {batch}")
-        self.rows, self.augment = batch, augment
+        self.rows, self.augment = whole("batch", batch), check_augment(augment)
 
     def plan(self, indices: Tensor) -> Plan:
         """Return row numbers (T, batch)."""
         return {"rows": random.below(self.keys(indices), len(self.data), self.rows)}
+
+    def refuses(self, plan: Plan) -> str | None:
+        """Return why a plan holds no such batches, or None. A row may come twice."""
+        return refused_rows(plan, len(self.data), padded=False, distinct=False)
 
     def gather(self, plan: Plan) -> Task:
         """Return the batches."""

@@ -10,9 +10,11 @@ from torch import Tensor
 from quickstudy.core import Task
 from quickstudy.errors import InputError
 from quickstudy.functional import random
+from quickstudy.functional.numbers import whole_range
 from quickstudy.problem import Problem
 from quickstudy.registry import register
 from quickstudy.tasks.base import Plan, TaskDistribution
+from quickstudy.tasks.plans import refused_values
 
 
 @register("tasks")
@@ -29,9 +31,12 @@ class Budgets(TaskDistribution):
     """
 
     def __init__(self, problems: TaskDistribution, steps: tuple[int, int], seed: int | None = None) -> None:
+        if not isinstance(problems, TaskDistribution):
+            raise InputError(
+                f"problems must be a task distribution, such as tasks.Fitting(net, data), not {problems!r}"
+            )
         super().__init__(problems.seed if seed is None else seed)
-        if not 1 <= steps[0] <= steps[1]:
-            raise InputError(f"steps must be a range (fewest, most) from 1 up, not {steps}")
+        steps = whole_range("steps", steps)
         self.problems, self.steps, self.longest = problems, steps, steps[1]
         self.name, self.metric, self.uniform = problems.name, problems.metric, problems.uniform
 
@@ -41,11 +46,12 @@ class Budgets(TaskDistribution):
         share = random.uniform(random.fold_in(self.keys(indices), 11), dtype=torch.float64)
         steps = torch.exp(low + (high - low) * share).long().clamp(*self.steps)
         # The problems of this stream, not of their own: a bank has another seed.
-        own, self.problems.seed = self.problems.seed, self.seed
-        try:
-            return {**self.problems.plan(indices), "steps": steps}
-        finally:
-            self.problems.seed = own
+        return {**self.problems.seeded(self.seed).plan(indices), "steps": steps}
+
+    def refuses(self, plan: Plan) -> str | None:
+        """Return why a plan holds no such problems, or None."""
+        own = {name: value for name, value in plan.items() if name != "steps"}
+        return refused_values({"steps": plan["steps"]}, *self.steps) or self.problems.refuses(own)
 
     def gather(self, plan: Plan) -> Task:
         """Return the problems of a plan."""

@@ -17,7 +17,8 @@ from quickstudy.nets.initialisation import initialise
 from quickstudy.problem import Optimizee, Problem
 from quickstudy.registry import register
 from quickstudy.tasks.base import Plan, TaskDistribution
-from quickstudy.tasks.problems.fitting import Scale, draw_scale, fingerprint_of, parse_scale
+from quickstudy.tasks.plans import refused_values
+from quickstudy.tasks.problems.fitting import Scale, draw_scale, fingerprint_of, parse_scale, widened
 
 
 @cache
@@ -98,6 +99,12 @@ class Characters(TaskDistribution):
             "key": random.fold_in(keys, 2),
             "start_scale": draw_scale(random.fold_in(keys, 3), self._start_scale),
         }
+
+    def refuses(self, plan: Plan) -> str | None:
+        """Return why a plan holds no such stretches, or None."""
+        return refused_values({"place": plan["place"]}, 0, self._places - 1) or refused_values(
+            {"start_scale": plan["start_scale"]}, *widened(self._start_scale)
+        )
 
     def gather(self, plan: Plan) -> Task:
         """Return tasks with windows (T, S, context) and labels (T, S), the characters that follow them."""

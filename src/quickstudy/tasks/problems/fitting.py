@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from numbers import Real
 from typing import Any, Self
 
 import torch
@@ -19,11 +19,13 @@ from quickstudy.core import Examples, Task
 from quickstudy.datasets.base import ClassData
 from quickstudy.errors import InputError
 from quickstudy.functional import random
+from quickstudy.functional.numbers import plain, shown, whole
 from quickstudy.nets.initialisation import initialise
 from quickstudy.problem import Optimizee, Problem
 from quickstudy.registry import register
 from quickstudy.tasks.base import Plan
 from quickstudy.tasks.data.few_shot import Range, parse_range
+from quickstudy.tasks.plans import refused_labels, refused_rows, refused_values
 from quickstudy.tasks.rows import DataTasks, examples
 
 Scale = float | tuple[float, float]
@@ -32,10 +34,15 @@ Scale = float | tuple[float, float]
 
 def parse_scale(name: str, value: Scale) -> tuple[float, float]:
     """Return the ends of a positive number or a range of them, or raise InputError."""
-    ends = tuple(value) if isinstance(value, Sequence) else (value, value)
-    if len(ends) != 2 or not all(isinstance(end, int | float) for end in ends) or not 0 < ends[0] <= ends[1] < math.inf:
-        raise InputError(f"{name} must be a positive number or a range (low, high) of them, not {value}")
+    ends = [plain(end) for end in (value if isinstance(value, (tuple, list)) else (value, value))]
+    if len(ends) != 2 or not all(isinstance(end, Real) for end in ends) or not 0 < ends[0] <= ends[1] < math.inf:
+        raise InputError(f"{name} must be a positive number or a range (low, high) of them, not {shown(value)}")
     return float(ends[0]), float(ends[1])
+
+
+def widened(ends: tuple[float, float]) -> tuple[float, float]:
+    """Return the ends of a scale with room for rounding."""
+    return ends[0] * (1 - 1e-5), ends[1] * (1 + 1e-5)
 
 
 def draw_scale(keys: Tensor, ends: tuple[float, float]) -> Tensor:
@@ -92,8 +99,8 @@ class Fitting(DataTasks):
         self.ways = len(data.classes) if ways is None else ways
         if not 2 <= self.ways <= len(data.classes):
             raise InputError(f"ways must lie in 2..{len(data.classes)}, the number of the data's classes, not {ways}")
-        if query_rows is not None and query_rows < 1:
-            raise InputError(f"query_rows must be at least 1, or None for the rows that are fitted, not {query_rows}")
+        if query_rows is not None:
+            whole("query_rows", query_rows)
         self.input_scale, self.start_scale = input_scale, start_scale
         self._input_scale = parse_scale("input_scale", input_scale)
         self._start_scale = parse_scale("start_scale", start_scale)
@@ -127,6 +134,19 @@ class Fitting(DataTasks):
             absent = torch.arange(self.most, device=keys.device) >= shown.unsqueeze(1)
             plan["support"] = plan["support"].masked_fill(absent, -1)
         return plan
+
+    def refuses(self, plan: Plan) -> str | None:
+        """Return why a plan holds no such problems, or None."""
+        parts = {"support": plan["support"], "query": plan["query"]}
+        reason = refused_rows(parts, len(self.data), self.fewest < self.most)
+        for name, ends in (("input_scale", self._input_scale), ("start_scale", self._start_scale)):
+            reason = reason or refused_values({name: plan[name]}, *widened(ends))
+        if reason is not None:
+            return reason
+        rows = torch.cat([*parts.values()], 1)
+        columns = [torch.arange(part.shape[1], device=rows.device) % self.ways for part in parts.values()]
+        classes = torch.where(rows < 0, -1, self.data.labels[rows.clamp_min(0)])
+        return refused_labels(torch.cat(columns).expand_as(rows), classes)
 
     def gather(self, plan: Plan) -> Task:
         """Return tasks whose inputs are an `Optimizee` of (T, S, ...) and whose labels are (T, S)."""

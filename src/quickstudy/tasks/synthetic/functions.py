@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from quickstudy.core import Examples, Task
-from quickstudy.errors import InputError, unknown_name
+from quickstudy.errors import unknown_name
 from quickstudy.functional import random
+from quickstudy.functional.numbers import real, whole
 from quickstudy.registry import register
 from quickstudy.tasks.base import Plan, TaskDistribution
 from quickstudy.tasks.data.few_shot import Range, parse_range
@@ -26,6 +27,9 @@ class FunctionTasks(TaskDistribution):
         noise: standard deviation of the noise added to support targets, and to query targets where the family's paper
             does so (`noisy_queries`).
         seed: the stream's seed.
+
+    Raises:
+        InputError: a number is out of its range, or no number.
     """
 
     metric = "mse"
@@ -36,8 +40,7 @@ class FunctionTasks(TaskDistribution):
     def __init__(self, shots: Range = 10, queries: int = 10, noise: float = 0.0, seed: int = 0) -> None:
         super().__init__(seed)
         self.fewest, self.most = parse_range("shots", shots)
-        if queries < 1:
-            raise InputError(f"queries must be at least 1, not {queries}")
+        queries, noise = whole("queries", queries), real("noise", noise, least=0)
         self.shots, self.queries, self.noise = shots, queries, noise
 
     def parameters(self, keys: Tensor) -> Plan:
