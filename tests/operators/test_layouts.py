@@ -20,7 +20,9 @@ Tail = Callable[[Tensor], Tensor]
 
 def strided(x: Tensor) -> Tensor:
     rows, channels, height, width = x.shape
-    return x.as_strided((rows, channels, height - 1, width, 2), (channels * height * width, height * width, width, 1, width))
+    return x.as_strided(
+        (rows, channels, height - 1, width, 2), (channels * height * width, height * width, width, 1, width)
+    )
 
 
 def strided_by_own(x: Tensor) -> Tensor:

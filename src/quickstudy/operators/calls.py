@@ -188,7 +188,8 @@ class _Corrections(TorchFunctionMode):
         shift = -mean * scale
         if bias is not None:
             shift = shift + bias
-        return input * scale.reshape(shape) + shift.reshape(shape)
+        # Statistics of narrow numbers are in 32 bits.
+        return (input * scale.reshape(shape) + shift.reshape(shape)).to(input.dtype)
 
     def _conv_norm_pool(self, x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
         # A maximum commutes with what never decreases: pool first, and norm a quarter of the numbers. Where the
@@ -203,7 +204,7 @@ class _Corrections(TorchFunctionMode):
         self.used.append((mean * sign + bias, var))
         scale = norm.weight * sign * torch.rsqrt(var + norm.eps)
         shift = norm.bias - mean * scale
-        return maxima * scale.reshape(1, -1, 1, 1) + shift.reshape(1, -1, 1, 1)
+        return (maxima * scale.reshape(1, -1, 1, 1) + shift.reshape(1, -1, 1, 1)).to(x.dtype)
 
     def _given(self, mean: Tensor | None, var: Tensor | None) -> tuple[Tensor, Tensor]:
         assert self.given is not None

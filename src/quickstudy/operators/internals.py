@@ -50,7 +50,7 @@ weight_norm = torch._weight_norm
 """What `torch.nn.utils.weight_norm` calls."""
 left_aligned = torch._nested_tensor_from_mask_left_aligned
 """What transformer layers ask before they take their path for evaluation alone."""
-pack_padded = torch._VF._pack_padded_sequence  # type: ignore[attr-defined]
+pack_padded = torch._VF._pack_padded_sequence
 """What `torch.nn.utils.rnn.pack_padded_sequence` calls."""
 
 
@@ -99,7 +99,7 @@ def has_values(tensor: Tensor) -> bool:
 
 def storage_of(tensor: Tensor) -> int:
     """Return a number for the memory that a tensor lies in; tensors of the same memory have the same."""
-    return plain(tensor).untyped_storage()._cdata
+    return int(plain(tensor).untyped_storage()._cdata)
 
 
 def own_parameters(module: nn.Module) -> dict[str, nn.Parameter | None]:

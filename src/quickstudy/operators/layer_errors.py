@@ -64,10 +64,12 @@ def raise_named(
         return
     leaves = [(path, leaf) for path, leaf in trees.named_leaves(kwargs or args) if isinstance(leaf, Tensor)]
     alone = len(leaves) == 1 and not kwargs
-    given = " and ".join(f"{'' if alone else path} {tuple(leaf.shape)} of {leaf.dtype}".strip() for path, leaf in leaves)
+    given = " and ".join(
+        f"{'' if alone else path} {tuple(leaf.shape)} of {leaf.dtype}".strip() for path, leaf in leaves
+    )
     raise InputError(
-        f"the net does not take inputs {given}: layer {layer} says '{first}'; give inputs of the shape, dtype and range "
-        "that the net was built for, or build the net to match"
+        f"the net does not take inputs {given}: layer {layer} says '{first}'; give inputs of the shape, dtype and "
+        "range that the net was built for, or build the net to match"
     ) from error
 
 
@@ -130,18 +132,35 @@ _CHECKPOINT = "Switch activation checkpoints off, for timm's models by set_grad_
 _SPECTRAL = "Use it in evaluation mode (.eval()), or torch.nn.utils.parametrizations.weight_norm."
 
 _REMEDIES: dict[Callable[..., Any], str] = {
-    **dict.fromkeys(
-        (Tensor.item, Tensor.tolist, Tensor.__bool__, Tensor.__float__, Tensor.__int__, Tensor.__index__)
-        + (torch.equal, torch.allclose, Tensor.equal, Tensor.allclose, Tensor.is_nonzero, torch.is_nonzero),
-        _VALUES,
-    ),
-    **dict.fromkeys((Tensor.numpy, Tensor.__array__), _NUMPY),
-    **dict.fromkeys(
-        (torch.nonzero, Tensor.nonzero, torch.argwhere, Tensor.argwhere, torch.unique, Tensor.unique)
-        + (torch.unique_consecutive, Tensor.unique_consecutive, torch.masked_select, Tensor.masked_select)
-        + (Tensor.__getitem__, torch.bincount, Tensor.bincount, torch.repeat_interleave, Tensor.repeat_interleave),
-        _SHAPES,
-    ),
+    Tensor.item: _VALUES,
+    Tensor.tolist: _VALUES,
+    Tensor.__bool__: _VALUES,
+    Tensor.__float__: _VALUES,
+    Tensor.__int__: _VALUES,
+    Tensor.__index__: _VALUES,
+    Tensor.is_nonzero: _VALUES,
+    torch.is_nonzero: _VALUES,
+    Tensor.equal: _VALUES,
+    torch.equal: _VALUES,
+    Tensor.allclose: _VALUES,
+    torch.allclose: _VALUES,
+    Tensor.numpy: _NUMPY,
+    Tensor.__array__: _NUMPY,
+    Tensor.nonzero: _SHAPES,
+    torch.nonzero: _SHAPES,
+    Tensor.argwhere: _SHAPES,
+    torch.argwhere: _SHAPES,
+    Tensor.unique: _SHAPES,
+    torch.unique: _SHAPES,
+    Tensor.unique_consecutive: _SHAPES,
+    torch.unique_consecutive: _SHAPES,
+    Tensor.masked_select: _SHAPES,
+    torch.masked_select: _SHAPES,
+    Tensor.__getitem__: _SHAPES,
+    Tensor.bincount: _SHAPES,
+    torch.bincount: _SHAPES,
+    Tensor.repeat_interleave: _SHAPES,
+    torch.repeat_interleave: _SHAPES,
 }
 _FILES = {
     "nn/utils/rnn.py": _PAD,

@@ -31,7 +31,7 @@ _ORDINARY: WeakSet[nn.Module] = WeakSet()
 """Nets that need PyTorch's own order."""
 
 
-class OrdinaryNeeded(Exception):
+class OrdinaryNeededError(Exception):
     """The net relies on PyTorch's order."""
 
 
@@ -50,7 +50,7 @@ class Layouts:
         """Return what an operator, or its replacement, gives.
 
         Raises:
-            OrdinaryNeeded: the net relies on PyTorch's order in memory.
+            OrdinaryNeededError: the net relies on PyTorch's order in memory.
         """
         replacement = REPLACEMENTS.get(func)
         if torch.compiler.is_compiling():
@@ -111,7 +111,7 @@ class Layouts:
 
     def _looks(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self.laid and not self.ordinary and args and not args[0].is_contiguous():
-            raise OrdinaryNeeded
+            raise OrdinaryNeededError
         if func is Tensor.is_contiguous and (kwargs or len(args) > 1):
             try:
                 return func(*args, **kwargs)
@@ -130,23 +130,28 @@ class Layouts:
         if not isinstance(x, Tensor) or x.layout != torch.strided or storage_of(x) not in self._apart:
             return
         if self.may_help():
-            raise OrdinaryNeeded
+            raise OrdinaryNeededError
         raise NotImplementedError("it writes in place through a view, which under vmap is a copy; write out of place")
 
 
 _SPECIAL: dict[Function, Callable[[Layouts, Function, tuple[Any, ...], dict[str, Any]], Any]] = {
     Tensor.view: Layouts._view,
     Tensor.view_as: Layouts._view,
-    **dict.fromkeys(
-        (Tensor.reshape, torch.reshape, Tensor.reshape_as, Tensor.flatten, torch.flatten, Tensor.ravel, torch.ravel)
-        + (Tensor.contiguous,),
-        Layouts._copies,
-    ),
-    **dict.fromkeys(
-        (Tensor.stride, Tensor.as_strided, torch.as_strided, Tensor.is_contiguous, Tensor.data_ptr)
-        + (Tensor.untyped_storage, Tensor.as_strided_),
-        Layouts._looks,
-    ),
+    Tensor.reshape: Layouts._copies,
+    torch.reshape: Layouts._copies,
+    Tensor.reshape_as: Layouts._copies,
+    Tensor.flatten: Layouts._copies,
+    torch.flatten: Layouts._copies,
+    Tensor.ravel: Layouts._copies,
+    torch.ravel: Layouts._copies,
+    Tensor.contiguous: Layouts._copies,
+    Tensor.stride: Layouts._looks,
+    Tensor.is_contiguous: Layouts._looks,
+    Tensor.as_strided: Layouts._looks,
+    torch.as_strided: Layouts._looks,
+    Tensor.as_strided_: Layouts._looks,
+    Tensor.data_ptr: Layouts._looks,
+    Tensor.untyped_storage: Layouts._looks,
 }
 
 
@@ -158,7 +163,7 @@ def _writes(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bo
     return place is True or (place is not None and bool(kwargs.get("inplace", len(args) > place and args[place])))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _inplace_at(func: Function) -> bool | int | None:
     """Return whether a function always writes in place, or the place of its argument `inplace`, or None."""
     name = str(getattr(func, "__name__", ""))
