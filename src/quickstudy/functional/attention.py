@@ -10,8 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-HIDDEN = -1e9
-"""Score of what may not be seen: its weight is exactly zero beside anything visible, its gradient finite."""
+from quickstudy.functional.classes import hidden
 
 
 def weights(queries: Tensor, keys: Tensor, visible: Tensor | None = None) -> Tensor:
@@ -25,7 +24,7 @@ def weights(queries: Tensor, keys: Tensor, visible: Tensor | None = None) -> Ten
     scores = queries @ keys.mT / math.sqrt(queries.shape[-1])
     if visible is None:
         return torch.softmax(scores, -1)
-    found = torch.softmax(torch.where(visible, scores, torch.full_like(scores, HIDDEN)), -1)
+    found = torch.softmax(hidden(scores, visible), -1)
     # Who may see nothing gets zeros, not the mean of what is hidden.
     return torch.where(visible, found, torch.zeros_like(found))
 

@@ -13,6 +13,22 @@ ABSENT = -1e9
 """Logit of a class that has no support row: its probability is zero, its gradient finite."""
 
 
+def absent(dtype: torch.dtype) -> float:
+    """Return `ABSENT`, or in a dtype that cannot hold it half of the lowest number, so that differences stay finite."""
+    lowest = torch.finfo(dtype).min
+    return ABSENT if lowest < ABSENT else lowest / 2
+
+
+def hidden(scores: Tensor, visible: Tensor) -> Tensor:
+    """Return scores, at `absent` where they are not visible."""
+    return torch.where(visible, scores, torch.full_like(scores, absent(scores.dtype)))
+
+
+def outside(indicators: Tensor) -> Tensor:
+    """Return zero where a row is of a class, and else `absent`, in the dtype of the indicators (S, N)."""
+    return hidden(torch.zeros_like(indicators), indicators > 0)
+
+
 def ways_of(support: Any) -> int:
     """Return the static number of ways of a support, or raise InputError for regression."""
     if support.ways is None:
@@ -74,7 +90,7 @@ def class_means(features: Tensor, support: Any) -> Tensor:
 def mask_absent(logits: Tensor, is_present: Tensor) -> Tensor:
     """Return logits (Q, N, ...) with absent classes (N,) at ABSENT."""
     shape = (1, -1) + (1,) * (logits.ndim - 2)
-    return torch.where(is_present.reshape(shape), logits, torch.full_like(logits, ABSENT))
+    return hidden(logits, is_present.reshape(shape))
 
 
 def label_features(support: Any, width: int, dtype: torch.dtype) -> Tensor:

@@ -8,10 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from quickstudy.functional.narrow import widened
+
 
 def squared_euclidean(a: Tensor, b: Tensor) -> Tensor:
     """Return (Q, N) squared distances between the rows of a (Q, D) and b (N, D)."""
     # Distances do not depend on the origin: one amid the rows keeps the sums small, and with them their rounding.
+    a, b = widened(a), widened(b)
     centre = b.detach().mean(0)
     a, b = a - centre, b - centre
     gaps = a.square().sum(-1, keepdim=True) + b.square().sum(-1) - 2 * a @ b.mT
@@ -20,7 +23,8 @@ def squared_euclidean(a: Tensor, b: Tensor) -> Tensor:
 
 def unit(rows: Tensor, eps: float = 1e-12) -> Tensor:
     """Return rows (..., D) scaled to length 1; a zero row stays zero, with finite derivatives."""
-    return rows * torch.rsqrt(rows.square().sum(-1, keepdim=True) + eps)
+    wide = widened(rows)
+    return (wide * torch.rsqrt(wide.square().sum(-1, keepdim=True) + eps)).to(rows.dtype)
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from quickstudy.core import Examples
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.classes import class_means
+from quickstudy.operators.answers import answer
 from quickstudy.operators.calls import Given, Statistics, call, uses_batch_statistics
 from quickstudy.problem import Optimizee, Problem, budget
 
@@ -66,7 +67,7 @@ class Adapted(nn.Module):
         """Return outputs of the net with theta, and the batch statistics used (see `operators.calls.call`)."""
         if isinstance(inputs, Optimizee):
             raise InputError("the task is a problem that brings its own net; use learners.L2O, which trains that one")
-        return call(self.net, inputs, theta, given, mask)
+        return answer(self.net, inputs, theta, given, mask)
 
 
 class AllParameters(Adapted):
@@ -153,7 +154,7 @@ class ContextVector(Adapted):
         self, theta: Theta, inputs: Any, given: Given = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Statistics]:
         """Run the net with the context."""
-        return call(self.net, inputs, None, given, mask, extra=(theta["context"],))
+        return answer(self.net, inputs, None, given, mask, extra=(theta["context"],))
 
 
 class PrototypeHead(AllParameters):
@@ -168,9 +169,7 @@ class PrototypeHead(AllParameters):
     def initial(self, support: Examples, given: Given = None, key: Tensor | None = None) -> Theta:
         """Return the net's parameters and the head's."""
         theta = super().initial(support, given)
-        features, _ = call(self.net, support.inputs, theta, given, support.mask)
-        if features.ndim != 2:
-            raise InputError(f"the net must return features (rows, D), not {tuple(features.shape)}")
+        features, _ = answer(self.net, support.inputs, theta, given, support.mask, flat=True)
         means = class_means(features, support)
         return {**theta, ".weight": 2 * means, ".bias": -means.square().sum(-1)}
 
@@ -179,7 +178,7 @@ class PrototypeHead(AllParameters):
     ) -> tuple[Tensor, Statistics]:
         """Return logits of the linear head."""
         body = {name: value for name, value in theta.items() if not name.startswith(".")}
-        features, used = call(self.net, inputs, body, given, mask)
+        features, used = answer(self.net, inputs, body, given, mask, flat=True)
         return F.linear(features, theta[".weight"], theta[".bias"]), used
 
 

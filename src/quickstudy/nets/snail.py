@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from quickstudy.functional.attention import HIDDEN
+from quickstudy.functional.classes import hidden
 from quickstudy.registry import register
 
 
@@ -60,7 +60,7 @@ class AttentionBlock(nn.Module):
         """Return (R, C + values)."""
         queries = self.to_queries(rows) / self.to_queries.out_features**0.5
         before = (torch.arange(len(past), device=rows.device) < position.unsqueeze(1)) & real
-        others = torch.where(before, queries @ self.to_keys(past).mT, HIDDEN)
+        others = hidden(queries @ self.to_keys(past).mT, before)
         own = (queries * self.to_keys(rows)).sum(-1, keepdim=True)
         weights = torch.softmax(torch.cat([others, own], 1), 1)
         read = weights[:, :-1] @ self.to_values(past) + weights[:, -1:] * self.to_values(rows)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.errors import InputError
-from quickstudy.operators.calls import call
+from quickstudy.operators.answers import answer
 from quickstudy.registry import register
 
 
@@ -42,7 +42,7 @@ class Standardised(nn.Module):
     @torch.no_grad()
     def fit(self, inputs: Any) -> Self:
         """Centre the features of sample inputs (S, ...) at zero, with variance one on average; return self."""
-        features, _ = call(self.net, inputs)
+        features, _ = answer(self.net, inputs)
         self.shift.copy_(features.mean(0))
         self.scale.copy_(1 / (features - self.shift).std().clamp_min(1e-6))
         return self

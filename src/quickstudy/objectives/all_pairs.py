@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from quickstudy.core import Embeds, Examples, Learner, Task, masked_mean
-from quickstudy.functional.classes import ABSENT
+from quickstudy.functional.classes import absent
 from quickstudy.objectives.base import joined, objective
 from quickstudy.registry import register
 
@@ -47,7 +47,7 @@ def all_pairs(learner: Learner, task: Task, key: Tensor) -> Tensor:
     same = (rows.labels == rows.labels.unsqueeze(1)) & both
     # The mean over a class's rows is their sum, each with the weight of one by their number.
     weighted = logits - same.sum(1).clamp_min(1).to(logits.dtype).log()
-    others = weighted.masked_fill(same | ~both, ABSENT).logsumexp(1, keepdim=True)
+    others = weighted.masked_fill(same | ~both, absent(weighted.dtype)).logsumexp(1, keepdim=True)
     losses = torch.logaddexp(logits, others) - logits
     pairs = same & ~torch.eye(count, dtype=torch.bool, device=features.device)
     return masked_mean(losses.flatten(), pairs.flatten())

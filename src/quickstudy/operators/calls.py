@@ -31,9 +31,9 @@ from quickstudy.errors import InputError, QuickstudyError, unknown_name
 from quickstudy.operators import convolution, pooling, trees
 from quickstudy.operators.conv_moments import conv_maxima_moments
 from quickstudy.operators.internals import AnyBatchNorm
-from quickstudy.operators.layer_errors import raise_naming_inputs, raise_naming_layer
+from quickstudy.operators.layer_errors import raise_named, without_checkpoints
+from quickstudy.operators.layouts import Layouts
 from quickstudy.operators.precision import matmul_dtype
-from quickstudy.operators.replacements import REPLACEMENTS
 
 BatchNormPolicy = Literal["support", "transductive", "frozen"]
 """Source of batch norm's statistics when queries are predicted.
@@ -119,19 +119,20 @@ def call(
     counting = [module for module in net.modules() if isinstance(module, BATCH_NORMS) and module.training]
     for module in counting:
         module.training = False
-    mode = _Corrections(given, mask)
+    mode = _Corrections(given, mask, Layouts(net))
     args: tuple[Any, ...] = (*inputs, *extra) if isinstance(inputs, tuple) else (inputs, *extra)
     kwargs: dict[str, Any] = {}
     if isinstance(inputs, dict):
         args, kwargs = extra, inputs
     try:
-        with mode:
+        with mode, without_checkpoints():
             output = functional_call(net, params, args, kwargs) if params else net(*args, **kwargs)
-    except (RuntimeError, ValueError, TypeError) as error:
+    except Exception as error:
         if torch.compiler.is_compiling() or isinstance(error, (QuickstudyError, torch.OutOfMemoryError)):
             raise
-        raise_naming_layer(net, error)
-        raise_naming_inputs(net, inputs, error)
+        if mode.layouts.may_help():
+            return mode.layouts.again(lambda: call(net, inputs, params, given, mask, extra))
+        raise_named(net, args, kwargs, params, error, mode.layouts.failed)
         raise
     finally:
         for module in counting:
@@ -142,8 +143,9 @@ def call(
 class _Corrections(TorchFunctionMode):
     """Replaces the operators named at the head of this file. `used` collects batch statistics."""
 
-    def __init__(self, given: Given, mask: Tensor | None) -> None:
+    def __init__(self, given: Given, mask: Tensor | None, layouts: Layouts) -> None:
         super().__init__()
+        self.layouts = layouts
         self.given = given
         self.mask = mask
         self.used: list[tuple[Tensor, Tensor]] = []
@@ -155,14 +157,13 @@ class _Corrections(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.matmul_dtype is not None and func in _MATMULS:
             if func is torch.conv2d:
-                return convolution.conv2d(*args, **kwargs, products=self.matmul_dtype)
+                return self.layouts.of_maps(convolution.conv2d(*args, **kwargs, products=self.matmul_dtype))
             return _lowered(func, args, kwargs, self.matmul_dtype)
         if func is F.batch_norm:
             return self._batch_norm(*args, **kwargs)
         if func is conv_norm_pool:
-            return self._conv_norm_pool(*args)
-        replacement = REPLACEMENTS.get(func)
-        return func(*args, **kwargs) if replacement is None else replacement(*args, **kwargs)
+            return self.layouts.of_maps(self._conv_norm_pool(*args))
+        return self.layouts.run(func, args, kwargs)
 
     def _batch_norm(
         self,
@@ -187,7 +188,8 @@ class _Corrections(TorchFunctionMode):
         shift = -mean * scale
         if bias is not None:
             shift = shift + bias
-        return input * scale.reshape(shape) + shift.reshape(shape)
+        # Statistics of narrow numbers are in 32 bits.
+        return (input * scale.reshape(shape) + shift.reshape(shape)).to(input.dtype)
 
     def _conv_norm_pool(self, x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
         # A maximum commutes with what never decreases: pool first, and norm a quarter of the numbers. Where the
@@ -202,7 +204,7 @@ class _Corrections(TorchFunctionMode):
         self.used.append((mean * sign + bias, var))
         scale = norm.weight * sign * torch.rsqrt(var + norm.eps)
         shift = norm.bias - mean * scale
-        return maxima * scale.reshape(1, -1, 1, 1) + shift.reshape(1, -1, 1, 1)
+        return (maxima * scale.reshape(1, -1, 1, 1) + shift.reshape(1, -1, 1, 1)).to(x.dtype)
 
     def _given(self, mean: Tensor | None, var: Tensor | None) -> tuple[Tensor, Tensor]:
         assert self.given is not None

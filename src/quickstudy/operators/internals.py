@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensor
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -18,10 +19,18 @@ __all__ = [
     "TorchDispatchMode",
     "compile_graph",
     "direct_call",
+    "example_of",
+    "has_values",
     "in_transform",
+    "in_transforms",
+    "left_aligned",
     "make_fx",
     "own_buffers",
     "own_parameters",
+    "pack_padded",
+    "plain",
+    "plainly",
+    "storage_of",
     "unwrapped",
     "weight_norm",
     "with_module",
@@ -39,6 +48,10 @@ OpOverload = torch._ops.OpOverload
 """An operator of a recorded graph."""
 weight_norm = torch._weight_norm
 """What `torch.nn.utils.weight_norm` calls."""
+left_aligned = torch._nested_tensor_from_mask_left_aligned
+"""What transformer layers ask before they take their path for evaluation alone."""
+pack_padded = torch._VF._pack_padded_sequence
+"""What `torch.nn.utils.rnn.pack_padded_sequence` calls."""
 
 
 def in_transform(tensor: Tensor) -> bool:
@@ -46,9 +59,47 @@ def in_transform(tensor: Tensor) -> bool:
     return torch._C._functorch.is_functorch_wrapped_tensor(tensor)
 
 
+def in_transforms() -> bool:
+    """Return whether any transform, such as vmap or grad, is active."""
+    return bool(torch._C._are_functorch_transforms_active())
+
+
 def unwrapped(tensor: Tensor) -> Tensor:
     """Return the tensor that a transform's tensor wraps."""
     return torch._C._functorch.get_unwrapped(tensor)
+
+
+def example_of(tensor: Tensor) -> Tensor:
+    """Return a plain tensor of the values that one seen from inside transforms has, in vmap for the first example."""
+    dims = []
+    while in_transform(tensor):
+        dims.append(torch._C._functorch.maybe_get_bdim(tensor))
+        tensor = unwrapped(tensor)
+    for dim in reversed(dims):
+        tensor = tensor if dim < 0 else tensor.select(dim, 0)
+    return tensor.detach()
+
+
+def plainly() -> Any:
+    """Return a context in which no transform is active."""
+    return torch._functorch.pyfunctorch.temporarily_clear_interpreter_stack()
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """Return the tensor of all tasks that lies below all transforms."""
+    while in_transform(tensor):
+        tensor = unwrapped(tensor)
+    return tensor
+
+
+def has_values(tensor: Tensor) -> bool:
+    """Return whether the tensor below all transforms has values to look at, rather than being traced."""
+    return not (torch.compiler.is_compiling() or isinstance(plain(tensor), FakeTensor))
+
+
+def storage_of(tensor: Tensor) -> int:
+    """Return a number for the memory that a tensor lies in; tensors of the same memory have the same."""
+    return int(plain(tensor).untyped_storage()._cdata)
 
 
 def own_parameters(module: nn.Module) -> dict[str, nn.Parameter | None]:

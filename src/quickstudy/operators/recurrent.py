@@ -12,8 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quickstudy.errors import UnsupportedLayerError
-
 Step = Callable[..., Any]
 """A function (product with the input, state, w_hh, b_hh) -> state."""
 
@@ -115,9 +113,14 @@ def _layers(
     return (x.transpose(0, 1) if batch_first and input.ndim == 3 else x), last
 
 
+def pack_padded(*args: Any, **kwargs: Any) -> Any:
+    """Refuse to pack sequences."""
+    raise NotImplementedError("packed sequences have rows of different lengths; pad and mask them instead")
+
+
 def _refuse_packed(second: Any) -> None:
     if isinstance(second, Tensor) and second.dtype == torch.int64:
-        raise UnsupportedLayerError("packed sequences cannot be batched over tasks; pad and mask them instead")
+        pack_padded()
 
 
 def lstm(input: Tensor, hx: Sequence[Tensor], params: Sequence[Tensor], *options: Any) -> tuple[Tensor, Tensor, Tensor]:

@@ -15,7 +15,14 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from quickstudy.operators import convolution, grouping, pooling, recurrent
-from quickstudy.operators.internals import weight_norm
+from quickstudy.operators.internals import (
+    has_values,
+    in_transform,
+    left_aligned,
+    pack_padded,
+    plain,
+    weight_norm,
+)
 
 
 def _layer_norm(
@@ -71,7 +78,7 @@ def _embedding_bag(
 ) -> Tensor:
     if input.ndim != 2 or offsets is not None or max_norm is not None:
         raise NotImplementedError("embedding_bag under vmap needs inputs (rows, bag) without offsets or max_norm")
-    rows = F.embedding(input, weight)
+    rows = _looked_up(input, weight)
     keep = torch.ones_like(input, dtype=torch.bool) if padding_idx is None else input != padding_idx
     if mode == "max":
         # A bag of padding alone is zero, as in torch.
@@ -83,12 +90,40 @@ def _embedding_bag(
     return total if mode == "sum" else total / keep.sum(1, keepdim=True).clamp_min(1)
 
 
-def _embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, *args: Any, **kwargs: Any) -> Tensor:
-    rows = F.embedding(input, weight, None, *args, **kwargs)
+def _embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    # Gradients are dense, as sparse ones cannot be batched. They are the same numbers.
+    rows = _looked_up(input, weight, scale_grad_by_freq)
+    if max_norm is not None:
+        # PyTorch writes the shorter vectors into the weight, which is shared by tasks; gradients know nothing of it.
+        norm = rows.detach().norm(norm_type, -1, keepdim=True)
+        shorter = torch.where(norm > max_norm, max_norm / (norm + 1e-7), 1.0)
+        rows = rows + (rows.detach() * (shorter - 1))
     if padding_idx is None:
         return rows
     # The padding vector is read but gets no gradient.
     return torch.where((input == padding_idx % len(weight)).unsqueeze(-1), rows.detach(), rows)
+
+
+def _looked_up(input: Tensor, weight: Tensor, scale_grad_by_freq: bool = False) -> Tensor:
+    """Return the rows of a table at indices; the batching rule lets those beyond the table read other tasks'."""
+    if not in_transform(weight) or input.is_floating_point():
+        return F.embedding(input, weight, scale_grad_by_freq=scale_grad_by_freq)
+    known = (input >= 0) & (input < len(weight))
+    if has_values(input) and input.device.type == "cpu":
+        if not bool(plain(known).all()):
+            raise IndexError(f"an index lies outside of the table's rows, 0..{len(weight) - 1}")
+        return F.embedding(input, weight, scale_grad_by_freq=scale_grad_by_freq)
+    # Nobody can look at values that are traced or far away: so the loss becomes NaN, which is noticed.
+    rows = F.embedding(torch.where(known, input, 0), weight, scale_grad_by_freq=scale_grad_by_freq)
+    return torch.where(known.unsqueeze(-1), rows, math.nan)
 
 
 def _bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -129,8 +164,11 @@ REPLACEMENTS: dict[Callable[..., Any], Callable[..., Any]] = {
     F.bilinear: _bilinear,
     F.hardsigmoid: _hardsigmoid,
     weight_norm: _weight_norm,
+    # Nested tensors are for evaluation without gradients alone, and have no batching rules.
+    left_aligned: lambda *args, **kwargs: False,
     F.multi_head_attention_forward: _attention,
     F.scaled_dot_product_attention: _scaled_dot_product,
+    pack_padded: recurrent.pack_padded,
     torch.lstm: recurrent.lstm,
     torch.gru: recurrent.gru,
     torch.rnn_tanh: recurrent.rnn_tanh,

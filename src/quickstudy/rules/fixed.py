@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.errors import InputError
+from quickstudy.functional.narrow import widened
 from quickstudy.registry import register
 from quickstudy.rules.base import Rule, Theta
 
@@ -63,7 +64,7 @@ class Adam(Rule):
 
     def start(self, theta: Theta, steps: Tensor | int | None = None) -> Any:
         """Return first and second moments and the step count."""
-        zeros = {name: torch.zeros_like(value) for name, value in theta.items()}
+        zeros = {name: torch.zeros_like(widened(value)) for name, value in theta.items()}
         like = next(iter(theta.values()))
         # In half precision 1 - beta2^t would round to 0, and a count stop growing at 256.
         wide = torch.promote_types(like.dtype, torch.float32)
@@ -74,10 +75,10 @@ class Adam(Rule):
         (b1, b2), (m, v, t) = self.betas, state
         t = t + 1
         m = {name: b1 * m[name] + (1 - b1) * grads[name] for name in theta}
-        v = {name: b2 * v[name] + (1 - b2) * grads[name].square() for name in theta}
+        v = {name: b2 * v[name] + (1 - b2) * widened(grads[name]).square() for name in theta}
         # The tiny term keeps the root's derivative finite where a gradient is exactly zero.
         step = {name: m[name] / (1 - b1**t) / ((v[name] / (1 - b2**t) + 1e-30).sqrt() + self.eps) for name in theta}
-        return {name: theta[name] - self.lr * step[name] for name in theta}, (m, v, t)
+        return {name: (theta[name] - self.lr * step[name]).to(theta[name].dtype) for name in theta}, (m, v, t)
 
 
 @register("rule")

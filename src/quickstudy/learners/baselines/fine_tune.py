@@ -23,7 +23,8 @@ from quickstudy.functional.classes import class_means, mask_absent, present, way
 from quickstudy.functional.distances import unit
 from quickstudy.functional.predictive import check_logits
 from quickstudy.learners.bases.pretrained import PretrainedLearner
-from quickstudy.operators.calls import BatchNormPolicy, Given, Statistics, call, given_by
+from quickstudy.operators.answers import answer
+from quickstudy.operators.calls import BatchNormPolicy, Given, Statistics, given_by
 from quickstudy.registry import register
 from quickstudy.rules import SGD, Adam, Rule
 
@@ -127,7 +128,8 @@ class FineTune(PretrainedLearner):
     def _body(
         self, theta: dict[str, Tensor], inputs: Any, given: Given, mask: Tensor | None
     ) -> tuple[Tensor, Statistics]:
-        return call(self.net, inputs, {k[4:]: v for k, v in theta.items() if k.startswith("net.")}, given, mask)
+        own = {name[4:]: value for name, value in theta.items() if name.startswith("net.")}
+        return answer(self.net, inputs, own, given, mask, flat=True)
 
 
 @register(

@@ -26,9 +26,11 @@ from quickstudy.core import Examples
 from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.classes import mask_absent
+from quickstudy.functional.narrow import single
 from quickstudy.functional.predictive import Gaussian
 from quickstudy.learners.bases.head_belief import HeadBeliefLearner, drawn, with_bias
 from quickstudy.learners.bases.labelled import Rows
+from quickstudy.operators import trees
 from quickstudy.operators.calls import BatchNormPolicy, Statistics
 from quickstudy.registry import register
 
@@ -87,7 +89,7 @@ class LaplaceHead(HeadBeliefLearner):
 
     def adapt(self, support: Examples, key: Tensor | None = None) -> HeadPosterior:
         """Find the posterior of the head; draw from it for classification."""
-        rows = self.read(support)
+        rows = trees.map_only(Tensor, single, self.read(support))
         features = with_bias(rows.features)
         features = torch.where(rows.real.unsqueeze(1), features, torch.zeros_like(features))
         if support.ways is None:
@@ -103,6 +105,7 @@ class LaplaceHead(HeadBeliefLearner):
 
     def marginal(self, state: HeadPosterior, features: Tensor) -> Gaussian:
         """Return the mean over all heads in closed form."""
+        features = single(features)
         mean = features @ state.mean
         solved = torch.linalg.solve_triangular(state.factor, features.mT, upper=False)
         variance = solved.square().sum(0) + (2 * self.log_noise).exp()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from quickstudy.core import Examples, Learner
 from quickstudy.errors import InputError
-from quickstudy.functional.classes import ABSENT, mask_absent, one_hot, present
+from quickstudy.functional.classes import mask_absent, one_hot, outside, present
 from quickstudy.functional.distances import squared_euclidean
 from quickstudy.registry import register
 
@@ -49,7 +49,7 @@ class NearestNeighbour(Learner):
     def predict(self, state: Rows, inputs: Any) -> Tensor:
         """Return (Q, N) logits, minus the squared distance to the nearest row of each class."""
         squared = squared_euclidean(_flat(inputs), state.inputs) / self.temperature
-        nearest = (torch.where(state.indicators > 0, 0.0, ABSENT) - squared.unsqueeze(-1)).amax(1)
+        nearest = (outside(state.indicators) - squared.unsqueeze(-1)).amax(1)
         return mask_absent(nearest, state.present)
 
 

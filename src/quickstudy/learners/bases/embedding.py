@@ -7,8 +7,8 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from quickstudy.core import Examples, Learner
-from quickstudy.errors import InputError
-from quickstudy.operators.calls import BatchNormPolicy, Statistics, call, check_policy, given_by, uses_batch_statistics
+from quickstudy.operators.answers import answer
+from quickstudy.operators.calls import BatchNormPolicy, Statistics, check_policy, given_by, uses_batch_statistics
 from quickstudy.operators.internals import with_module
 
 
@@ -43,15 +43,8 @@ class EmbeddingLearner(Learner):
 
     def embed_support(self, support: Examples) -> tuple[Tensor, Statistics]:
         """Return features (S, D) and the batch statistics of the support."""
-        features, statistics = call(self.net, support.inputs, given=given_by(self.batch_norm), mask=support.mask)
-        if self.flat and features.ndim != 2:
-            raise InputError(
-                f"the net must return features (rows, D), not {tuple(features.shape)}; flatten them "
-                "(conv4 does unless flatten=False)"
-            )
-        return features, statistics
+        return answer(self.net, support.inputs, given=given_by(self.batch_norm), mask=support.mask, flat=self.flat)
 
     def embed(self, inputs: Any, statistics: Statistics) -> Tensor:
         """Return features (Q, D) of queries."""
-        features, _ = call(self.net, inputs, given=given_by(self.batch_norm, statistics))
-        return features  # type: ignore[no-any-return]
+        return answer(self.net, inputs, given=given_by(self.batch_norm, statistics), flat=self.flat)[0]

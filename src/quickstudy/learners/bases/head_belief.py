@@ -58,7 +58,9 @@ class HeadBeliefLearner(LabelledLearner):
         features = with_bias(self.embed(inputs, state.statistics))
         if not isinstance(state.draws, Tensor):
             return self.marginal(state, features)
-        return average_logits(each(lambda head: self.answer(features @ head, state.present), state.draws))
+        return average_logits(
+            each(lambda head: self.answer(features.to(head.dtype) @ head, state.present), state.draws)
+        )
 
     def marginal(self, state: Any, features: Tensor) -> Gaussian:
         """Return the prediction (Q, outputs) for features (Q, D + 1) under all heads, with the noise of targets."""

@@ -17,7 +17,8 @@ from quickstudy.inner.adapted import Adapted, AllParameters, Theta
 from quickstudy.inner.differentiation import Unrolled
 from quickstudy.inner.loop import GradientLearner, InnerState
 from quickstudy.inner.losses import InnerLoss, over_classes
-from quickstudy.operators.calls import BatchNormPolicy, Given, Statistics, call, given_by
+from quickstudy.operators.answers import answer
+from quickstudy.operators.calls import BatchNormPolicy, Given, Statistics, given_by
 from quickstudy.rules import Rule
 
 
@@ -79,9 +80,9 @@ class Spread(AllParameters):
 def run_each(net: nn.Module, theta: Theta, inputs: Any, given: Given, mask: Tensor | None) -> tuple[Tensor, Statistics]:
     """Run a net with every set of weights of theta."""
     if isinstance(given, tuple) and given:
-        found = each(lambda one, its: call(net, inputs, one, its, mask), theta, given)
+        found = each(lambda one, its: answer(net, inputs, one, its, mask), theta, given)
     else:
-        found = each(lambda one: call(net, inputs, one, given, mask), theta)
+        found = each(lambda one: answer(net, inputs, one, given, mask), theta)
     return found  # type: ignore[no-any-return]
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from quickstudy.core import Examples, Learner
 from quickstudy.errors import InputError
 from quickstudy.functional.distances import unit
+from quickstudy.operators.answers import answer
 from quickstudy.operators.calls import BatchNormPolicy, Statistics, call, check_policy, given_by, uses_batch_statistics
 
 
@@ -69,15 +70,14 @@ class PretrainedLearner(Learner):
     def classify(self, examples: Examples) -> Tensor:
         """Return (S, C) logits over all meta-training classes."""
         frozen = given_by(self.batch_norm)
-        features, _ = call(self.net, examples.inputs, given=frozen, mask=examples.mask)
+        features, _ = answer(self.net, examples.inputs, given=frozen, mask=examples.mask, flat=True)
         logits, _ = call(self.pretraining_head, features)
         return logits  # type: ignore[no-any-return]
 
     def embed_support(self, support: Examples) -> tuple[Tensor, Statistics]:
         """Return features (S, D) and batch statistics of the support."""
-        return call(self.net, support.inputs, given=given_by(self.batch_norm), mask=support.mask)
+        return answer(self.net, support.inputs, given=given_by(self.batch_norm), mask=support.mask, flat=True)
 
     def embed(self, inputs: Any, statistics: Statistics) -> Tensor:
         """Return features (Q, D) of queries."""
-        features, _ = call(self.net, inputs, given=given_by(self.batch_norm, statistics))
-        return features  # type: ignore[no-any-return]
+        return answer(self.net, inputs, given=given_by(self.batch_norm, statistics), flat=True)[0]

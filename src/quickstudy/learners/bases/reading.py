@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples
 from quickstudy.errors import InputError
-from quickstudy.functional.classes import ABSENT, label_features, mask_absent
+from quickstudy.functional.classes import hidden, label_features, mask_absent
 from quickstudy.learners.bases.embedding import EmbeddingLearner
 from quickstudy.nets.recurrent import steps
 from quickstudy.operators import trees
@@ -88,7 +88,7 @@ class ReadingLearner(EmbeddingLearner):
         features, _ = self.embed_support(sequence)
         _, _, outputs = self._scan(features, labels, sequence.mask)
         answers = self.head(torch.cat(outputs))[:, : seen.shape[1]]
-        return torch.where(seen[:-1], answers, torch.full_like(answers, ABSENT))
+        return hidden(answers, seen[:-1])
 
     def _labels(self, rows: Examples) -> tuple[Tensor, Tensor]:
         """Return what the cell reads of labels (S, outputs), and (S + 1, N) which classes were seen before each row."""

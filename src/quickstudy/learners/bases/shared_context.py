@@ -11,7 +11,7 @@ from quickstudy.core import Examples, Learner, Output, State
 from quickstudy.functional.checks import as_inputs
 from quickstudy.learners.bases.around import AroundLearner
 from quickstudy.operators import trees
-from quickstudy.operators.calls import call
+from quickstudy.operators.answers import answer
 
 Read = Callable[[Any, Any], Any]
 """(features of the context, inputs of rows) -> what the learner is given as inputs of these rows."""
@@ -75,7 +75,7 @@ class SharedContext(AroundLearner):
 
     def adapt(self, support: Examples, key: Tensor | None = None) -> ContextState:
         """Encode the context and learn from the features of the support."""
-        features, _ = call(self.encoder, self.context)
+        features, _ = answer(self.encoder, self.context)
         return ContextState(self.learner.learn(self._on(features, support), key), features)
 
     def predict(self, state: ContextState, inputs: Any) -> Output:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples
 from quickstudy.errors import InputError
-from quickstudy.functional.classes import ABSENT, mask_absent, one_hot, present
+from quickstudy.functional.classes import hidden, mask_absent, one_hot, outside, present
 from quickstudy.functional.distances import cosine
 from quickstudy.learners.bases.embedding import EmbeddingLearner
 from quickstudy.operators.calls import BatchNormPolicy, Statistics, call
@@ -94,9 +94,9 @@ class MatchingNet(EmbeddingLearner):
             features = self._read(features, state)
         scores = self.log_scale.exp() * cosine(features, state.features)
         rows = state.indicators.sum(-1) > 0
-        attention = F.log_softmax(torch.where(rows, scores, torch.full_like(scores, ABSENT)), -1)
+        attention = F.log_softmax(hidden(scores, rows), -1)
         # log sum_i a_i y_ik, summed in the log domain so that small probabilities keep their gradient.
-        per_class = attention.unsqueeze(-1) + torch.where(state.indicators > 0, 0.0, ABSENT)
+        per_class = attention.unsqueeze(-1) + outside(state.indicators)
         return mask_absent(torch.logsumexp(per_class, 1), state.present)
 
     def _in_context(self, features: Tensor, mask: Tensor | None) -> Tensor:
@@ -119,7 +119,7 @@ class MatchingNet(EmbeddingLearner):
         h, c = features, torch.zeros_like(features)
         for _ in range(self.reads):
             scores = h @ state.features.mT
-            attention = torch.softmax(torch.where(rows, scores, torch.full_like(scores, ABSENT)), -1)
+            attention = torch.softmax(hidden(scores, rows), -1)
             read = attention @ state.features
             (h, c), _ = call(self.f, (torch.cat([features, read], -1), (h, c)))
             h = h + features

@@ -23,6 +23,7 @@ from quickstudy.errors import InputError
 from quickstudy.functional.classes import class_means, mask_absent, one_hot, present
 from quickstudy.learners.bases.embedding import EmbeddingLearner
 from quickstudy.nets.conv4 import Norm, norm_layer
+from quickstudy.operators.answers import answer
 from quickstudy.operators.calls import BatchNormPolicy, Given, Statistics, call, given_by, uses_batch_statistics
 from quickstudy.registry import register
 
@@ -149,4 +150,4 @@ class RelationNet(EmbeddingLearner):
         q, n = len(features), len(means)
         left = means.unsqueeze(0).expand(q, *means.shape)
         right = features.unsqueeze(1).expand(q, n, *features.shape[1:])
-        return call(self.relation, torch.cat([left, right], 2).flatten(0, 1), given=given, mask=mask)
+        return answer(self.relation, torch.cat([left, right], 2).flatten(0, 1), given=given, mask=mask)

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.core import Examples, masked_mean
 from quickstudy.errors import InputError, unknown_name
-from quickstudy.functional.classes import ABSENT, mask_absent, one_hot, present
+from quickstudy.functional.classes import mask_absent, one_hot, outside, present
 from quickstudy.functional.distances import squared_euclidean, unit
 from quickstudy.learners.bases.embedding import EmbeddingLearner
 from quickstudy.operators.calls import BatchNormPolicy, Statistics
@@ -87,7 +86,7 @@ class Siamese(EmbeddingLearner):
 
     def predict(self, state: Gallery, inputs: Any) -> Tensor:
         """Return (Q, N) logits, minus the squared distance to the nearest row of each class."""
-        far = torch.where(state.indicators > 0, 0.0, ABSENT)
+        far = outside(state.indicators)
         nearest = (far - self.distances(state, inputs).unsqueeze(-1)).amax(1)
         return mask_absent(nearest, state.present)
 

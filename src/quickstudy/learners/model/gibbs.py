@@ -24,8 +24,10 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples, masked_mean
 from quickstudy.errors import InputError
+from quickstudy.functional.narrow import single
 from quickstudy.functional.pac_bayes import gaussian_kl
 from quickstudy.learners.bases.labelled import LabelledLearner
+from quickstudy.operators import trees
 from quickstudy.operators.calls import BatchNormPolicy, Statistics
 from quickstudy.registry import register
 
@@ -86,7 +88,7 @@ class GibbsClassifier(LabelledLearner):
         """Solve for the posterior."""
         if support.ways != self.ways:
             raise InputError(f"GibbsClassifier was built for {self.ways} ways, the task has {support.ways}")
-        rows = self.read(support)
+        rows = trees.map_only(Tensor, single, self.read(support))
         x, signs = torch.where(rows.real.unsqueeze(1), rows.features, 0), self._signs(support.labels)
         eye, s2 = torch.eye(x.shape[1], dtype=x.dtype, device=x.device), self.prior**2
         kept = torch.linalg.inv(x.mT @ x * (s2 / self.noise**2) + eye)
@@ -118,14 +120,14 @@ class GibbsClassifier(LabelledLearner):
         return gaussian_kl(self.omega, self.log_kappa.exp(), torch.zeros_like(self.omega), one)
 
     def _margins(self, state: Weights, inputs: Any) -> Tensor:
-        x = self.embed(inputs, state.statistics)
+        x = single(self.embed(inputs, state.statistics))
         return x @ state.mean.mT / ((x @ state.covariance) * x).sum(1, keepdim=True).clamp_min(1e-12).sqrt()
 
     def _signs(self, labels: Tensor) -> Tensor:
         classes = torch.ones(1, dtype=torch.long, device=labels.device)
         if self.ways > 2:
             classes = torch.arange(self.ways, device=labels.device)
-        return 2 * (labels.unsqueeze(1) == classes).to(self.omega.dtype) - 1
+        return 2 * (labels.unsqueeze(1) == classes).to(single(self.omega).dtype) - 1
 
 
 def _share(z: Tensor) -> Tensor:

@@ -25,7 +25,8 @@ from quickstudy.errors import InputError
 from quickstudy.inner.adapted import last_layer
 from quickstudy.learners.bases.labelled import LabelledLearner
 from quickstudy.learners.bases.neural_process import masked_row_mean, perceptron
-from quickstudy.operators.calls import BatchNormPolicy, Statistics, call
+from quickstudy.operators.answers import answer
+from quickstudy.operators.calls import BatchNormPolicy, Statistics
 from quickstudy.registry import register
 
 
@@ -127,7 +128,7 @@ class HyperNetwork(LabelledLearner):
 
     def predict(self, state: Generated, inputs: Any) -> Tensor:
         """Return (Q, N) logits, or (Q, outputs) for regression."""
-        outputs, _ = call(self.model, self.embed(inputs, state.statistics), state.weights)
+        outputs, _ = answer(self.model, self.embed(inputs, state.statistics), state.weights)
         if outputs.ndim != 2 or outputs.shape[1] != self.outputs:
             raise InputError(f"the model gives {tuple(outputs.shape[1:])} a row, not {self.outputs} outputs")
         return self.answer(outputs, state.present)

@@ -27,7 +27,7 @@ from torch.func import grad
 
 from quickstudy.core import Examples
 from quickstudy.errors import InputError
-from quickstudy.functional.attention import HIDDEN
+from quickstudy.functional.classes import hidden
 from quickstudy.functional.distances import cosine, unit
 from quickstudy.learners.bases.labelled import LabelledLearner, Rows
 from quickstudy.learners.bases.neural_process import perceptron
@@ -141,7 +141,7 @@ class MetaNet(LabelledLearner):
 
     def _recall(self, features: Tensor, similarity: Tensor, values: Weights, visible: Tensor) -> Tensor:
         """Return outputs for features (R, D) with the fast weights recalled by similarity (R, S)."""
-        scores = torch.where(visible, self.log_scale.exp() * similarity, HIDDEN)
+        scores = hidden(self.log_scale.exp() * similarity, visible)
         attention = torch.where(visible, torch.softmax(scores, 1), 0.0)
         fast = tuple(torch.einsum("qs,s...->q...", attention, each) for each in values)
         return augmented(features, tuple(self.base.parameters()), fast)

@@ -34,7 +34,8 @@ from quickstudy.inner.loop import GradientLearner, InnerState
 from quickstudy.inner.rows import MiniBatches
 from quickstudy.inner.starts import DrawnStart
 from quickstudy.nets.mixed_cells import CellNet
-from quickstudy.operators.calls import BatchNormPolicy, Given, Statistics, call
+from quickstudy.operators.answers import answer
+from quickstudy.operators.calls import BatchNormPolicy, Given, Statistics
 from quickstudy.registry import register
 from quickstudy.rules import SGD, Rule
 from quickstudy.rules.base import Theta
@@ -53,7 +54,7 @@ class Relaxed(DrawnStart):
         self, theta: Theta, inputs: Any, given: Given = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Statistics]:
         """Run the net with weights theta."""
-        return call(self.net, inputs, theta, given, mask, extra=(self.alpha.softmax(-1),))
+        return answer(self.net, inputs, theta, given, mask, extra=(self.alpha.softmax(-1),))
 
 
 @register("learner", family="optimisation", learns="architecture", paper="Liu et al. 2019", tasks="both")

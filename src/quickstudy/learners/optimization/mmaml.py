@@ -25,7 +25,8 @@ from quickstudy.inner.adapted import AllParameters, Theta
 from quickstudy.inner.differentiation import Unrolled
 from quickstudy.inner.loop import GradientLearner
 from quickstudy.learners.bases.neural_process import masked_row_mean, perceptron
-from quickstudy.operators.calls import BatchNormPolicy, Given, Statistics, call
+from quickstudy.operators.answers import answer
+from quickstudy.operators.calls import BatchNormPolicy, Given, Statistics
 from quickstudy.registry import register
 from quickstudy.rules import Rule
 
@@ -53,7 +54,7 @@ class TaskEncoder(nn.Module):
 
     def forward(self, support: Examples, given: Given = None) -> Tensor:
         """Return the vector (size,)."""
-        rows, _ = call(self.embedding, support.inputs, given=given, mask=support.mask)
+        rows, _ = answer(self.embedding, support.inputs, given=given, mask=support.mask, flat=True)
         read = self.reader(torch.cat([rows, label_features(support, self.outputs, rows.dtype)], 1))
         vector: Tensor = self.writer(masked_row_mean(read, support.mask))
         return vector
@@ -81,7 +82,7 @@ class Modulated(AllParameters):
     ) -> tuple[Tensor, Statistics]:
         """Run the net, modulated."""
         own = {name: value for name, value in theta.items() if name != TAU}
-        return call(self.net, inputs, own, given, mask, extra=(theta[TAU],))
+        return answer(self.net, inputs, own, given, mask, extra=(theta[TAU],))
 
 
 class AllButModulation(Rule):
