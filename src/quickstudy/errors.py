@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 
 class QuickstudyError(Exception):
@@ -30,12 +31,39 @@ class CheckpointError(QuickstudyError, RuntimeError):
     """A run folder or a checkpoint cannot be read: truncated, of another version, or of another learner."""
 
 
+class Difference(NamedTuple):
+    """What is one thing here and another in a run folder: its name, and both values, as in JSON."""
+
+    name: str
+    here: Any
+    there: Any
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.here!r:.60} here, {self.there!r:.60} in the run"
+
+
+class AnotherRunError(CheckpointError):
+    """A folder holds another run than the one that was to go on there.
+
+    Attributes:
+        differences: what tells the two apart.
+    """
+
+    def __init__(self, message: str, differences: Iterable[Difference] = ()) -> None:
+        super().__init__(message)
+        self.differences = tuple(differences)
+
+
 class NonFiniteError(QuickstudyError, ArithmeticError):
     """A loss or a meta-gradient became NaN or infinite; the tasks that caused it were saved to a file."""
 
 
 class RanksError(QuickstudyError, RuntimeError):
     """The processes of a run cannot work together: one is gone, or they do not see the same folder."""
+
+
+class LaunchError(InputError):
+    """The environment says that several processes were started, but not in a way that can be true."""
 
 
 class UnsupportedLayerError(QuickstudyError, RuntimeError):

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from quickstudy.annotations import misfits
 from quickstudy.errors import CheckpointError, InputError, unknown_name
 from quickstudy.functional.numbers import checks_of
 
@@ -316,20 +317,31 @@ def describe(value: Any) -> Any:
     return {"custom": f"{named.__module__}.{named.__qualname__}"}
 
 
+MOST_NESTED = 100
+"""Levels of a description; those of learners have about ten."""
+
+
 def build(description: Any) -> Any:
     """Build an object from what `describe` returned.
 
     Raises:
-        CheckpointError: the description holds an object of the user's own, or a name that this version lacks.
+        CheckpointError: the description holds an object of the user's own, or a name that this version lacks; it is
+            nested too deep; or arguments are not what the object takes.
     """
+    return _build(description, MOST_NESTED)
+
+
+def _build(description: Any, levels: int) -> Any:
+    if levels == 0:
+        raise CheckpointError(f"a description that is nested more than {MOST_NESTED} levels deep describes no object")
     if isinstance(description, list):
-        return tuple(build(item) for item in description)
+        return tuple(_build(item, levels - 1) for item in description)
     if not isinstance(description, dict):
         return description
     if "dict" in description:
         if not isinstance(description["dict"], dict):
             raise CheckpointError("not a description of a dict")
-        return {key: build(item) for key, item in description["dict"].items()}
+        return {key: _build(item, levels - 1) for key, item in description["dict"].items()}
     if "custom" in description:
         raise CheckpointError(
             f"the run holds an object of your own, {description['custom']}, which cannot be rebuilt from its "
@@ -338,10 +350,24 @@ def build(description: Any) -> Any:
     kinds = [key for key in description if key != "arguments"]
     if len(kinds) != 1 or kinds[0] not in PARTS or not isinstance(description.get("arguments"), dict):
         raise CheckpointError(f"not a description of an object: keys {sorted(description)}")
+    kind, name = kinds[0], description[kinds[0]]
+    if not isinstance(name, str):
+        raise CheckpointError(f"not a description of an object: the name of a {kind} is {name!r:.80}")
+    # Outside of the clause below: what is wrong inside of a part is said of that part.
+    arguments = {key: _build(item, levels - 1) for key, item in description["arguments"].items()}
     try:
-        entry = lookup(kinds[0], description[kinds[0]])
-        return entry.build(**{key: build(item) for key, item in description["arguments"].items()})
-    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"cannot rebuild {kinds[0]} '{description[kinds[0]]}': {error}") from error
+        entry = lookup(kind, name)
+        # The annotations of others' classes are their own affair.
+        ours = entry.build.__module__.partition(".")[0] == "quickstudy"
+        wrong = misfits(entry.build, arguments) if ours else ""
+        if wrong:
+            raise InputError(wrong)
+        return entry.build(**arguments)
+    except CheckpointError:
+        raise
+    except Exception as error:  # whatever a constructor raises, the description is what is wrong
+        raise CheckpointError(f"cannot rebuild {kind} '{name}': {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

@@ -25,11 +25,9 @@ class Train:
 
     def __call__(self) -> int:
         """Train, and say what to do next."""
-        from quickstudy.cli.console import say, show
+        from quickstudy.cli.console import show
 
         folder = self.run_dir if self.run_dir is not None else Path("runs") / self.recipe.name
-        if self.resume and (folder / "last.safetensors").exists():
-            say(f"going on with the run in {folder}")
         try:
             run = self.recipe.train(folder, resume=self.resume)
         except CheckpointError as error:

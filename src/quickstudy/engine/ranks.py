@@ -7,9 +7,16 @@ lie end to end in one message, and after them whether anybody was asked to stop.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import json
+import logging
 import signal
-from collections.abc import Iterable
-from functools import reduce
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from functools import cache, reduce
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -17,7 +24,10 @@ from torch import Tensor, distributed
 
 from quickstudy.errors import RanksError
 
+log = logging.getLogger(__name__)
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+REMARK_SECONDS = 60.0
+"""How long a process waits for others before it says so."""
 
 
 class Ranks:
@@ -36,6 +46,7 @@ class Ranks:
         self.rank, self.size, self.device = rank, size, torch.device(device)
         self.received: list[int] = []
         self._heard = torch.zeros(len(SIGNALS))
+        self._waits = _Watch(rank, size) if size > 1 else None
 
     @classmethod
     def of(cls, fabric: Fabric) -> Ranks:
@@ -53,20 +64,25 @@ class Ranks:
         Floating numbers are added in 32 bits at least, integers and booleans in 64.
 
         Raises:
-            RanksError: another process is gone.
+            RanksError: another process is gone, or does not answer.
         """
-        if self.size == 1:
+        if self._waits is None:
             return list(tensors)
         dtype = reduce(torch.promote_types, (tensor.dtype for tensor in tensors))
         dtype = torch.promote_types(dtype, torch.float32 if dtype.is_floating_point else torch.int64)
         notice = torch.tensor([number in self.received for number in SIGNALS])
         message = torch.cat([each.reshape(-1).to(self.device, dtype) for each in (*tensors, notice)])
         try:
-            distributed.all_reduce(message)
+            with self._waits:
+                distributed.all_reduce(message)
         except RuntimeError as error:
+            late = "timed out" in str(error).lower() or "timeout" in str(error).lower()
+            what = "has waited in vain for" if late else "has lost"
             raise RanksError(
-                f"process {self.rank} of {self.size} has lost another one ({_first_line(error)}), whose own message "
+                f"process {self.rank} of {self.size} {what} another one ({_first_line(error)}), whose own message "
                 "says why; start all of them again, and the run goes on from its last checkpoint"
+                + " (QUICKSTUDY_TIMEOUT=SECONDS lets them wait longer)"
+                * late
             ) from error
         parts = torch.split(message, [tensor.numel() for tensor in (*tensors, notice)])
         self._heard = parts[-1]
@@ -119,9 +135,81 @@ class Ranks:
         """Return when all processes have come here."""
         self.sums(torch.zeros(1))
 
+    def agree(self, facts: Mapping[str, Any]) -> None:
+        """Return if all processes know the same facts, in JSON; all of them raise if they do not.
+
+        Raises:
+            RanksError: some facts differ; the message names them.
+        """
+        if self.size == 1:
+            return
+        text = torch.tensor(list(json.dumps(facts, sort_keys=True).encode()), dtype=torch.uint8)
+        lengths = self.gather(torch.tensor([len(text)])).tolist()
+        texts = [bytes(part.tolist()).decode() for part in torch.split(self.gather(text), lengths)]
+        first = json.loads(texts[0])
+        for rank, each in enumerate(texts):
+            other = json.loads(each)
+            names = [name for name in first | other if first.get(name) != other.get(name)]
+            if names:
+                values = "; ".join(f"{n} is {first.get(n)!r:.200} and {other.get(n)!r:.200}" for n in names[:3])
+                raise RanksError(
+                    f"processes 0 and {rank} were to train together, but not the same: {values}; start all of them "
+                    "with the same arguments and the same data"
+                )
+
 
 ALONE = Ranks()
 """One process."""
+
+
+def joined(fabric: Fabric) -> Ranks:
+    """Launch a Fabric, and return its processes. They part in good order when this one ends."""
+    fabric.launch()
+    if fabric.world_size > 1:
+        _part_at_exit()
+    return Ranks.of(fabric)
+
+
+@cache
+def _part_at_exit() -> None:
+    # Threads of a group that is still there when Python has gone may abort the process.
+    atexit.register(_part)
+
+
+def _part() -> None:
+    if distributed.is_initialized():
+        with contextlib.suppress(RuntimeError):
+            distributed.destroy_process_group()
+
+
+class _Watch:
+    """Says once, in a thread of its own, that this process has waited long for others."""
+
+    def __init__(self, rank: int, size: int) -> None:
+        self.rank, self.size = rank, size
+        self.since: float | None = None
+        self.told = False
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._look, name="quickstudy-ranks", daemon=True)
+            self._thread.start()
+        self.since = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self.since = None
+
+    def _look(self) -> None:
+        while not self.told:
+            time.sleep(REMARK_SECONDS / 20)
+            since = self.since
+            if since is not None and time.monotonic() - since > REMARK_SECONDS:
+                self.told = True
+                log.warning(
+                    "process %d of %d has waited %.0f s for another one, which computes still, has stopped, or is gone",
+                    self.rank, self.size, REMARK_SECONDS,
+                )  # fmt: skip
 
 
 def _first_line(error: Exception) -> str:

@@ -8,7 +8,10 @@ with the mixing function of SplitMix64 (Steele et al. 2014).
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -100,3 +103,40 @@ def choose(keys: Tensor, limit: Tensor | int, count: int) -> Tensor:
     order = _shift(bits(fold_in(keys, 1), count), 1)
     order = torch.where(picked < 0, torch.iinfo(torch.int64).max, order)
     return picked.gather(-1, order.argsort(-1))
+
+
+class _Kept:
+    """The states of torch's own generators before anybody seeded them, and how many are at it now."""
+
+    lock = threading.Lock()
+    states: dict[torch.device, Tensor] = {}  # noqa: RUF012
+    users: dict[torch.device, int] = {}  # noqa: RUF012
+
+
+@contextlib.contextmanager
+def torch_state_kept(device: torch.device | str = "cpu") -> Iterator[None]:
+    """Leave torch's own generators as they were: that of the CPU and, if the device is a GPU, that of the device.
+
+    For code that seeds them for what a user's modules draw. In several threads at once, the last to end puts back what
+    the first found.
+
+    Args:
+        device: where is drawn.
+    """
+    places = {torch.device("cpu"), torch.device(device)}
+    kept = [place for place in places if place.type in ("cpu", "cuda")]
+    with _Kept.lock:
+        for place in kept:
+            _Kept.users[place] = _Kept.users.get(place, 0) + 1
+            if _Kept.users[place] == 1:
+                cuda = place.type == "cuda"
+                _Kept.states[place] = torch.cuda.get_rng_state(place) if cuda else torch.get_rng_state()
+    try:
+        yield
+    finally:
+        with _Kept.lock:
+            for place in kept:
+                _Kept.users[place] -= 1
+                if _Kept.users[place] == 0:
+                    state = _Kept.states.pop(place)
+                    torch.cuda.set_rng_state(state, place) if place.type == "cuda" else torch.set_rng_state(state)

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
+from quickstudy.annotations import misfits
 from quickstudy.core import Learner
-from quickstudy.errors import CheckpointError
+from quickstudy.errors import CheckpointError, QuickstudyError
+from quickstudy.functional import random
 from quickstudy.outer.base import Outer
 from quickstudy.registry import lookup, register
-from quickstudy.storage.checkpoint import RUN, read_json
+from quickstudy.storage.checkpoint import RUN, read_run
 from quickstudy.tasks.base import TaskDistribution
+from quickstudy.training.loggers import Logger
 from quickstudy.training.starting import Run, meta_train
 
 Made = TypeVar("Made", bound="Recipe")
@@ -100,30 +103,38 @@ class Recipe:
         """Return the objects that these options describe."""
         raise NotImplementedError
 
-    def train(self, run_dir: str | os.PathLike[str] | None, resume: bool = True, progress: bool = True) -> Run:
-        """Meta-train as described, into a run folder."""
-        plan = self.plan()
-        return meta_train(
-            plan.learner,
-            plan.train,
-            plan.outer,
-            plan.validation,
-            self.steps,
-            self.meta_batch,
-            run_dir,
-            validate_every=self.validate_every or None,
-            validation_tasks=self.validation_tasks,
-            patience=self.patience or None,
-            seed=self.seed,
-            device=self.device,
-            precision=self.precision,
-            compile=self.compile,
-            resume=resume,
-            progress=progress,
-            tensorboard=self.tensorboard,
-            settings={"recipe": self.name, "options": dataclasses.asdict(self)},
-            **plan.options,
-        )
+    def train(
+        self,
+        run_dir: str | os.PathLike[str] | None,
+        resume: bool = True,
+        progress: bool = True,
+        loggers: Logger | str | Sequence[Logger | str] = (),
+    ) -> Run:
+        """Meta-train as described, into a run folder. Torch's own generator, which `plan` seeds, is left as it was."""
+        with random.torch_state_kept():
+            plan = self.plan()
+            return meta_train(
+                plan.learner,
+                plan.train,
+                plan.outer,
+                plan.validation,
+                self.steps,
+                self.meta_batch,
+                run_dir,
+                validate_every=self.validate_every or None,
+                validation_tasks=self.validation_tasks,
+                patience=self.patience or None,
+                seed=self.seed,
+                device=self.device,
+                precision=self.precision,
+                compile=self.compile,
+                resume=resume,
+                progress=progress,
+                tensorboard=self.tensorboard,
+                loggers=loggers,
+                settings={"recipe": self.name, "options": dataclasses.asdict(self)},
+                **plan.options,
+            )
 
 
 def of_run(run_dir: str | os.PathLike[str]) -> Recipe:
@@ -132,14 +143,30 @@ def of_run(run_dir: str | os.PathLike[str]) -> Recipe:
     Raises:
         CheckpointError: the run was not made by a recipe, or by one that this version lacks.
     """
-    run = read_json(Path(run_dir) / RUN)
-    settings = run.get("settings") if isinstance(run, dict) else None
+    path = Path(run_dir) / RUN
+    run = read_run(Path(run_dir))
+    settings = run.get("settings")
     if not isinstance(settings, dict) or "recipe" not in settings:
         raise CheckpointError(
             f"{run_dir} was not made by a recipe, so its tasks are not known; evaluate it in Python with "
             "quickstudy.evaluate(quickstudy.load(run_dir), tasks)"
         )
-    recipe = lookup("recipe", settings["recipe"]).build
+    name, stored = settings["recipe"], settings.get("options", {})
+    if not isinstance(name, str):
+        raise CheckpointError(f"{path}: its recipe is {name!r:.80}, which is no name; restore the file from a copy")
+    if not isinstance(stored, dict):
+        raise CheckpointError(f"{path}: its options are {stored!r:.80}, not by name; restore the file from a copy")
+    recipe = lookup("recipe", name).build
     known = {field.name for field in dataclasses.fields(recipe)}  # type: ignore[arg-type]
-    options = {name: value for name, value in settings.get("options", {}).items() if name in known}
-    return recipe(**{name: tuple(v) if isinstance(v, list) else v for name, v in options.items()})  # type: ignore[no-any-return]
+    options = {key: tuple(v) if isinstance(v, list) else v for key, v in stored.items() if key in known}
+    wrong = misfits(recipe, options)
+    if wrong:
+        raise CheckpointError(f"{path}: its option {wrong}; restore the file from a copy")
+    try:
+        return recipe(**options)  # type: ignore[no-any-return]
+    except QuickstudyError:
+        raise
+    except Exception as error:  # whatever a recipe raises, the options are what is wrong
+        raise CheckpointError(
+            f"{path}: its options make no '{name}' ({error}); restore the file from a copy"
+        ) from error

@@ -1,94 +1,63 @@
 """Run folders and checkpoints: safetensors and plain JSON, written atomically, read without unpickling.
 
-A checkpoint is one safetensors file: tensors by name, and JSON in its header. So it is either whole or absent, and
-reading it can run no code. A run folder holds:
+A checkpoint is one safetensors file: tensors by name, and JSON in its header, with a digest of both. So it is either
+whole or absent, a bit that has changed since is noticed, and reading it can run no code. A run folder holds:
 
     run.json            the run: learner, outer optimiser, tasks, settings, environment, library version
     classes.json        the class split: names of meta-training and meta-validation classes
-    metrics.csv         one row per logged step
-    last.safetensors    everything that training needs to continue
+    metrics.csv         one row per logged step: the only place where a run's history is kept
+    last.safetensors    everything else that training needs to continue
     best.safetensors    the learner at its best validation
+    .lock               while a process trains there: its number and its machine
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
+import hashlib
 import json
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
 
 from quickstudy.core import Learner
-from quickstudy.errors import CheckpointError
-from quickstudy.registry import build
+from quickstudy.errors import CheckpointError, unknown_name
+from quickstudy.storage.files import (
+    BEST,
+    LAST,
+    RUN,
+    exists,
+    kind_of,
+    read_bytes,
+    read_json,
+    remove_unfinished,
+    write_atomically,
+    write_error,
+    write_json,
+)
+from quickstudy.storage.rebuilding import rebuilt
+
+__all__ = [
+    "BEST",
+    "LAST",
+    "RUN",
+    "VERSION",
+    "load",
+    "load_checkpoint",
+    "load_weights",
+    "read_json",
+    "remove_unfinished",
+    "save_checkpoint",
+    "write_atomically",
+    "write_error",
+    "write_json",
+]
 
 VERSION = 1
-LAST, BEST, RUN = "last.safetensors", "best.safetensors", "run.json"
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a kill or a full disk leaves either the old content or the new, never a part.
-
-    Raises:
-        CheckpointError: the disk is full or the folder cannot be written to.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Not tempfile's: its files are private, and a run folder is for everybody whom the umask lets in.
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    except OSError as error:
-        raise write_error(path, error) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise write_error(path, error) from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove files that a kill in the middle of `write_atomically` left in a run folder."""
-    for name in (LAST, BEST, RUN, "classes.json", "metrics.csv"):
-        for path in folder.glob(f".{name}.*"):
-            path.unlink(missing_ok=True)
-
-
-def write_error(path: Path, error: OSError) -> CheckpointError:
-    """Return the error that says why a file could not be written, and what to do."""
-    if error.errno == errno.ENOSPC:
-        return CheckpointError(f"disk full while writing {path}; free space and resume: the old content is intact")
-    return CheckpointError(f"cannot write {path}: {error.strerror}; choose a folder that you may write to")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically."""
-    write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
-
-
-def read_json(path: Path) -> Any:
-    """Read JSON.
-
-    Raises:
-        CheckpointError: the file is missing or is not JSON.
-    """
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} does not exist; is {path.parent} a run folder?") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"cannot read {path}: {error}") from error
 
 
 def flatten(value: Any, prefix: str = "") -> tuple[dict[str, Tensor], Any]:
@@ -125,40 +94,86 @@ def unflatten(tensors: dict[str, Tensor], tree: Any) -> Any:
     return tree["value"]
 
 
+def digest(tensors: dict[str, Tensor], tree: str) -> str:
+    """Return what tells these tensors (names, dtypes, shapes, bits) and this JSON from all others."""
+    # Against bits that change by themselves, not against people. SHA-256 is the fastest where processors have it.
+    found = hashlib.sha256(tree.encode(), usedforsecurity=False)
+    for name in sorted(tensors):
+        value = tensors[name]
+        found.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        found.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write a nested dict of tensors and JSON values as one safetensors file, atomically."""
-    tensors, tree = flatten(content)
+    tensors, structure = flatten(content)
+    tree = json.dumps(structure)
     # One entry only: safetensors writes several in an order that changes, and equal content should be equal bytes.
-    facts = {"version": VERSION, "tree": json.dumps(tree)}
-    write_atomically(path, save(tensors, {"checkpoint": json.dumps(facts)}))
+    facts = {"version": VERSION, "tree": tree, "digest": digest(tensors, tree)}
+    write_atomically(path, safetensors.torch.save(tensors, {"checkpoint": json.dumps(facts)}))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read what `save_checkpoint` wrote.
 
+    Files of before there were digests are read as well; nobody can tell whether their bits have changed.
+
     Raises:
-        CheckpointError: missing, truncated, corrupt, or of another version.
+        CheckpointError: missing, unreadable, truncated, corrupt, or of another version.
     """
-    if not path.exists():
+    if not exists(path):
         raise CheckpointError(f"{path} does not exist; the run has no checkpoint yet")
+    content = read_bytes(path)
     try:
-        with safe_open(path, "pt") as file:
-            facts = json.loads((file.metadata() or {}).get("checkpoint", "{}"))
-            version = facts.get("version")
-            if version != VERSION:
-                raise CheckpointError(
-                    f"{path} has checkpoint version {version}, this library reads {VERSION}; use the library version "
-                    "that wrote it (see run.json)"
-                )
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        content = unflatten(tensors, json.loads(facts["tree"]))
-    except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        tensors = safetensors.torch.load(content)
+        length = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + length])
+        facts = json.loads((header.get("__metadata__") or {}).get("checkpoint", "{}"))
+        version = facts.get("version")
+        if version != VERSION:
+            raise CheckpointError(
+                f"{path} has checkpoint version {version!r:.80}, this library reads {VERSION}; use the library version "
+                "that wrote it (see run.json)"
+            )
+        if "digest" in facts and facts["digest"] != digest(tensors, facts["tree"]):
+            raise ValueError("its checksum differs: bits have changed since it was written")
+        found = unflatten(tensors, json.loads(facts["tree"]))
+    except (
+        SafetensorError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ) as error:
         raise CheckpointError(
-            f"{path} is truncated or corrupt ({error}); restore it, or train again with resume=False"
+            f"{path} is truncated or corrupt ({error}); restore it from a copy, or train again with resume=False"
         ) from error
-    if not isinstance(content, dict):
+    if not isinstance(found, dict):
         raise CheckpointError(f"{path} is not a checkpoint of this library")
-    return content
+    return found
+
+
+def check_weights(item: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Raise CheckpointError unless weights are the state dict of such an object; the message names the differences."""
+    own = item.state_dict()
+    missing, foreign = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
+    both = [name for name in own if name in weights]
+    facts = [f"lacks {missing[:3]}"] * bool(missing) + [f"has unknown {foreign[:3]}"] * bool(foreign)
+    facts += [
+        f"'{name}' is {tuple(weights[name].shape)}, not {tuple(own[name].shape)}"
+        for name in both
+        if own[name].shape != weights[name].shape
+    ][:3]
+    facts += [
+        f"'{name}' holds {weights[name].dtype}, not {own[name].dtype}"
+        for name in both
+        if own[name].is_floating_point() != weights[name].is_floating_point()
+    ][:3]
+    if facts:
+        raise CheckpointError(f"{path} belongs to another learner than {type(item).__name__}: {'; '.join(facts)}")
 
 
 def load_weights(learner: Learner, weights: dict[str, Tensor], path: Path) -> None:
@@ -167,13 +182,7 @@ def load_weights(learner: Learner, weights: dict[str, Tensor], path: Path) -> No
     Raises:
         CheckpointError: the weights belong to another learner; the message names the differences.
     """
-    own = learner.state_dict()
-    missing, foreign = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
-    shapes = [name for name in own if name in weights and own[name].shape != weights[name].shape]
-    if missing or foreign or shapes:
-        facts = [f"lacks {missing[:3]}"] * bool(missing) + [f"has unknown {foreign[:3]}"] * bool(foreign)
-        facts += [f"'{n}' is {tuple(weights[n].shape)}, not {tuple(own[n].shape)}" for n in shapes[:3]]
-        raise CheckpointError(f"{path} belongs to another learner than {type(learner).__name__}: {'; '.join(facts)}")
+    check_weights(learner, weights, path)
     dtypes = {value.dtype for value in weights.values() if value.dtype.is_floating_point}
     if len(dtypes) == 1:
         # A run in another precision gives back a learner of that precision.
@@ -181,8 +190,43 @@ def load_weights(learner: Learner, weights: dict[str, Tensor], path: Path) -> No
     learner.load_state_dict(weights)
 
 
+def weights_of(content: dict[str, Any], name: str, path: Path) -> dict[str, Tensor]:
+    """Return the weights that a checkpoint holds under a name.
+
+    Raises:
+        CheckpointError: it holds none.
+    """
+    weights = content.get(name)
+    if not isinstance(weights, dict):
+        raise CheckpointError(f"{path} holds no {name}")
+    for key, value in weights.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise CheckpointError(f"{path} holds no weights under {name}: {key!r:.80} is no tensor; restore the file")
+    return weights
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """Return the description of a run.
+
+    Raises:
+        CheckpointError: there is no run folder, its description cannot be read, or it is of another version.
+    """
+    kind = kind_of(folder)
+    if kind != "a folder":
+        raise CheckpointError(f"{folder} is not a folder; give the run_dir of a meta-training run")
+    run = read_json(folder / RUN)
+    if not isinstance(run, dict) or "learner" not in run:
+        raise CheckpointError(f"{folder / RUN} does not describe a run")
+    if run.get("format") != VERSION:
+        raise CheckpointError(f"{folder / RUN} has format {run.get('format')!r:.80}, this library reads {VERSION}")
+    return run
+
+
 def load(run_dir: str | os.PathLike[str], learner: Learner | None = None, checkpoint: str = "best") -> Learner:
     """Return the meta-trained learner of a run folder, in evaluation mode.
+
+    A run folder may come from a stranger: it can name registered parts alone, and takes no more memory than a small
+    multiple of the size of its weights.
 
     Args:
         run_dir: folder that `meta_train` or the command wrote.
@@ -191,22 +235,17 @@ def load(run_dir: str | os.PathLike[str], learner: Learner | None = None, checkp
 
     Raises:
         CheckpointError: no run folder, a damaged file, or another learner's weights.
+        InputError: the checkpoint is neither of these.
     """
+    if checkpoint not in ("best", "last"):
+        raise unknown_name("checkpoint", str(checkpoint), ("best", "last"))
     folder = Path(run_dir)
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder} is not a folder; give the run_dir of a meta-training run")
-    run = read_json(folder / RUN)
-    if not isinstance(run, dict) or "learner" not in run:
-        raise CheckpointError(f"{folder / RUN} does not describe a run")
-    if run.get("format") != VERSION:
-        raise CheckpointError(f"{folder / RUN} has format {run.get('format')}, this library reads {VERSION}")
+    run = read_run(folder)
+    path = folder / (BEST if checkpoint == "best" and exists(folder / BEST) else LAST)
+    weights = weights_of(load_checkpoint(path), "learner", path)
     if learner is None:
-        learner = build(run["learner"])
-    if not isinstance(learner, Learner):
-        raise CheckpointError(f"{folder / RUN} describes no learner")
-    path = folder / (BEST if checkpoint == "best" and (folder / BEST).exists() else LAST)
-    content = load_checkpoint(path)
-    if not isinstance(content.get("learner"), dict):
-        raise CheckpointError(f"{path} holds no learner")
-    load_weights(learner, content["learner"], path)
+        learner = rebuilt(
+            run["learner"], Learner, weights, folder / RUN, lambda empty: check_weights(empty, weights, path)
+        )
+    load_weights(learner, weights, path)
     return learner.eval()

@@ -1,8 +1,11 @@
 from . import batches as batches
 from . import interruption as interruption
+from . import loggers as loggers
 from . import loop as loop
+from . import objective_code as objective_code
 from . import post_mortem as post_mortem
 from . import progress as progress
+from . import restoring as restoring
 from . import settings as settings
 from . import starting as starting
 from .loop import Run as Run

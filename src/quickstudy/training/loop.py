@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch import nn
 from quickstudy.core import Learner
 from quickstudy.engine.hardware import kept_pages, worth_compiling
 from quickstudy.engine.meta_loss import MetaLoss
-from quickstudy.engine.ranks import Ranks
+from quickstudy.engine.ranks import joined
 from quickstudy.errors import InputError
 from quickstudy.evaluation import evaluate
 from quickstudy.functional import random
@@ -25,8 +26,10 @@ from quickstudy.storage import checkpoint as ckpt
 from quickstudy.storage.run_folder import RunFolder
 from quickstudy.training.batches import Batches
 from quickstudy.training.interruption import deferred_signals, end_by
+from quickstudy.training.loggers import Loggers
 from quickstudy.training.post_mortem import stop_non_finite
 from quickstudy.training.progress import Progress, open_progress
+from quickstudy.training.restoring import restored
 from quickstudy.training.settings import Settings, Standing
 
 CHECKPOINT_SECONDS = 30.0
@@ -61,7 +64,9 @@ class Run:
     evaluations: int = 0
 
 
-def prepared(asked: Settings, fabric: Fabric, facts: dict[str, Any], notes: dict[str, Any], resume: bool) -> Trainer:
+def prepared(
+    asked: Settings, fabric: Fabric, facts: dict[str, Any], notes: dict[str, Any], resume: bool, lasting: ExitStack
+) -> Trainer:
     """Place everything on the device, then restore an interrupted run or describe a new one.
 
     Args:
@@ -70,10 +75,13 @@ def prepared(asked: Settings, fabric: Fabric, facts: dict[str, Any], notes: dict
         facts: what says that a run is this run.
         notes: whatever else is to be kept in the run's description.
         resume: go on with the run of the folder, if there is one.
+        lasting: takes what has to be put back or let go when the run has ended, however it ends.
     """
     learner = asked.learner
-    fabric.launch()
-    ranks = Ranks.of(fabric)
+    ranks = joined(fabric)
+    same = {"steps": asked.steps, "validate_every": asked.validate_every, "patience": asked.patience}
+    ranks.agree({**facts, **same, "log_every": asked.log_every, "resume": resume, "folder": asked.run_dir is not None})
+    lasting.enter_context(random.torch_state_kept(fabric.device))
     # Moves and converts in place, and gives every process the first one's weights; its wrapper is not needed.
     fabric.setup_module(learner)
     learner.train()
@@ -87,28 +95,24 @@ def prepared(asked: Settings, fabric: Fabric, facts: dict[str, Any], notes: dict
     standing, folder = Standing(), None
     if asked.run_dir is not None:
         folder = RunFolder(asked.run_dir, ranks)
+        lasting.callback(folder.close)
         if folder.holds_run() and resume:
-            asked = replace(asked, meta_batch=folder.share_of(asked.meta_batch, facts))
-            standing = _restored(asked, folder, optimizer)
+            asked = replace(asked, meta_batch=folder.share_of(asked.meta_batch, facts, notes))
+            standing = restored(asked, folder, optimizer)
             if standing.step < asked.steps:
                 folder.note_changes(asked.steps, notes)
         else:
             run = {**facts, "steps": asked.steps, "settings": notes, "batch_norm": learner.batch_norm}
             held_out = [] if asked.validation is None else list(asked.validation.classes)
             folder.begin(run, fabric.device, {"train": list(asked.tasks.classes), "validation": held_out})
-        if asked.tensorboard:
-            folder.open_events(standing.step)
+    loggers = Loggers(asked.loggers if ranks.first else (), asked.run_dir)
+    loggers.begin({**facts, "steps": asked.steps, "settings": notes})
+    lasting.push(loggers.ended)
     batches = Batches(asked.tasks, asked.meta_batch, ranks, named[0][1].dtype)
-    return Trainer(asked, standing, meta_loss, [p for _, p in named], optimizer, batches, fabric.device, folder)
-
-
-def _restored(asked: Settings, folder: RunFolder, optimizer: torch.optim.Optimizer) -> Standing:
-    """Restore weights and whatever lasts of a folder's run; return how far it has come."""
-    content = folder.load()
-    ckpt.load_weights(asked.learner, content["learner"], folder.path / ckpt.LAST)
-    optimizer.load_state_dict(content["optimizer"])
-    asked.outer.load_state_dict(content.get("outer", {}))
-    return Standing.of(content, folder.load_best(content["best_step"]))
+    parameters = [p for _, p in named]
+    return Trainer(
+        asked, standing, meta_loss, parameters, optimizer, batches, fabric.device, folder, loggers, standing.best_step
+    )  # fmt: skip
 
 
 @dataclass
@@ -127,6 +131,11 @@ class Trainer:
     batches: Batches
     device: torch.device
     folder: RunFolder | None
+    loggers: Loggers
+    saved_best: int
+    """The step of the best weights that lie in the run folder."""
+    saved: int = 0
+    """The last step of which this process wrote a checkpoint."""
 
     def run(self, show: bool) -> Run:
         """Train until done, early stop, interruption or a non-finite loss."""
@@ -137,6 +146,8 @@ class Trainer:
         with kept_pages(self.device), deferred_signals() as received, open_progress(show and ranks.first) as bar:
             ranks.received = received
             bar.start(asked.steps, standing.step)
+            if asked.run_dir is not None and first:
+                bar.resumed(str(asked.run_dir))
             while standing.step < asked.steps and not stopped:
                 loss = self._step()
                 step = standing.step
@@ -153,11 +164,9 @@ class Trainer:
                 if signal:
                     ranks.wait()  # for the file: torchrun ends all processes once one has ended
                     end_by(signal, asked.run_dir if ranks.first else None)
-        if standing.step > first or first == 0:
+        if standing.step > max(first, self.saved):
             self._save()
         ranks.wait()  # so that every process can read the run folder from here on
-        if self.folder is not None:
-            self.folder.close()
         return self._ended(stopped)
 
     def _ended(self, stopped: bool) -> Run:
@@ -234,17 +243,18 @@ class Trainer:
         asked.learner.train()
         self._log({"step": standing.step, f"validation_{report.metric}": report.mean})
         bar.validation(report.metric, report.mean)
-        if standing.take(report, asked.learner) and self.folder is not None:
-            content = {"learner": standing.best_weights, "step": standing.step, "validation": report.mean}
-            self.folder.save(ckpt.BEST, content)
+        standing.take(report, asked.learner)
         return standing.stopped(asked.patience)
 
     def _log(self, row: dict[str, float]) -> None:
         self.standing.history.append(row)
         if self.folder is not None:
             self.folder.log(row)
+        self.loggers.log(row)
 
     def _save(self) -> None:
+        """Write the last checkpoint, then the best one: the weights of a best that a kill kept from its file are in the
+        last checkpoint."""
         if self.folder is None:
             return
         outer = self.asked.outer
@@ -255,3 +265,7 @@ class Trainer:
             "outer": outer.state_dict() if self.meta_loss.ranks.size == 1 or outer.same_everywhere else {},
         }
         self.folder.save(ckpt.LAST, content)
+        if self.standing.best_weights is not None and self.standing.best_step > self.saved_best:
+            self.folder.save(ckpt.BEST, self.standing.best_content())
+        self.saved, self.saved_best = self.standing.step, self.standing.best_step
+        self.loggers.saved()

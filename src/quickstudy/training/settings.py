@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from quickstudy.engine.objective import Objective
 from quickstudy.evaluation import Report
 from quickstudy.outer.base import Outer
 from quickstudy.tasks.base import TaskDistribution
+from quickstudy.training.loggers import Logger
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Settings:
     seed: int
     chunk: int | None
     compile: Compile | None
-    tensorboard: bool
+    loggers: Sequence[Logger | str]
     matmul_dtype: torch.dtype | None
 
 
@@ -70,18 +72,21 @@ class Standing:
     def of(cls, content: dict[str, Any], best_weights: dict[str, Tensor] | None) -> Standing:
         """Return the standing of a checkpoint."""
         best = math.nan if content["best"] is None else content["best"]
-        numbers = {name: content[name] for name in ("step", "best_step", "since_best", "history")}
-        return cls(best=best, best_weights=best_weights, **numbers)
+        numbers = {name: content[name] for name in ("step", "best_step", "since_best")}
+        return cls(best=best, best_weights=best_weights, history=list(content.get("history", ())), **numbers)
 
     def content(self) -> dict[str, Any]:
-        """Return what a checkpoint holds of it."""
+        """Return what a checkpoint holds of it. The history is in the log, and best weights are in their own file."""
         return {
             "step": self.step,
             "best": None if math.isnan(self.best) else self.best,
             "best_step": self.best_step,
             "since_best": self.since_best,
-            "history": self.history,
         }
+
+    def best_content(self) -> dict[str, Any]:
+        """Return what the file of the best weights holds."""
+        return {"learner": self.best_weights, "step": self.best_step, "validation": self.best}
 
     def take(self, report: Report, learner: Learner) -> bool:
         """Take in a validation; return whether the learner's present weights are the best ones now."""

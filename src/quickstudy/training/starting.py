@@ -7,24 +7,31 @@ run that is interrupted at any moment and resumed ends with bit-identical weight
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 
 from quickstudy.batching import Compile
 from quickstudy.core import Learner
 from quickstudy.engine.launch import launch
 from quickstudy.engine.objective import LossOfTask, Objective
-from quickstudy.engine.ranks import ALONE, Ranks
+from quickstudy.engine.ranks import ALONE, Ranks, joined
 from quickstudy.errors import InputError
 from quickstudy.functional.numbers import whole
 from quickstudy.objectives.base import named
 from quickstudy.outer.base import Outer
 from quickstudy.registry import describe, lookup
 from quickstudy.tasks.base import TaskDistribution
+from quickstudy.training.loggers import Logger
+from quickstudy.training.loggers import check as check_loggers
 from quickstudy.training.loop import Run, prepared
+from quickstudy.training.objective_code import code_of
 from quickstudy.training.refusals import refusal, too_long
 from quickstudy.training.settings import Settings
 
@@ -55,6 +62,7 @@ def meta_train(
     resume: bool = True,
     progress: bool = True,
     tensorboard: bool = False,
+    loggers: Logger | str | Sequence[Logger | str] = (),
     settings: dict[str, Any] | None = None,
 ) -> Run:
     """Meta-train a learner.
@@ -68,7 +76,7 @@ def meta_train(
         meta_batch: tasks an outer step (of each process, where there are several). A resumed run keeps its tasks a
             step: with another number of processes each takes an equal part of them.
         run_dir: folder for checkpoints, logs and description; None keeps nothing. A folder with an interrupted run
-            of the same description is resumed.
+            of the same description is resumed. While this process trains there, no other may.
         objective: function (learner, task, key) -> scalar, or the name of one in `quickstudy.objectives`; None takes
             the learner's default, or 'sequence' where tasks are sequences.
         validate_every: outer steps between validations; None makes ten in all.
@@ -76,7 +84,7 @@ def meta_train(
         patience: stop after so many validations without a better one; None never.
         log_every: outer steps between rows of the log.
         seed: of everything that training draws besides tasks. Torch's own generator, from which a net's dropout draws,
-            is set from (seed, step, process) before each step.
+            is set from (seed, step, process) before each step, and at the end put back to what it was.
         device: 'auto' (CUDA where there is one, else the CPU), 'cpu', 'cuda', ... (Lightning Fabric's accelerators).
         precision: '32-true', '64-true', 'bf16-true' or 'bf16-mixed' (nets multiply and convolve in bfloat16;
             parameters, inner and outer updates, norms and losses keep 32 bits).
@@ -87,6 +95,9 @@ def meta_train(
         resume: go on with an interrupted run in run_dir; False starts anew.
         progress: show progress on standard error.
         tensorboard: also write TensorBoard events (needs the extra 'tensorboard').
+        loggers: objects with `log_metrics(metrics, step)`, as those of Lightning Fabric, or 'csv', 'tensorboard',
+            'wandb' or 'mlflow' (see `training.loggers`). They are told the rows of the log, each once, when a
+            checkpoint has been written. One that raises is told nothing more, and the training goes on.
         settings: anything else to keep in run.json (a recipe's configuration).
 
     Returns:
@@ -96,9 +107,11 @@ def meta_train(
         InputError: training and validation classes overlap, a setting is out of range, or the outer optimiser cannot
             train this learner for this objective.
         NonFiniteError: a loss or gradient is NaN or infinite; the tasks that caused it are in the run folder.
-        CheckpointError: the run folder holds another run, or cannot be written; or its tasks a step cannot be shared
-            evenly by so many processes.
-        RanksError: another process of the run is gone.
+        CheckpointError: another process trains in the run folder, it is damaged, or it cannot be written; or its tasks
+            a step cannot be shared evenly by so many processes.
+        AnotherRunError: the run folder holds another run; the error names what differs.
+        LaunchError: what torchrun or srun set in the environment cannot be true.
+        RanksError: another process of the run is gone, does not answer, or trains something else.
         KeyboardInterrupt: on Ctrl-C, after saving.
     """
     if not isinstance(learner, Learner):
@@ -142,7 +155,7 @@ def meta_train(
         seed=seed,
         chunk=chunk,
         compile=compile,
-        tensorboard=tensorboard,
+        loggers=[*check_loggers(loggers), *(["tensorboard"] if tensorboard and run_dir is not None else [])],
         matmul_dtype=torch.bfloat16 if precision == "bf16-mixed" else None,
     )
     facts = {
@@ -151,13 +164,17 @@ def meta_train(
         "objective": describe(objective) if hasattr(objective, "config") else objective.name,
         "tasks": {**tasks.describe(), "fingerprint": tasks.fingerprint},
         "validation": None if validation is None else {**validation.describe(), "fingerprint": validation.fingerprint},
+        "validation_tasks": None if validation is None else validation_tasks,
         "meta_batch": meta_batch,
         "seed": seed,
         "precision": precision,
     }
+    if not hasattr(objective, "config"):
+        facts["objective_code"] = code_of(objective)
     # Autocast does not work inside torch.func.grad: nets are called in mixed precision by `operators.calls`.
     fabric = _fabric(device, "32-true" if precision == "bf16-mixed" else precision)
-    return prepared(asked, fabric, facts, settings or {}, resume).run(progress)
+    with ExitStack() as lasting:
+        return prepared(asked, fabric, facts, settings or {}, resume, lasting).run(progress)
 
 
 def _fabric(device: str, precision: str) -> Fabric:
@@ -169,7 +186,7 @@ def _fabric(device: str, precision: str) -> Fabric:
     try:
         return Fabric(
             accelerator=chosen,
-            strategy="ddp" if started.size > 1 else "auto",
+            strategy=DDPStrategy(timeout=timedelta(seconds=started.timeout)) if started.size > 1 else "auto",
             devices=started.size // started.nodes,
             num_nodes=started.nodes,
             precision=precision,  # type: ignore[arg-type]
@@ -186,9 +203,7 @@ def join(device: str = "auto") -> Ranks:
     """
     if launch().size == 1:
         return ALONE
-    fabric = _fabric(device, PRECISIONS[0])
-    fabric.launch()
-    return Ranks.of(fabric)
+    return joined(_fabric(device, PRECISIONS[0]))
 
 
 def check_disjoint(tasks: TaskDistribution, other: TaskDistribution | None) -> None:
