@@ -5,12 +5,14 @@ from __future__ import annotations
 from quickstudy.datasets.arrays import arrays
 from quickstudy.datasets.base import ClassData
 from quickstudy.errors import unknown_name
+from quickstudy.registry import register
 
 TABLES = {"cancer": "load_breast_cancer", "digits": "load_digits", "iris": "load_iris", "wine": "load_wine"}
 """569 tumours of 30 attributes and 2 classes, 1,797 digits of 64 and 10, 150 flowers of 4 and 3, 178 wines of 13 and
 3."""
 
 
+@register("dataset")
 def table(name: str) -> ClassData:
     """Return one of scikit-learn's tables, numbers as they are; classes are named `table:class`.
 

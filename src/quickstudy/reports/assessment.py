@@ -16,11 +16,13 @@ from torch import Tensor
 
 from quickstudy.core import Learner, Resumable
 from quickstudy.engine.ranks import ALONE, Ranks
-from quickstudy.errors import CheckpointError, InputError
+from quickstudy.errors import CheckpointError, DataError, InputError
 from quickstudy.evaluation import BANK_SEED, Difference, Report, differences, evaluate, find_metric
 from quickstudy.functional.checks import as_device
 from quickstudy.learners import NearestNeighbour
+from quickstudy.plugins import changed, say_what_to_import
 from quickstudy.recipes import Recipe, RecipeParts, of_run
+from quickstudy.reports.distributions import Unknown, by_description, on_data
 from quickstudy.reports.guarantee import Guarantee, guarantee
 from quickstudy.storage.checkpoint import BEST, RUN, load, read_json
 from quickstudy.tasks import FewShot, Sequential
@@ -45,11 +47,12 @@ class OpenedRun:
     Attributes:
         name: what tables call it.
         folder: where it lies.
-        recipe: how it was made, with any changes asked for.
+        recipe: how it was made, with any changes asked for; one without a name where no recipe made it.
         plan: its task distributions; `plan.learner` is not trained.
         learner: the meta-trained learner.
         facts: the contents of run.json.
         checkpoint: which weights were loaded, 'best' or 'last'.
+        remarks: what a user should be told.
     """
 
     name: str
@@ -59,6 +62,7 @@ class OpenedRun:
     learner: Learner
     facts: Mapping[str, Any]
     checkpoint: str
+    remarks: tuple[str, ...] = ()
 
     @property
     def test(self) -> TaskDistribution:
@@ -67,33 +71,67 @@ class OpenedRun:
 
 
 def open_run(
-    folder: str | os.PathLike[str], checkpoint: str = "best", device: str = "auto", **changes: int | None
+    folder: str | os.PathLike[str],
+    checkpoint: str = "best",
+    device: str = "auto",
+    *,
+    tasks: TaskDistribution | None = None,
+    data: str | os.PathLike[str] | None = None,
+    columns: Mapping[str, Any] | None = None,
+    learner: Learner | None = None,
+    **changes: int | None,
 ) -> OpenedRun:
     """Read a run folder and make its tasks again.
 
     Args:
-        folder: run folder that a recipe made.
+        folder: run folder.
         checkpoint: 'best' or 'last'.
         device: where to compute; 'auto' takes a GPU where there is one.
-        changes: options of the recipe's test tasks to change: ways, shots or queries; None keeps the run's own.
+        tasks: test tasks; None takes those of the run's recipe or, where no recipe made it, of its description.
+        data: a folder or an archive of images, or a table, whose classes the test tasks are made of in place of the
+            run's; classes that the run was trained on are left out.
+        columns: arguments of `datasets.read` for a table, such as `label`; the run's own by default.
+        learner: a learner built as for training, for a run that holds modules that are not registered.
+        changes: sizes of the test tasks to change: ways, shots or queries; None keeps the run's own.
 
     Raises:
-        CheckpointError: no run of a recipe, or a damaged one.
-        InputError: a change that this recipe's test tasks do not have, or test classes that the run was trained on.
+        CheckpointError: no run, a damaged one, or one that does not tell its test tasks.
+        InputError: a change that the test tasks do not have, or test classes that the run was trained on.
+        DataError: the data cannot be read.
     """
     path = Path(folder)
-    learner = load(path, checkpoint=checkpoint)
-    recipe = of_run(path)
+    learner = load(path, learner, checkpoint)
+    facts = read_json(path / RUN)
     wanted: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
-    plan = _plan(recipe, wanted)
+    recipe, plan, remarks = Recipe(), None, [f"{each} has changed since the run" for each in changed(facts)]
+    if isinstance(facts.get("settings"), dict) and "recipe" in facts["settings"]:
+        try:
+            recipe = of_run(path)
+        except InputError as error:
+            raise say_what_to_import(facts, error, path) from error
+    if recipe.name:
+        try:
+            plan = _plan(recipe, {} if data is not None or tasks is not None else wanted)
+        except DataError:
+            # Its own data may be gone where others are given.
+            if data is None and tasks is None:
+                raise
+    if plan is None:
+        plan = by_description(path, facts, learner, wanted, Unknown({}) if data is not None else tasks)
+    if data is not None:
+        seen = read_json(path / "classes.json")
+        tasks = on_data(os.fspath(data), facts, learner, plan.train, seen, wanted, columns or {}, remarks)
+    if tasks is not None:
+        plan = dataclasses.replace(plan, test=tasks)
     run = OpenedRun(
         name=path.resolve().name,
         folder=path,
-        recipe=dataclasses.replace(recipe, **wanted),
+        recipe=dataclasses.replace(recipe, **{k: v for k, v in wanted.items() if hasattr(recipe, k)}),
         plan=plan,
         learner=learner.to(as_device(device)),
-        facts=read_json(path / RUN),
+        facts=facts,
         checkpoint="best" if checkpoint == "best" and (path / BEST).exists() else "last",
+        remarks=tuple(remarks),
     )
     check_unseen(run, plan.test)
     return run
@@ -168,7 +206,7 @@ class Assessment:
         gap, interval = self.gap
         found = {
             "run": str(self.run.folder),
-            "recipe": self.run.recipe.name,
+            "recipe": self.run.recipe.name or None,
             "checkpoint": self.run.checkpoint,
             "bank_seed": self.seed,
             **self.report.to_json(),
