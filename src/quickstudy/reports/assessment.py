@@ -218,7 +218,7 @@ class Assessment:
             "bound": None if self.bound is None else dataclasses.asdict(self.bound),
             "overfitting_gap": None if self.seen is None else {"mean": gap, "interval": interval},
         }
-        return _finite(found)  # type: ignore[no-any-return]
+        return finite(found)  # type: ignore[no-any-return]
 
 
 def seen_tasks(run: OpenedRun) -> TaskDistribution | None:
@@ -258,7 +258,7 @@ def assess(
         gap_tasks: at most so many tasks of training classes.
         ranks: processes that share the tasks out.
     """
-    bank = _bank(run, tasks, seed)
+    bank = bank_of(run, tasks, seed)
     if report is None:
         with meter(f"{run.name}: new classes" if bank.classes else f"{run.name}: new tasks") as tick:
             report = evaluate(run.learner, bank, tasks, seed=seed, curve_steps=0, progress=tick, ranks=ranks)
@@ -284,7 +284,7 @@ def assess(
     return Assessment(run, report, curve, few, baselines, versus, seen, seed, guarantee(run.learner, run.plan))
 
 
-def _bank(run: OpenedRun, tasks: int, seed: int) -> Bank:
+def bank_of(run: OpenedRun, tasks: int, seed: int) -> Bank:
     if tasks < 1:
         raise InputError(f"tasks must be at least 1, not {tasks}")
     return run.test.bank(tasks, seed)
@@ -304,84 +304,10 @@ def baseline_reports(
         return {BASELINE: evaluate(NearestNeighbour(), bank, len(bank), seed=seed, progress=tick, ranks=ranks)}
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Reports of several learners on the same tasks.
-
-    Attributes:
-        reports: by name.
-        differences: paired, each pair once.
-        seed: seed of the bank.
-    """
-
-    reports: Mapping[str, Report]
-    differences: Sequence[Difference]
-    seed: int = BANK_SEED
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        found = {
-            "bank_seed": self.seed,
-            "reports": {name: report.to_json() for name, report in self.reports.items()},
-            "differences": [
-                {**dataclasses.asdict(each), "excludes_zero": each.significant} for each in self.differences
-            ],
-        }
-        return _finite(found)  # type: ignore[no-any-return]
-
-
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Return JSON values with None for numbers that JSON lacks, such as the interval of a single task."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def open_runs(
-    folders: Sequence[str | os.PathLike[str]], checkpoint: str = "best", device: str = "auto", **changes: int | None
-) -> list[OpenedRun]:
-    """Read several runs that can be compared; the first one's test tasks serve for all.
-
-    Raises:
-        InputError: their test data differ, or one was trained on another's test classes.
-    """
-    runs = [open_run(folder, checkpoint, device, **changes) for folder in folders]
-    names = [run.name for run in runs]
-    if len(set(names)) < len(names):
-        runs = [dataclasses.replace(run, name=str(run.folder)) for run in runs]
-    if len({run.name for run in runs}) < len(runs):
-        raise InputError("a run is given twice; name each once")
-    first = runs[0]
-    for run in runs[1:]:
-        if _identity(run.test) != _identity(first.test):
-            raise InputError(
-                f"test data of {run.folder} differ from those of {first.folder} ({run.test.name} and "
-                f"{first.test.name}); compare runs on the same data set and split"
-            )
-        check_unseen(run, first.test)
-    return runs
-
-
-def _identity(tasks: TaskDistribution) -> tuple[str, ...]:
-    # Not their kind: the same learner may be asked for few-shot tasks or for sequences of the same classes.
-    return (tasks.name, tasks.metric, tasks.fingerprint)
-
-
-def compare_runs(
-    runs: Sequence[OpenedRun],
-    tasks: int = 1000,
-    seed: int = BANK_SEED,
-    baselines: bool = False,
-    meter: Meter = silent,
-) -> Comparison:
-    """Evaluate several runs on the first one's test tasks."""
-    bank = _bank(runs[0], tasks, seed)
-    reports = {}
-    for run in runs:
-        with meter(run.name) as tick:
-            reports[run.name] = evaluate(run.learner, bank, tasks, seed=seed, curve_steps=0, progress=tick)
-    if baselines:
-        reports.update(baseline_reports(bank, seed, meter))
-    return Comparison(reports, differences(reports), seed)
