@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -90,36 +89,6 @@ def test_bad_arrays(X: Any, y: Any, message: str) -> None:
 def test_classes_must_cover_labels() -> None:
     with pytest.raises(InputError, match=r"0\.\.1"):
         datasets.arrays([[1.0]], [2], classes=["a", "b"])
-
-
-def test_frame() -> None:
-    df = pd.DataFrame({"a": [1, 2, 3], "b": [0.5, 0.25, 0.0], "kind": ["x", "y", "x"], "text": ["p", "q", "r"]})
-    data = datasets.frame(df, ["a", "b"], "kind")
-    assert data.inputs.tolist() == [[1, 0.5], [3, 0], [2, 0.25]]
-    assert data.classes == ("x", "y")
-    assert datasets.frame(df, "a", "kind").inputs.shape == (3, 1)
-    df["image"] = [np.full((2, 2), i) for i in range(3)]
-    assert datasets.frame(df, "image", "kind").inputs.shape == (3, 2, 2)
-    for inputs, label, message in (
-        (["a", "z"], "kind", "no column 'z'"),
-        (["text"], "kind", "not numbers"),
-        ([], "kind", "at least one"),
-        (["kind"], "kind", "not the label"),
-    ):
-        with pytest.raises(InputError, match=message):
-            datasets.frame(df, inputs, label)
-    with pytest.raises(InputError, match=r"df must be a pandas data frame, not ndarray; for arrays use"):
-        datasets.frame(df.to_numpy(), ["a"], "kind")  # type: ignore[arg-type]
-    mixed = df.assign(sure=[True, False, True], count=pd.array([4, 5, 6], dtype="Int64"))
-    assert datasets.frame(mixed, ["b", "sure", "count"], "kind").inputs.tolist() == [
-        [0.5, 1, 4],
-        [0, 1, 6],
-        [0.25, 0, 5],
-    ]
-    assert datasets.frame(mixed, ["a", "count"], "kind").inputs.dtype == torch.int64
-    df.loc[1, "b"] = np.nan
-    with pytest.raises(InputError, match=r"'b' has a missing value, first in row 1"):
-        datasets.frame(df, ["a", "b"], "kind")
 
 
 class Pairs(Dataset[Any]):

@@ -1,13 +1,14 @@
 from . import base as base
+from . import columns as columns
 from . import combining as combining
 from . import digits as digits
 from . import joining as joining
+from . import opening as opening
 from . import reading as reading
 from . import splitting as splitting
 from . import tables as tables
 from .arrays import arrays as arrays
 from .arrays import dataset as dataset
-from .arrays import frame as frame
 from .base import ClassData as ClassData
 from .base import with_rotations as with_rotations
 from .combining import with_combinations as with_combinations
@@ -22,7 +23,10 @@ from .joining import join as join
 from .mini_imagenet import mini_imagenet as mini_imagenet
 from .omniglot import omniglot as omniglot
 from .omniglot import omniglot_vinyals as omniglot_vinyals
+from .opening import read as read
+from .opening import read_again as read_again
 from .orbit import orbit as orbit
 from .pascal5i import pascal5i as pascal5i
+from .tables import frame as frame
 from .tables import table as table
 from .task_data import TaskData as TaskData

@@ -1,9 +1,9 @@
-"""Data that are in memory already: arrays, data frames and PyTorch data sets."""
+"""Data that are in memory already: arrays and PyTorch data sets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,9 +13,6 @@ from torch import Tensor
 from quickstudy.datasets.base import ClassData
 from quickstudy.errors import InputError
 from quickstudy.functional.checks import check_tree, over_arrays
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def arrays(
@@ -64,41 +61,6 @@ def arrays(
         source=None if source is None else numbers(source, "source"),
         targets=None if targets is None else numbers(targets, "targets"),
     )
-
-
-def frame(df: pd.DataFrame, inputs: str | Sequence[str], label: str, name: str = "frame") -> ClassData:
-    """Return the rows of a pandas data frame as data.
-
-    Args:
-        df: the frame.
-        inputs: names of D numeric columns, which become inputs (M, D), or of one column that holds an array a row.
-        label: name of the column of labels; as `y` of `arrays`.
-        name: how results name the data.
-
-    Raises:
-        InputError: a column is missing, not numeric, or holds missing values.
-    """
-    if not hasattr(df, "columns"):
-        raise InputError(f"df must be a pandas data frame, not {type(df).__name__}; for arrays use datasets.arrays")
-    columns = [inputs] if isinstance(inputs, str) else list(inputs)
-    for column in (*columns, label):
-        if column not in df.columns:
-            raise InputError(f"the frame has no column '{column}'; it has {', '.join(map(str, df.columns))}")
-    if not columns or label in columns:
-        raise InputError("inputs must name at least one column, and not the label's")
-    for column in (*columns, label):
-        missing = df[column].isna().to_numpy()
-        if missing.any():
-            raise InputError(f"column '{column}' has a missing value, first in row {int(missing.argmax())}; drop it")
-    if isinstance(inputs, str) and df[inputs].dtype == object:
-        return arrays([np.asarray(value) for value in df[inputs]], df[label].to_numpy(), name)
-    for column in columns:
-        if df[column].dtype.kind not in "biuf":
-            raise InputError(f"column '{column}' holds {df[column].dtype}, not numbers; encode it first")
-    # Column by column: pandas makes objects of columns of unlike types, such as Booleans and floats.
-    kinds = [df[column].dtype for column in columns]
-    values = [df[column].to_numpy(f"{kind.kind}{kind.itemsize}") for column, kind in zip(columns, kinds, strict=True)]
-    return arrays(np.stack(values, 1), df[label].to_numpy(), name)
 
 
 def dataset(data: torch.utils.data.Dataset[Any], name: str | None = None) -> ClassData:

@@ -37,6 +37,8 @@ class ClassData:
         attributes: for each attribute (say 'script' or 'alphabet') its value for each of the C classes.
         source: (M,) integer telling who or what made an example (a drawer, a font face, a camera), or None.
         targets: (M, ...) dense targets such as segmentation masks, or None.
+        origin: where the data, or those that they are a part of, come from, as JSON; empty where nobody said. See
+            `datasets.read`.
 
     Raises:
         InputError: shapes disagree, a label is out of range, a class has no example, names repeat, or inputs hold
@@ -50,6 +52,7 @@ class ClassData:
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     source: Tensor | None = None
     targets: Tensor | None = None
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         rows = check_tree(self.inputs)
@@ -151,6 +154,7 @@ class ClassData:
             attributes={key: tuple(values[c] for c in picked) for key, values in self.attributes.items()},
             source=None if self.source is None else self.source[index.to(self.source.device)],
             targets=None if self.targets is None else self.targets[index.to(self.targets.device)],
+            origin=self.origin,
         )
         made_of(found, self, "subset", {"classes": [self.classes[c] for c in picked], "name": name})
         return found
@@ -300,4 +304,5 @@ def with_rotations(data: ClassData, turns: Sequence[int] = (0, 1, 2, 3)) -> Clas
         name=data.name,
         attributes={key: tuple(values) * len(turns) for key, values in data.attributes.items()},
         source=None if data.source is None else data.source.repeat(len(turns)),
+        origin=data.origin,
     )

@@ -26,7 +26,6 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
 
 from quickstudy.datasets.base import ClassData
 from quickstudy.errors import DataError, DataNotFoundError, QuickstudyError
@@ -231,7 +230,7 @@ def _load(path: Path, key: str) -> ClassData:
             metadata = file.metadata() or {}
             if metadata.get("key") != key:
                 raise DataError("it was made with other parameters")
-            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         described = json.loads(metadata["data"])
         data = ClassData(
             classes=tuple(described["classes"]),
