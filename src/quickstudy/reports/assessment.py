@@ -19,7 +19,7 @@ from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import CheckpointError, DataError, InputError
 from quickstudy.evaluation import BANK_SEED, Difference, Report, differences, evaluate, find_metric
 from quickstudy.functional.checks import as_device
-from quickstudy.learners import NearestNeighbour
+from quickstudy.learners import NearestNeighbour, Ridge
 from quickstudy.plugins import changed, say_what_to_import
 from quickstudy.recipes import Recipe, RecipeParts, of_run
 from quickstudy.reports.distributions import Unknown, by_description, on_data
@@ -31,7 +31,8 @@ from quickstudy.tasks.base import Bank, TaskDistribution
 Meter = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 """label -> context that gives a function (done, total), such as `quickstudy.cli.console.counting`."""
 CURVE_TASKS = 200
-BASELINE = "nearest neighbour"
+BASELINE, RIDGE = "nearest neighbour", "ridge regression"
+BASELINES = (BASELINE, RIDGE)
 
 
 @contextmanager
@@ -285,6 +286,7 @@ def assess(
 
 
 def bank_of(run: OpenedRun, tasks: int, seed: int) -> Bank:
+    """Return the first test tasks of a run under a seed, at least one."""
     if tasks < 1:
         raise InputError(f"tasks must be at least 1, not {tasks}")
     return run.test.bank(tasks, seed)
@@ -293,15 +295,21 @@ def bank_of(run: OpenedRun, tasks: int, seed: int) -> Bank:
 def baseline_reports(
     bank: Bank, seed: int = BANK_SEED, meter: Meter = silent, ranks: Ranks = ALONE
 ) -> dict[str, Report]:
-    """Return the reports of learners that learn nothing across tasks; none for regression, several labels a row, or
-    inputs that are more than a tensor (problems, which bring their net)."""
-    if find_metric(bank.metric).predicts != "classes":
-        return {}
+    """Return the reports of learners that learn nothing across tasks: nearest neighbour for classes, ridge
+    regression on raw inputs for numbers. There are none for several labels a row, or where inputs are more than a tensor
+    (problems, which bring their net)."""
+    metric = find_metric(bank.metric)
     support = bank.batch(0, 1).support
-    if support.labels.ndim > 2 or not isinstance(support.inputs, Tensor):
+    if not isinstance(support.inputs, Tensor) or metric.predicts not in ("classes", "targets"):
         return {}
-    with meter(BASELINE) as tick:
-        return {BASELINE: evaluate(NearestNeighbour(), bank, len(bank), seed=seed, progress=tick, ranks=ranks)}
+    if metric.predicts == "classes" and support.labels.ndim > 2:
+        return {}
+    if metric.predicts == "targets" and (metric.name == "log_likelihood" or bank.sequential):
+        return {}
+    classes = metric.predicts == "classes"
+    name, learner = (BASELINE, NearestNeighbour()) if classes else (RIDGE, Ridge())
+    with meter(name) as tick:
+        return {name: evaluate(learner, bank, len(bank), seed=seed, curve_steps=0, progress=tick, ranks=ranks)}
 
 
 def finite(value: Any) -> Any:

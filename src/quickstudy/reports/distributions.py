@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from quickstudy import datasets
 from quickstudy.core import Learner
 from quickstudy.datasets.base import ClassData, digests
-from quickstudy.errors import CheckpointError, InputError, QuickstudyError
+from quickstudy.errors import CheckpointError, DataError, InputError, QuickstudyError
 from quickstudy.objectives import Objective
 from quickstudy.recipes import RecipeParts
 from quickstudy.registry import DISTRIBUTIONS, PARTS, build
@@ -71,10 +71,13 @@ def by_description(
         description, why = _of_test(stored)
         if description is None:
             raise CheckpointError(
-                f"{folder} does not tell its test tasks ({why}); give their data by --data PATH, or describe them while "
+                f"{folder} does not tell its test tasks ({why}); give their data by --data PATH, or describe them in "
                 "training by meta_train(..., test=tasks)"
             )
         test = _built(_resized(description, wanted, folder))
+        told = (facts.get("tasks") or {}).get("fingerprint")
+        if train is not None and not isinstance(train, Unknown) and told not in (None, train.fingerprint):
+            raise DataError(f"the data of {folder} are not those that it learned from; bring these back, or use --data")
     objective = facts.get("objective")
     options = {}
     if isinstance(objective, dict):
