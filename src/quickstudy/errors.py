@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class QuickstudyError(Exception):
@@ -44,10 +44,15 @@ class UnsupportedLayerError(QuickstudyError, RuntimeError):
 
 
 class UsageError(QuickstudyError):
-    """A mistake in the command line."""
+    """A mistake in the command line.
+
+    Attributes:
+        hint: where there is help.
+    """
 
     def __init__(self, message: str, command: str = "") -> None:
-        super().__init__(f"{message}\nFor help: {' '.join(filter(None, ('quickstudy', command)))} --help")
+        super().__init__(message)
+        self.hint = f"For help: {' '.join(filter(None, ('quickstudy', command)))} --help"
 
 
 MANY_NAMES = 30
@@ -57,12 +62,17 @@ MANY_NAMES = 30
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     """Return an error for an unknown name, with the nearest known one."""
     names = sorted(known)
-    near = max(names, key=lambda each: _nearness(name, each), default="")
-    near = near if near and _nearness(name, near) >= 0.4 else ""
+    near = nearest(name, {each: each for each in names})
     hint = f"; did you mean '{near}'?" if near else "."
     if near and len(names) > MANY_NAMES:
         return InputError(f"unknown {kind} '{name}'{hint} `quickstudy list` shows all {len(names)}")
     return InputError(f"unknown {kind} '{name}'{hint} Known: {', '.join(names) or 'none'}")
+
+
+def nearest(name: str, known: Mapping[str, str]) -> str:
+    """Return the value of the known name that is most like a name; empty if none is."""
+    near = max(known, key=lambda each: _nearness(name, each), default="")
+    return known[near] if near and _nearness(name, near) >= 0.4 else ""
 
 
 def _nearness(name: str, known: str) -> float:

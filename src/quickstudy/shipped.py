@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import nn
 
 from quickstudy.core import Learner
-from quickstudy.errors import CheckpointError, unknown_name
+from quickstudy.errors import CheckpointError, nearest, unknown_name
 from quickstudy.registry import build, describe
 from quickstudy.storage.checkpoint import RUN, load_checkpoint, read_json, save_checkpoint
 from quickstudy.storage.checkpoint import load as load_run
@@ -100,6 +101,70 @@ def shipped(name: str, kind: str, base: type[Item]) -> Item:
         if path.parent == WEIGHTS and path.is_file() and kind in load_checkpoint(path):
             return load(path, kind, base)
     raise unknown_name(f"pretrained {kind}", name, names(kind))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A meta-trained learner, wherever it was found.
+
+    Attributes:
+        name: of the run folder, of the file, or of what comes with the library.
+        learner: in evaluation mode.
+        facts: how it was made: `version`, `steps`, `seed`, `tasks` and so on; of a run folder, its run.json.
+        folder: the run folder; None for a learner in a single file.
+    """
+
+    name: str
+    learner: Learner
+    facts: dict[str, Any]
+    folder: Path | None = None
+
+    @property
+    def tasks(self) -> dict[str, Any]:
+        """What it was meta-trained on: `name`, `classes`, `ways`, `shots`, as far as it is known."""
+        found = self.facts.get("tasks")
+        return found if isinstance(found, dict) else {}
+
+
+def trained(run: str | os.PathLike[str], checkpoint: str = "best") -> Trained:
+    """Return the learner of a run folder, of a file that `save` wrote, or that comes with the library, by its name.
+
+    A folder goes before a name of the library's.
+
+    Args:
+        run: path of a run folder or of a '.safetensors' file, or a name such as 'drawings'.
+        checkpoint: 'best' or 'last', for a run folder; a file has one.
+
+    Raises:
+        CheckpointError: there is neither, and the message has the nearest name; or the folder or the file is damaged
+            or holds something else.
+    """
+    path = Path(run)
+    if (path / RUN).exists() or (path.is_dir() and str(run) not in names("learner")):
+        facts = read_json(path / RUN)
+        found = load_run(path, checkpoint=checkpoint)
+        return Trained(path.resolve().name, found.eval(), facts if isinstance(facts, dict) else {}, path)
+    if path.suffix == ".safetensors" and path.is_file():
+        return Trained(path.stem, load(path, "learner", Learner).eval(), dict(load_checkpoint(path).get("card") or {}))
+    if str(run) in names("learner"):
+        return Trained(str(run), pretrained(str(run)), card(str(run)))
+    raise _not_found(path)
+
+
+def _not_found(path: Path) -> CheckpointError:
+    """Return the error for what is neither a run folder nor a name, with the nearest of both."""
+    known = names("learner")
+    siblings = []
+    with suppress(OSError, ValueError):
+        siblings = [str(each) for each in path.parent.iterdir() if (each / RUN).exists()]
+        if path.parent == Path():  # a bare name may be meant to lie in the folder where runs go by default
+            siblings += [str(each) for each in Path("runs").iterdir() if (each / RUN).exists()]
+    near = nearest(path.name, {**{Path(each).name: each for each in siblings}, **{each: each for each in known}})
+    meant = f"did you mean the built-in learner '{near}'? " if near in known else f"did you mean '{near}'? " if near else ""
+    return CheckpointError(
+        f"there is no run folder '{path}'; {meant}Give the folder of a meta-training run, or a learner that comes with "
+        f"the library: {', '.join(known)}"
+    )
 
 
 def names(kind: str) -> list[str]:

@@ -9,6 +9,7 @@ from . import entry as entry
 from . import judging as judging
 from . import listing as listing
 from . import options as options
+from . import parsing as parsing
 from . import reproduce as reproduce
 from . import training as training
 from .entry import main as main

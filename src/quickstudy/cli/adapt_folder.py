@@ -22,6 +22,7 @@ from quickstudy.datasets.reading.decoding import SUFFIXES, decode
 from quickstudy.errors import DataError, DataNotFoundError, InputError
 from quickstudy.functional import random
 from quickstudy.functional.checks import as_device
+from quickstudy.functional.names import composed, for_csv, for_json, readable
 from quickstudy.storage.checkpoint import RUN, load, read_json
 
 WHITE_ON_BLACK = ("glyphs", "omniglot")
@@ -109,12 +110,13 @@ def adapt_folder(
     dtype = next((p.dtype for p in learner.parameters() if p.dtype.is_floating_point), torch.get_default_dtype())
     inputs, queries = (each.to(where, dtype) for each in rows)
     examples = Examples(inputs, data.labels.to(where), ways=len(data.classes))
+    spelled = {composed(name): name for name in data.classes}
     return Adapted(
         run=str(run_dir),
         classes=data.classes,
         files=files,
         probabilities=probabilities(learner, examples, queries),
-        truths=tuple(name if (name := Path(each).parent.as_posix()) in data.classes else None for each in files),
+        truths=tuple(spelled.get(composed(Path(each).parent.as_posix())) for each in files),
         support=tuple(data.counts.tolist()),
         remarks=tuple(remarks),
     )
@@ -213,13 +215,15 @@ def tables(found: Adapted) -> list[Any]:
 def text(found: Adapted, format: Literal["table", "json", "csv"]) -> str:
     """Return the predictions as text."""
     if format == "json":
-        return json.dumps(_as_json(found), indent=2, ensure_ascii=False) + "\n"
-    out = io.StringIO()
+        return for_json(json.dumps(_as_json(found), indent=2, ensure_ascii=False)) + "\n"
     if format == "csv":
+        out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["file", "prediction", "probability", "truth", *(f"p({name})" for name in found.classes)])
+        names = [f"p({for_csv(name)})" for name in found.classes]
+        writer.writerow(["file", "prediction", "probability", "truth", *names])
         for file, guess, row, truth in _rows(found):
-            writer.writerow([file, guess, f"{row.max():.6f}", truth or "", *(f"{value:.6f}" for value in row)])
+            texts = [for_csv(file), for_csv(guess), f"{row.max():.6f}", for_csv(truth or "")]
+            writer.writerow([*texts, *(f"{value:.6f}" for value in row)])
         return out.getvalue()
     return plain(*tables(found))
 
@@ -230,14 +234,14 @@ def _rows(found: Adapted) -> Sequence[tuple[str, str, np.ndarray[Any, Any], str 
 
 def _as_json(found: Adapted) -> dict[str, Any]:
     return {
-        "run": found.run,
+        "run": readable(found.run),
         "classes": list(found.classes),
         "support": dict(zip(found.classes, found.support, strict=True)),
         "remarks": list(found.remarks),
         "accuracy": found.accuracy,
         "predictions": [
             {
-                "file": file,
+                "file": readable(file),
                 "prediction": guess,
                 "probability": float(row.max()),
                 "truth": truth,

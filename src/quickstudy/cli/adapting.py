@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -40,7 +39,7 @@ class Adapt:
     def __call__(self) -> int:
         """Adapt, predict, write."""
         from quickstudy.cli import adapt_folder
-        from quickstudy.cli.console import say, show
+        from quickstudy.cli.console import say, show, write
         from quickstudy.storage.checkpoint import write_atomically
 
         found = adapt_folder.adapt_folder(
@@ -58,5 +57,5 @@ class Adapt:
         elif form == "table":
             show(*adapt_folder.tables(found))
         else:
-            sys.stdout.write(adapt_folder.text(found, form))
+            write(adapt_folder.text(found, form))
         return 0

@@ -7,7 +7,7 @@ import io
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from rich import box
 from rich.console import Console
@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from quickstudy.engine.launch import launch
+from quickstudy.functional.names import for_terminal
 from quickstudy.training.progress import LINE_SECONDS
 
 Tick = Callable[[int, int], None]
@@ -24,7 +25,9 @@ Tick = Callable[[int, int], None]
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str] = ()) -> Table:
-    """Return a table; `numbers` names the columns that are set flush right."""
+    """Return a table; `numbers` names the columns that are set flush right. Cells are shown, never obeyed."""
+    columns, rows = [for_terminal(name) for name in columns], [[for_terminal(cell) for cell in row] for row in rows]
+    numbers = [for_terminal(name) for name in numbers]
     drawn = Table(box=box.SIMPLE_HEAD)
     for i, name in enumerate(columns):
         # In a narrow terminal cells are folded, never cut; names stay whole where that leaves room for the rest.
@@ -37,44 +40,70 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequen
     return drawn
 
 
-def show(*parts: Table | str) -> None:
+def show(*parts: Table | str, width: int | None = None) -> None:
     """Print tables and lines on standard output. In a pipe a table is as wide as it must be, so that nothing is cut.
 
-    With several processes, only the first prints.
+    With several processes, only the first prints. Each part is one line, in which control characters are escapes.
+
+    Args:
+        parts: tables of `table`, and lines.
+        width: most columns of a table in a pipe; None is as many as it needs.
     """
     if not launch().first:
         return
-    if not sys.stdout.isatty():
-        sys.stdout.write(plain(*parts))
-        return
-    out = Console(file=sys.stdout, highlight=False)
-    for part in parts:
+    if sys.stdout.isatty():
         # Lines of text wrap in the terminal itself, so that paths can be copied whole.
-        out.print(part if isinstance(part, Table) else Text(part), soft_wrap=not isinstance(part, Table))
+        size = Console(file=sys.stdout).size
+        write(_drawn(parts, _encoding(), width=size.width, height=size.height, force_terminal=True))
+    else:
+        write(plain(*parts, encoding=_encoding(), width=width))
 
 
-def plain(*parts: Table | str) -> str:
-    """Return tables and lines as text without colours."""
-    text = io.StringIO()
-    out = Console(file=text, width=10_000, highlight=False, color_system=None)
+def plain(*parts: Table | str, encoding: str = "utf-8", width: int | None = None) -> str:
+    """Return tables and lines as text without colours; where the encoding lacks a character, there is an escape."""
+    text = _drawn(parts, encoding, width=width or 10_000, color_system=None)
+    return "".join(f"{line.rstrip()}\n" for line in text.split("\n")[:-1])
+
+
+def _drawn(parts: Sequence[Table | str], encoding: str, **options: Any) -> str:
+    content = io.BytesIO()
+    out = io.TextIOWrapper(content, encoding, errors="backslashreplace", newline="\n", write_through=True)
+    console = Console(file=out, highlight=False, **options)
     for part in parts:
-        out.print(part if isinstance(part, Table) else Text(part), soft_wrap=not isinstance(part, Table))
-    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
+        is_line = isinstance(part, str)
+        console.print(Text(for_terminal(part)) if isinstance(part, str) else part, soft_wrap=is_line)
+    return content.getvalue().decode(encoding)
+
+
+def write(text: str) -> None:
+    """Write text on standard output; what its encoding lacks becomes an escape."""
+    encoding = _encoding()
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _encoding() -> str:
+    return getattr(sys.stdout, "encoding", None) or "utf-8"
 
 
 def say(text: str) -> None:
-    """Print a remark on standard error. With several processes, only the first prints."""
+    """Print a remark on standard error, in one line. With several processes, only the first prints."""
     if launch().first:
-        print(text, file=sys.stderr, flush=True)
+        print(for_terminal(text), file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def counting(label: str, what: str = "tasks") -> Iterator[Tick]:
     """Yield a function (done, total) that shows progress: a bar in a terminal, a line now and then elsewhere."""
     if sys.stderr.isatty() and launch().first:
-        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+        # Names of runs are no markup.
+        columns = [
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        ]
         with RichProgress(*columns, console=Console(stderr=True), transient=True) as rich:
-            bar = rich.add_task(label, total=None)
+            bar = rich.add_task(for_terminal(label), total=None)
             yield lambda done, total: rich.update(bar, completed=done, total=total)
         return
     shown = time.monotonic()

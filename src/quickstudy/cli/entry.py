@@ -6,18 +6,21 @@ import dataclasses
 import os
 import signal
 import sys
+import traceback
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Annotated, Any
 
-import tyro
 from tyro.conf import arg
 
 from quickstudy.cli.completion import COMMANDS
+from quickstudy.cli.parsing import option_error, parsed
 from quickstudy.cli.training import Train
 from quickstudy.engine.launch import launch
-from quickstudy.errors import NonFiniteError, QuickstudyError, UsageError, unknown_name
+from quickstudy.errors import InputError, NonFiniteError, QuickstudyError, UsageError, unknown_name
+from quickstudy.functional.names import for_terminal
 
 EPILOGUE = """\
 exit codes:
@@ -37,12 +40,14 @@ environment:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     given = list(sys.argv[1:] if args is None else args)
+    if args is None:
+        _speak_plainly()
     debug = "--debug" in given or os.environ.get("QUICKSTUDY_DEBUG", "0") not in ("", "0")
     # Plots are drawn into files; a backend for windows would fail where there is no screen.
     os.environ["MPLBACKEND"] = "Agg"
     old = _exit_on_sigterm()
     try:
-        return _run([each for each in given if each != "--debug"])
+        return _run(_import([each for each in given if each != "--debug"]))
     except QuickstudyError as error:
         if debug:
             raise
@@ -61,9 +66,35 @@ def main(args: Sequence[str] | None = None) -> int:
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if debug:
+            raise
+        what = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
+        _complain(QuickstudyError(f"the system refuses: {what}"))
+        return 1
     finally:
         if old is not None:
             signal.signal(signal.SIGTERM, old)
+
+
+def _import(args: list[str]) -> list[str]:
+    """Import the files that `--import` names, wherever it stands; return the other arguments."""
+    rest: list[str] = []
+    given = iter(args)
+    for each in given:
+        if each == "--":
+            return [*rest, each, *given]
+        option, equals, file = each.partition("=")
+        if option != "--import":
+            rest.append(each)
+            continue
+        file = file if equals else next(given, "")
+        if not file:
+            raise UsageError("--import needs a file")
+        from quickstudy.plugins import import_file
+
+        import_file(file)
+    return rest
 
 
 def _complain(error: QuickstudyError) -> None:
@@ -71,7 +102,9 @@ def _complain(error: QuickstudyError) -> None:
     started = launch()
     if started.first or not isinstance(error, (NonFiniteError, UsageError)):
         where = f" (process {started.rank} of {started.size})" if started.size > 1 else ""
-        print(f"error{where}: {error}", file=sys.stderr)
+        print(f"error{where}: {for_terminal(str(error))}", file=sys.stderr)
+        if isinstance(error, UsageError):
+            print(error.hint, file=sys.stderr)
 
 
 def _run(args: list[str]) -> int:
@@ -91,28 +124,52 @@ def _run(args: list[str]) -> int:
         raise UsageError(str(unknown_name("option" if name.startswith("-") else "command", name, COMMANDS)))
     if name == "train":
         return _train(rest)
-    command = tyro.cli(COMMANDS[name], prog=f"quickstudy {name}", args=rest)
-    return int(command())
+    return _called(parsed(COMMANDS[name], name, rest), name, rest)
+
+
+def _called(command: Any, words: str, args: Sequence[str]) -> int:
+    """Run a subcommand; what is wrong with an option that was given is a mistake in the command line."""
+    try:
+        return int(command())
+    except InputError as error:
+        raise option_error(error, type(command), args, words) from error
+
+
+def _speak_plainly() -> None:
+    """Let warnings and the traceback of a bug show names without obeying them."""
+
+    def warn(message: Warning | str, *others: Any, **more: Any) -> None:
+        print(f"warning: {for_terminal(str(message))}", file=sys.stderr)
+
+    def trace(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+        for part in traceback.format_exception(kind, error, where):
+            for line in part.rstrip("\n").split("\n"):
+                print(for_terminal(line), file=sys.stderr)
+
+    warnings.showwarning, sys.excepthook = warn, trace
 
 
 def _train(args: list[str]) -> int:
+    from quickstudy.recipes.own_classes import asked, methods
     from quickstudy.registry import table
 
-    recipes = table("recipe")
     if not args or args[0] in ("-h", "--help"):
-        print(_train_help({name: entry.summary for name, entry in recipes.items()}))
+        listed = [{name: entry.summary for name, entry in each.items()} for each in (methods(), table("recipe"))]
+        print(_train_help(*listed))
         return 0 if args else 2
-    name, *rest = args
-    if name not in recipes:
-        raise UsageError(str(unknown_name("recipe", name, recipes)), "train")
-    cls: Any = recipes[name].build
+    given, *rest = args
+    try:
+        entry = asked(given)
+    except InputError as error:
+        raise UsageError(str(error), "train") from error
+    name = entry.name
+    cls: Any = entry.build
     # The same dataclass with this recipe's options in place of any recipe's.
     recipe = (Annotated[cls, arg(name="")], dataclasses.field(default_factory=cls))
     made = dataclasses.make_dataclass("Train", [("recipe", *recipe)], bases=(Train,))
-    paper = f" ({recipes[name].facts['paper']})" if "paper" in recipes[name].facts else ""
-    description = f"{recipes[name].summary}{paper} {Train.__doc__}"
-    command: Any = tyro.cli(made, prog=f"quickstudy train {name}", description=description, args=rest)
-    return int(command())
+    paper = f" ({entry.facts['paper']})" if entry.facts.get("paper") else ""
+    description = f"{entry.summary}{paper} {Train.__doc__}"
+    return _called(parsed(made, f"train {name}", rest, description), f"train {name}", rest)
 
 
 def overview() -> str:
@@ -121,18 +178,24 @@ def overview() -> str:
     lines += ["Meta-learning in PyTorch: learn to learn from many small tasks.", "", "commands:"]
     lines += [f"  {name:<12}{(command.__doc__ or '').partition(chr(10))[0]}" for name, command in COMMANDS.items()]
     lines += ["", "options:", "  -h, --help  this help; every command has its own: quickstudy train --help"]
-    lines += ["  --version   the version", "  --debug     show the traceback of an error", "", "examples:"]
+    lines += ["  --version   the version", "  --debug     show the traceback of an error"]
+    lines += ["  --import F  import a Python file that registers methods, nets or data of your own; may come again"]
+    lines += ["", "examples:"]
     lines += ["  quickstudy demo", "  quickstudy train glyphs-protonet --steps 500"]
+    lines += ["  quickstudy train protonet --data my_pictures/"]
     lines += ["  quickstudy evaluate runs/glyphs-protonet --ways 20", "  quickstudy report runs/glyphs-protonet"]
     lines += ["  quickstudy adapt runs/glyphs-protonet --support my_classes/ --query new_images/", "", EPILOGUE]
     return "\n".join(lines).rstrip()
 
 
-def _train_help(recipes: dict[str, str]) -> str:
-    width = max(map(len, recipes)) + 2
-    lines = ["usage: quickstudy train RECIPE [OPTIONS] [--run-dir DIR] [--no-resume]", "", f"{Train.__doc__}", ""]
+def _train_help(methods: dict[str, str], recipes: dict[str, str]) -> str:
+    width = max(map(len, [*methods, *recipes])) + 2
+    lines = ["usage: quickstudy train METHOD --data PATH [OPTIONS] [--run-dir DIR] [--seeds N] [--no-resume]"]
+    lines += ["       quickstudy train RECIPE [OPTIONS] [--run-dir DIR] [--seeds N] [--no-resume]", "", f"{Train.__doc__}"]
+    lines += ["", "methods, for classes of your own in a folder, an archive or a table:"]
+    lines += [*(f"  {name:<{width}}{summary}" for name, summary in methods.items()), ""]
     lines += ["recipes:", *(f"  {name:<{width}}{summary}" for name, summary in recipes.items()), ""]
-    return "\n".join([*lines, "Options differ between recipes: quickstudy train RECIPE --help"])
+    return "\n".join([*lines, "Options differ between them: quickstudy train METHOD --help"])
 
 
 def _exit_on_sigterm() -> Any:

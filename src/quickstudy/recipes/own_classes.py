@@ -41,8 +41,8 @@ class OwnClasses:
     or a data set that an imported file registers."""
     label: str = ""
     """Column of labels of a table; by default 'label', 'class', 'target' or 'y', or the only column of words."""
-    inputs: tuple[str, ...] = ()
-    """Columns of inputs of a table; by default all others that hold numbers or a few words."""
+    inputs: str = ""
+    """Columns of inputs of a table, with commas between them; by default all others of numbers or of a few words."""
     group: str = ""
     """Column of groups of a table whose classes stay together in the split; 'folder' for pictures in GROUP/CLASS."""
     size: int = 0
@@ -134,7 +134,8 @@ class OwnClasses:
                 raise DataNotFoundError(f"--data {self.data}: there is no such folder or file; check the path")
             raise DataNotFoundError(f"--data: {unknown_name('folder, file or data set', self.data, known)}")
         if datasets.opening.kind_of(path) == "table":
-            columns: dict[str, Any] = {"label": self.label or None, "inputs": list(self.inputs) or None}
+            inputs = [each.strip() for each in self.inputs.split(",")] if self.inputs else None
+            columns: dict[str, Any] = {"label": self.label or None, "inputs": inputs}
             return datasets.read(path, group=self.group or None, **columns)
         size = self.size or USUAL_SIZE
         data = datasets.read(path, size=size, channels=self.channels or 3)
@@ -183,6 +184,11 @@ class OwnClasses:
             sized = dataclasses.replace(sized, train_ways=1)  # sequences have none
         sized.__dict__.update({key: self.__dict__[key] for key in ("_parts", "_whole") if key in self.__dict__})
         return sized.plan()  # type: ignore[no-any-return]
+
+    @property
+    def of_table(self: Any) -> bool:
+        """Whether the data are rows of a table."""
+        return self.splits()[0].inputs.ndim == 2  # type: ignore[no-any-return]
 
     def remarks(self: Any) -> list[str]:
         """Return what was made of the data, for whoever gave them."""
@@ -296,6 +302,23 @@ def find(name: str) -> Entry:
     if name in known:
         return known[name]
     raise unknown_name("recipe or method", name, {**recipes, **known})
+
+
+def asked(name: str) -> Entry:
+    """Return the recipe or method that a user asks for: by its name, or by that of its learner, such as 'ProtoNet'.
+
+    Raises:
+        InputError: there is none; the message has the nearest name, or says what a path is for.
+    """
+    try:
+        return find(name)
+    except InputError:
+        for entry in sorted(methods().values(), key=lambda each: len(each.name)):
+            if entry.facts.get("learner", "").lower() == name.lower():
+                return entry
+        if Path(name).expanduser().exists():
+            raise InputError(f"{name} is data; name a method first: quickstudy train protonet --data {name}") from None
+        raise
 
 
 @functools.cache

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import matplotlib
@@ -14,6 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from quickstudy.evaluation import Report, find_metric
+from quickstudy.functional.names import for_plot
 from quickstudy.registry import table as registry_table
 
 INK, LINE = "#22252b", "#c9ced7"
@@ -61,7 +64,7 @@ def svg(figure: Figure, name: str, alt: str) -> str:
     """
     out = io.StringIO()
     blank = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with _context({**STYLE, "svg.hashsalt": name}):
+    with _context({**STYLE, "svg.hashsalt": name}), _letters_of_all_scripts():
         figure.savefig(out, format="svg", transparent=True, metadata=blank)
     text = out.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
@@ -82,12 +85,21 @@ def svg(figure: Figure, name: str, alt: str) -> str:
 def file(figure: Figure, format: str) -> bytes:
     """Return a figure as a file's content: png, svg or pdf."""
     out = io.BytesIO()
-    figure.savefig(out, format=format, dpi=160, facecolor="white")
+    with _letters_of_all_scripts():
+        figure.savefig(out, format=format, dpi=160, facecolor="white")
     if format == "png":
         # A palette makes drawn lines and text a quarter of the size.
         picture, out = Image.open(out).convert("RGB"), io.BytesIO()
         picture.quantize(128, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
     return out.getvalue()
+
+
+@contextlib.contextmanager
+def _letters_of_all_scripts() -> Iterator[None]:
+    """Draw names in any script; a letter that matplotlib's fonts lack is a box in a picture, and whole in a page."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
+        yield
 
 
 @styled
@@ -106,7 +118,7 @@ def bars(reports: Mapping[str, Any], chance: float | None = None, plain: Sequenc
         axes.axvline(chance, color=INK, linestyle=":", linewidth=1)
         above = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
         axes.annotate("chance", (chance, 1.0), (0, 2), ha="center", va="bottom", fontsize=8, **above)
-    axes.set_yticks(range(len(reports)), list(reports))
+    axes.set_yticks(range(len(reports)), [for_plot(name) for name in reports])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
@@ -182,7 +194,9 @@ def presentations(reports: Mapping[str, Report]) -> Figure:
         means, halves = zip(*report.presentation_curve, strict=True)
         numbers = range(1, len(means) + 1)
         colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-        axes.errorbar(numbers, means, yerr=halves, color=colour, marker=marker, markersize=4, capsize=2, label=name)
+        axes.errorbar(
+            numbers, means, yerr=halves, color=colour, marker=marker, markersize=4, capsize=2, label=for_plot(name)
+        )
     axes.set_xticks(numbers)
     axes.set(ylim=(0, 1.02), xlabel="presentation of a class", ylabel="accuracy")
     if len(reports) > 1:
@@ -224,8 +238,8 @@ def uncertainty(kinds: Mapping[str, tuple[str, str, Mapping[str, Mapping[str, An
         colours = iter(COLOURS)
         for name, found in learners.items():
             style: dict[str, Any] = {"color": INK, "linestyle": "--"} if name == exact else {"color": next(colours)}
-            left.plot(*zip(*found["curve"], strict=True), label=name, linewidth=1.3, **style)
-            right.plot(found["share"], found["risk"], label=name, linewidth=1.3, **style)
+            left.plot(*zip(*found["curve"], strict=True), label=for_plot(name), linewidth=1.3, **style)
+            right.plot(found["share"], found["risk"], label=for_plot(name), linewidth=1.3, **style)
         left.set_title(title, loc="left")
         left.set(xlim=(0, 1), ylim=(0, 1), xlabel=f"level of {holds}", ylabel="share of answers held")
         right.set(xlim=(0, 1), ylim=(0, None), xlabel="share of queries answered, the surest", ylabel=error)
@@ -250,7 +264,7 @@ def maps(
         axes: Any = figure.add_subplot(1, len(panels), i + 1)
         for n in range(len(names)):
             colour = COLOURS[n % len(COLOURS)]
-            axes.scatter(*queries[truth == n].T, s=16, color=colour, alpha=0.75, linewidth=0, label=names[n])
+            axes.scatter(*queries[truth == n].T, s=16, color=colour, alpha=0.75, linewidth=0, label=for_plot(names[n]))
             axes.scatter(*support[kinds == n].T, s=64, color=colour, marker="s", edgecolor=INK, linewidth=1.1)
         if i == len(panels) - 1:
             axes.scatter(*queries[bad].T, s=62, facecolor="none", edgecolor=BAD, linewidth=1.2)
@@ -274,13 +288,14 @@ def matrix(values: np.ndarray[Any, Any], rows: Sequence[str], columns: Sequence[
     for (i, j), value in np.ndenumerate(values):
         colour = "white" if value > 0.7 else "#111111"
         axes.text(left[j] + 0.5, i + 0.5, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=9)
+    columns = [for_plot(name) for name in columns]
     axes.set_xticks(
         left + 0.5,
         columns,
         rotation=0 if max(map(len, columns)) < 11 else 30,
         ha="center" if max(map(len, columns)) < 11 else "right",
     )
-    axes.set_yticks(heights[:-1] + 0.5, rows)
+    axes.set_yticks(heights[:-1] + 0.5, [for_plot(name) for name in rows])
     axes.invert_yaxis()
     axes.grid(visible=False)
     axes.tick_params(length=0)

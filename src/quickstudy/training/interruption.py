@@ -11,6 +11,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from quickstudy.functional.names import for_terminal
+
 
 @contextlib.contextmanager
 def deferred_signals() -> Iterator[list[int]]:
@@ -38,7 +40,9 @@ def deferred_signals() -> Iterator[list[int]]:
 def end_by(number: int, folder: Path | None) -> None:
     """Say where the run was saved and end as the signal asked."""
     if folder is not None:
-        print(f"Interrupted; saved to {folder}. The same command goes on from there.", file=sys.stderr)
+        print(
+            f"Interrupted; saved to {for_terminal(str(folder))}. The same command goes on from there.", file=sys.stderr
+        )
     if number == signal.SIGTERM:
         raise SystemExit(143)
     raise KeyboardInterrupt

@@ -65,7 +65,7 @@ def open_progress(show: bool) -> Iterator[Progress]:
     elif sys.stderr.isatty():
         columns = [
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"),
-            TextColumn("{task.fields[val]}"), TimeElapsedColumn(), TimeRemainingColumn(),
+            TextColumn("{task.fields[val]}", markup=False), TimeElapsedColumn(), TimeRemainingColumn(),
         ]  # fmt: skip
         with RichProgress(*columns, console=Console(stderr=True)) as rich:
             yield _Bar(rich)
