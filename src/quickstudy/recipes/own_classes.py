@@ -11,9 +11,10 @@ import functools
 import inspect
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 from torch import nn
+from tyro.conf import Suppress
 
 from quickstudy import datasets, nets, outer
 from quickstudy.core import Learner
@@ -56,8 +57,8 @@ class OwnClasses:
     """Classes per task in validation and test; 0 takes 5, or as many as the split allows."""
     train_ways: int = 0
     """Classes per task in meta-training; 0 takes the method's own number, or as many as there are."""
-    test_data: str = field(default="same", init=False)
-    rotations: bool = field(default=True, init=False)
+    test_data: Annotated[str, Suppress] = field(default="same", init=False)
+    rotations: Annotated[bool, Suppress] = field(default=True, init=False)
 
     def splits(self: Any) -> tuple[ClassData, ClassData, ClassData]:
         """Return meta-training, -validation and -test data with disjoint classes.
@@ -243,7 +244,7 @@ class AnyLearner(FewShotRecipe):
     outputs: str = "auto"
     """What the net ends in: 'ways' numbers, one per class, or 'features'; 'auto' takes ways for learners whose inner
     loop adapts a net, and features for all others."""
-    method: str = field(default="", init=False)
+    method: Annotated[str, Suppress] = field(default="", init=False)
 
     def make_learner(self, train: ClassData) -> Learner:
         """Return the learner.
@@ -336,7 +337,7 @@ def _of_learner(name: str) -> Entry:
     if options is not None:
         made = [("learner", options, field(default_factory=options))]
         base = dataclasses.make_dataclass("AnyLearner", made, bases=(AnyLearner,), namespace={"__post_init__": _rebuilt})
-    base = dataclass(type("AnyLearner", (base,), {"method": field(default=name, init=False), "__annotations__": {"method": str}}))
+    base = dataclass(type("AnyLearner", (base,), {"method": field(default=name, init=False), "__annotations__": {"method": Annotated[str, Suppress]}}))
     facts = {"learner": name, "paper": entry.facts.get("paper", "")}
     return _entry(name, base, entry.summary, facts)
 

@@ -121,7 +121,7 @@ def open_run(
         plan = by_description(path, facts, learner, wanted, Unknown({}) if data is not None else tasks)
     if data is not None:
         seen = read_json(path / "classes.json")
-        tasks = on_data(os.fspath(data), facts, learner, plan.train, seen, wanted, columns or {}, remarks)
+        tasks = on_data(os.fspath(data), facts, learner, plan, seen, wanted, columns or {}, remarks)
     if tasks is not None:
         plan = dataclasses.replace(plan, test=tasks)
     run = OpenedRun(

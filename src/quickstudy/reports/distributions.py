@@ -159,7 +159,7 @@ def on_data(
     path: str,
     run: Mapping[str, Any],
     learner: Learner,
-    train: TaskDistribution,
+    plan: RecipeParts,
     seen: Mapping[str, Any],
     wanted: Mapping[str, int],
     columns: Mapping[str, Any],
@@ -171,7 +171,7 @@ def on_data(
         path: the folder or file.
         run: contents of the run's run.json.
         learner: the meta-trained learner.
-        train: meta-training tasks, as far as they are known.
+        plan: the run's own tasks, as far as they are known.
         seen: contents of the run's classes.json.
         wanted: sizes of test tasks: ways, shots or queries; by default those of the run.
         columns: arguments of `datasets.read` for tables, such as `label`.
@@ -181,11 +181,11 @@ def on_data(
         InputError: too few new classes, or data of another kind than the run's net reads.
         DataError: the data cannot be read.
     """
-    data = read_like(path, run, learner, train, columns, remarks)
+    data = read_like(path, run, learner, plan.train, columns, remarks)
     data = without_seen(data, seen, path, remarks)
     if len(data.classes) < 2:
         raise InputError(f"{path} has {len(data.classes)} classes that are new to the run; test tasks need two or more")
-    like = {**USUAL, **_sizes(run.get("tasks")), **_sizes(run.get("validation"))}
+    like = {**USUAL, **_sizes(run.get("tasks")), **_sizes(run.get("validation")), **_sizes(plan.test.describe())}
     sizes = {**like, **wanted}
     if "ways" not in wanted:
         sizes["ways"] = min(like["ways"], len(data.classes))
