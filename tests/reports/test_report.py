@@ -13,7 +13,8 @@ from quickstudy import learners, nets
 from quickstudy.cli import main
 from quickstudy.evaluation import evaluate, reliability
 from quickstudy.reports import episodes, report
-from quickstudy.reports.assessment import assess, compare_runs, open_run, open_runs
+from quickstudy.reports.assessment import assess, open_run
+from quickstudy.reports.comparison import compare_runs, open_runs
 
 ABSTENTION = "Intervals, prediction sets and abstention"
 VOID = {"meta", "img", "br", "use", "path", "line"}

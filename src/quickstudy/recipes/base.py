@@ -18,7 +18,7 @@ from quickstudy.core import Learner
 from quickstudy.errors import CheckpointError, QuickstudyError
 from quickstudy.functional import random
 from quickstudy.outer.base import Outer
-from quickstudy.registry import lookup, register
+from quickstudy.registry import register
 from quickstudy.storage.checkpoint import RUN, read_run
 from quickstudy.tasks.base import TaskDistribution
 from quickstudy.training.loggers import Logger
@@ -133,6 +133,7 @@ class Recipe:
                 tensorboard=self.tensorboard,
                 loggers=loggers,
                 settings={"recipe": self.name, "options": dataclasses.asdict(self)},
+                test=plan.test,
                 **plan.options,
             )
 
@@ -148,16 +149,18 @@ def of_run(run_dir: str | os.PathLike[str]) -> Recipe:
     settings = run.get("settings")
     if not isinstance(settings, dict) or "recipe" not in settings:
         raise CheckpointError(
-            f"{run_dir} was not made by a recipe, so its tasks are not known; evaluate it in Python with "
-            "quickstudy.evaluate(quickstudy.load(run_dir), tasks)"
+            f"{run_dir} was not made by a recipe, so its tasks are not known by one; open it with "
+            "quickstudy.reports.assessment.open_run"
         )
     name, stored = settings["recipe"], settings.get("options", {})
     if not isinstance(name, str):
         raise CheckpointError(f"{path}: its recipe is {name!r:.80}, which is no name; restore the file from a copy")
     if not isinstance(stored, dict):
         raise CheckpointError(f"{path}: its options are {stored!r:.80}, not by name; restore the file from a copy")
-    recipe = lookup("recipe", name).build
-    known = {field.name for field in dataclasses.fields(recipe)}  # type: ignore[arg-type]
+    from quickstudy.recipes.own_classes import find
+
+    recipe = find(name).build
+    known = {field.name for field in dataclasses.fields(recipe) if field.init}  # type: ignore[arg-type]
     options = {key: tuple(v) if isinstance(v, list) else v for key, v in stored.items() if key in known}
     wrong = misfits(recipe, options)
     if wrong:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from quickstudy.evaluation import Report, find_metric
 from quickstudy.functional.names import for_plot
+from quickstudy.registry import table as registry_table
 
 INK, LINE = "#22252b", "#c9ced7"
 """Stand-ins for the page's colours of text and of lines; in a file of its own they are what they say."""
@@ -102,7 +103,7 @@ def _letters_of_all_scripts() -> Iterator[None]:
 
 
 @styled
-def bars(reports: Mapping[str, Report], chance: float | None = None, plain: Sequence[str] = ()) -> Figure:
+def bars(reports: Mapping[str, Any], chance: float | None = None, plain: Sequence[str] = ()) -> Figure:
     """Return a bar for each learner with its 95 % interval; learners named in `plain` are grey."""
     metric = next(iter(reports.values())).entry
     figure = Figure(figsize=(7, 0.8 + 0.38 * len(reports)))
@@ -126,6 +127,25 @@ def bars(reports: Mapping[str, Report], chance: float | None = None, plain: Sequ
     axes.set_xlim(min(0.0, 1.2 * low), max(0.0, 1.2 * top) if metric.upper is None else 1.09 * metric.upper)
     axes.set_xlabel(metric.title)
     return figure
+
+
+def of_methods(methods: Sequence[Any]) -> Figure:
+    """Return a bar for each method (`comparison.Method`), baselines in grey, with the line of chance where it is one."""
+    plain = [each.label for each in methods if _meta_learns_nothing(each.first)]
+    return bars({each.label: each for each in methods}, chance(methods[0].first), plain)
+
+
+def _meta_learns_nothing(report: Report) -> bool:
+    entry = registry_table("learner").get(report.learner)
+    return entry is not None and entry.facts.get("family") == "baseline"
+
+
+def chance(report: Report) -> float | None:
+    """Return what guessing gives, where all tasks have the same number of ways."""
+    ways = report.tasks.get("ways")
+    if report.entry.chance is None or not isinstance(ways, list) or ways[0] != ways[1]:
+        return None
+    return report.entry.chance(int(ways[0]))
 
 
 @styled

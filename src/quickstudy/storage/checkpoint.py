@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from quickstudy.core import Learner
 from quickstudy.errors import CheckpointError, unknown_name
+from quickstudy.plugins import learner_of_run
 from quickstudy.storage.files import (
     BEST,
     LAST,
@@ -243,9 +244,13 @@ def load(run_dir: str | os.PathLike[str], learner: Learner | None = None, checkp
     run = read_run(folder)
     path = folder / (BEST if checkpoint == "best" and exists(folder / BEST) else LAST)
     weights = weights_of(load_checkpoint(path), "learner", path)
+
+    def fits(empty: Learner) -> None:
+        check_weights(empty, weights, path)
+
     if learner is None:
-        learner = rebuilt(
-            run["learner"], Learner, weights, folder / RUN, lambda empty: check_weights(empty, weights, path)
-        )
+        learner = learner_of_run(run, folder, lambda: rebuilt(run["learner"], Learner, weights, folder / RUN, fits))
+    if not isinstance(learner, Learner):
+        raise CheckpointError(f"{folder / RUN} describes no learner")
     load_weights(learner, weights, path)
     return learner.eval()

@@ -26,6 +26,7 @@ from quickstudy.errors import InputError
 from quickstudy.functional.numbers import whole
 from quickstudy.objectives.base import named
 from quickstudy.outer.base import Outer
+from quickstudy.plugins import needed
 from quickstudy.registry import describe, lookup
 from quickstudy.tasks.base import TaskDistribution
 from quickstudy.training.loggers import Logger
@@ -64,6 +65,7 @@ def meta_train(
     tensorboard: bool = False,
     loggers: Logger | str | Sequence[Logger | str] = (),
     settings: dict[str, Any] | None = None,
+    test: TaskDistribution | None = None,
 ) -> Run:
     """Meta-train a learner.
 
@@ -99,6 +101,8 @@ def meta_train(
             'wandb' or 'mlflow' (see `training.loggers`). They are told the rows of the log, each once, when a
             checkpoint has been written. One that raises is told nothing more, and the training goes on.
         settings: anything else to keep in run.json (a recipe's configuration).
+        test: tasks for the figure, which training does not look at. The run folder describes them, so that
+            `quickstudy evaluate` and `report` find them; None lets them take the part of a split that is left.
 
     Returns:
         The run. Interrupted by Ctrl-C or SIGTERM it saves a checkpoint first, then raises.
@@ -116,7 +120,7 @@ def meta_train(
     """
     if not isinstance(learner, Learner):
         raise InputError(f"learner must be a quickstudy learner around a net, not {type(learner).__name__}")
-    for name, each in (("tasks", tasks), ("validation", validation)):
+    for name, each in (("tasks", tasks), ("validation", validation), ("test", test)):
         if not isinstance(each, TaskDistribution) and (each is not None or name == "tasks"):
             kind = type(each).__name__
             raise InputError(f"{name} must be a task distribution, such as tasks.FewShot(data), not {kind}")
@@ -131,6 +135,9 @@ def meta_train(
     if precision not in PRECISIONS:
         raise InputError(f"precision '{precision}' is not one of {', '.join(PRECISIONS)}")
     check_disjoint(tasks, validation)
+    check_disjoint(tasks, test)
+    if validation is not None:
+        check_disjoint(validation, test)
     if outer is None:
         outer = lookup("outer", learner.default_outer).build()
     assert outer is not None
@@ -173,8 +180,13 @@ def meta_train(
         facts["objective_code"] = code_of(objective)
     # Autocast does not work inside torch.func.grad: nets are called in mixed precision by `operators.calls`.
     fabric = _fabric(device, "32-true" if precision == "bf16-mixed" else precision)
+    origins = {
+        "distributions": {"train": describe(tasks), "validation": describe(validation), "test": describe(test)},
+        "imports": needed(learner, outer, objective, tasks, validation, test, {"recipe": (settings or {}).get("recipe", "")}),
+    }
+    notes = {"settings": settings or {}, **origins}
     with ExitStack() as lasting:
-        return prepared(asked, fabric, facts, settings or {}, resume, lasting).run(progress)
+        return prepared(asked, fabric, facts, notes, resume, lasting).run(progress)
 
 
 def _fabric(device: str, precision: str) -> Fabric:
