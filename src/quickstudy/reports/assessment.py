@@ -156,7 +156,12 @@ def _plan(recipe: Recipe, wanted: Mapping[str, Any]) -> RecipeParts:
 
 
 def check_unseen(run: OpenedRun, tasks: TaskDistribution) -> None:
-    """Raise InputError if tasks hold classes that the run was trained or chosen on: their results would say nothing."""
+    """Raise InputError if tasks hold classes that the run was trained or chosen on: their results would say nothing.
+
+    Problems of optimisation may: what is new in them is not their classes.
+    """
+    if tasks.metric == "loss":
+        return
     stored = read_json(run.folder / "classes.json")
     if not isinstance(stored, dict):
         raise CheckpointError(f"{run.folder / 'classes.json'} does not hold a run's class split; restore it")
