@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import json
 import re
 import subprocess
@@ -127,7 +128,7 @@ def test_a_name_whose_library_is_absent_says_how_to_install_it() -> None:
 
 def test_an_extra_is_named_where_one_has_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     needs = ["torch>=2.6", 'torch-geometric>=2; extra == "graphs"', 'pandas>=2; extra == "dev"']
-    monkeypatch.setattr(errors.importlib.metadata, "requires", lambda name: needs)
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: needs)
     assert errors.how_to_install("torch_geometric") == "pip install 'quickstudy[graphs]'"
     assert errors.how_to_install("pandas") == "pip install pandas"
     assert errors.how_to_install("torch") == "pip install torch"

@@ -13,7 +13,9 @@ from quickstudy.registry import register
 
 @register("net")
 class Columns(nn.Module):
-    """A net behind the standardised columns of a table. The means and scales are part of it, so that whoever uses it
+    """A net behind the standardised columns of a table.
+
+    The means and scales are part of it, so that whoever uses it
     gives rows as they come.
 
     Args:
