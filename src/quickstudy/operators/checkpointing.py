@@ -84,7 +84,9 @@ class Call:
     """One call as a function of tensors. It holds none of them: autograd does, while they are needed."""
 
     def __init__(self, function: Callable[..., Any], module: nn.Module) -> None:
-        self.function, self.module = carried(function), module
+        self.module = module
+        # What is exchanged around the call is so around it when it is made again; parameters given to it come first.
+        self.made = carried(lambda named, args: with_parameters(module, named, function, *args))
 
     def flatten(self, args: Any) -> list[Tensor]:
         """Return the tensors that the call depends on."""
@@ -101,7 +103,7 @@ class Call:
         for place, tensor in zip(self.places, tensors, strict=True):
             leaves[place] = tensor
         args, named = trees.unflatten(leaves, self.spec)
-        found, self.after = trees.flatten(with_parameters(self.module, named, self.function, *args))
+        found, self.after = trees.flatten(self.made(named, args))
         given = {id(tensor): i for i, tensor in enumerate(tensors)}
         self.sources = [given.get(id(leaf)) for leaf in found]
         return tuple(leaf for leaf, source in zip(found, self.sources, strict=True) if source is None)
