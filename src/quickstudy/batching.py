@@ -10,15 +10,17 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterator
+from types import MethodType
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import vmap
 
 from quickstudy.core import Examples, Learner, Output, State, Streaming
 from quickstudy.errors import InputError
 from quickstudy.operators import trees
+from quickstudy.operators.substitution import undisturbed
 
 
 def count(tasks: Any) -> int:
@@ -72,8 +74,26 @@ def map_tasks(function: Callable[..., Any], *batched: Any, chunk_size: int | Non
         InputError: the arguments disagree about T.
     """
     count(batched)
+    modules = tuple(_modules(function))
+
+    def one(*arguments: Any) -> Any:
+        # Within the transform, so that nothing of it is left on modules when it ends.
+        with undisturbed(*modules):
+            return function(*arguments)
+
     # 'different': a net's own dropout draws afresh in each task.
-    return vmap(function, randomness="different", chunk_size=chunk_size)(*batched)
+    return vmap(one, randomness="different", chunk_size=chunk_size)(*batched)
+
+
+def _modules(function: Callable[..., Any]) -> Iterator[nn.Module]:
+    """Yield modules that a function is of, or is given beforehand."""
+    if isinstance(function, functools.partial):
+        for part in (function.func, *function.args):
+            yield from _modules(part)
+    elif isinstance(function, nn.Module):
+        yield function
+    elif isinstance(function, MethodType) and isinstance(function.__self__, nn.Module):
+        yield function.__self__
 
 
 def adapt(learner: Learner, support: Any, keys: Tensor | None = None, chunk_size: int | None = None) -> State:

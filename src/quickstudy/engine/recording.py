@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from quickstudy.core import Learner
 from quickstudy.operators import trees
@@ -34,6 +33,7 @@ from quickstudy.operators.internals import (
     own_parameters,
 )
 from quickstudy.operators.precision import matmul_dtype
+from quickstudy.operators.substitution import prepare, with_parameters
 
 Recordable = Callable[[Learner, Any], Any]
 """(learner, pytree of tensors) -> pytree of tensors, the first of them losses; may add to parameters' `.grad`."""
@@ -83,7 +83,7 @@ class Recorded:
             Exception: whatever recording or compiling could not do.
             UnrecordableError: the step is too long, or it changes, or depends on what cannot be recorded.
         """
-        modules = [module for each in (learner, *self._also) for module in each.modules()]
+        modules = [module for each in (learner, *self._also) for module in prepare(each)]
         # Names are for recording alone, and to collect them takes long.
         own: list[Tensor] = [*{id(t): t for m in modules for t in own_parameters(m).values() if t is not None}.values()]
         own += {id(t): t for m in modules for t in own_buffers(m).values() if t is not None}.values()
@@ -139,7 +139,7 @@ class Recorded:
             inputs = trees.unflatten(list(flat[count:]), spec)
             values = {name: value for value, (name, _) in zip(own, named, strict=True)}
             with _Limit():
-                outputs = functional_call(module, values, (inputs,))
+                outputs = with_parameters(module, values, module, inputs)
             leaves, structure = trees.flatten(outputs)
             after[:] = [structure]
             trainable[:] = [place for place, value in enumerate(own) if value.grad is not None]

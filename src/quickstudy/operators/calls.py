@@ -16,24 +16,40 @@ when a net is adapted in an inner loop and mapped over tasks:
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.overrides import TorchFunctionMode, handle_torch_function, has_torch_function
 
 from quickstudy.errors import InputError, QuickstudyError, unknown_name
 from quickstudy.operators import convolution, pooling, trees
 from quickstudy.operators.conv_moments import conv_maxima_moments
-from quickstudy.operators.internals import AnyBatchNorm
 from quickstudy.operators.layer_errors import raise_named, without_checkpoints
 from quickstudy.operators.layouts import Layouts
+from quickstudy.operators.norms import BATCH_NORMS, found, uses_batch_statistics
 from quickstudy.operators.precision import matmul_dtype
+from quickstudy.operators.replacements import REPLACEMENTS
+from quickstudy.operators.substitution import exchanged, in_turn
+from quickstudy.operators.writes import Buffers, in_place
+
+__all__ = [
+    "BATCH_NORMS",
+    "BatchNormPolicy",
+    "Given",
+    "Statistics",
+    "batch_statistics",
+    "call",
+    "check_policy",
+    "conv_norm_pool",
+    "given_by",
+    "uses_batch_statistics",
+]
 
 BatchNormPolicy = Literal["support", "transductive", "frozen"]
 """Source of batch norm's statistics when queries are predicted.
@@ -47,9 +63,6 @@ Statistics = tuple[tuple[Tensor, Tensor], ...]
 
 Given = Statistics | Literal["frozen"] | None
 """Batch statistics to use: those of an earlier call, the net's running averages, or None for those of the rows."""
-
-BATCH_NORMS = (AnyBatchNorm,)
-
 
 def check_policy(policy: BatchNormPolicy) -> None:
     """Raise InputError if a batch norm policy is unknown."""
@@ -67,11 +80,6 @@ def given_by(policy: str, statistics: Statistics | None = None) -> Given:
     if policy == "frozen":
         return "frozen"
     return statistics if policy == "support" else None
-
-
-def uses_batch_statistics(net: nn.Module) -> bool:
-    """Return whether a net has batch norm layers, so that a batch norm policy matters."""
-    return any(isinstance(module, BATCH_NORMS) for module in net.modules())
 
 
 _MATMULS = {F.linear, torch.matmul, torch.bmm, torch.conv1d, torch.conv2d, torch.conv3d}
@@ -115,37 +123,50 @@ def call(
     """
     if isinstance(inputs, np.ndarray):
         raise InputError("inputs are a NumPy array, but nets take tensors; pass torch.as_tensor(inputs)")
-    # In training mode these layers count batches in place, which no transform allows; statistics come from us.
-    counting = [module for module in net.modules() if isinstance(module, BATCH_NORMS) and module.training]
-    for module in counting:
-        module.training = False
-    mode = _Corrections(given, mask, Layouts(net))
     args: tuple[Any, ...] = (*inputs, *extra) if isinstance(inputs, tuple) else (inputs, *extra)
     kwargs: dict[str, Any] = {}
     if isinstance(inputs, dict):
         args, kwargs = extra, inputs
+    layouts = Layouts(net)
     try:
-        with mode, without_checkpoints():
-            output = functional_call(net, params, args, kwargs) if params else net(*args, **kwargs)
+        with exchanged(net, params) if params else in_turn(net) as scope:
+            mode = _Corrections(Buffers(net, given == "frozen", scope), given, mask, layouts)
+            with _alone(net), mode, without_checkpoints():
+                output = net(*args, **kwargs)
     except Exception as error:
         if torch.compiler.is_compiling() or isinstance(error, (QuickstudyError, torch.OutOfMemoryError)):
             raise
-        if mode.layouts.may_help():
-            return mode.layouts.again(lambda: call(net, inputs, params, given, mask, extra))
-        raise_named(net, args, kwargs, params, error, mode.layouts.failed)
+        if layouts.may_help():
+            return layouts.again(lambda: call(net, inputs, params, given, mask, extra))
+        raise_named(net, args, kwargs, params, error, layouts.failed)
         raise
-    finally:
-        for module in counting:
-            module.training = True
+    if mode.used:
+        found(net)
     return output, tuple(mode.used)
+
+
+@contextlib.contextmanager
+def _alone(net: nn.Module) -> Iterator[None]:
+    """Keep norms from taking statistics of other processes' rows, which are of other tasks."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        yield
+        return
+    shared = [each for each in net.modules() if isinstance(each, nn.SyncBatchNorm) and each.training]
+    for module in shared:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in shared:
+            module.training = True
 
 
 class _Corrections(TorchFunctionMode):
     """Replaces the operators named at the head of this file. `used` collects batch statistics."""
 
-    def __init__(self, given: Given, mask: Tensor | None, layouts: Layouts) -> None:
+    def __init__(self, buffers: Buffers, given: Given, mask: Tensor | None, layouts: Layouts) -> None:
         super().__init__()
-        self.layouts = layouts
+        self.buffers, self.layouts = buffers, layouts
         self.given = given
         self.mask = mask
         self.used: list[tuple[Tensor, Tensor]] = []
@@ -155,12 +176,19 @@ class _Corrections(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if in_place(func) or kwargs.get("out") is not None:
+            return self.buffers.change(func, args, kwargs)
+        args, kwargs = self.buffers.resolved(args, kwargs)
         if self.matmul_dtype is not None and func in _MATMULS:
             if func is torch.conv2d:
                 return self.layouts.of_maps(convolution.conv2d(*args, **kwargs, products=self.matmul_dtype))
             return _lowered(func, args, kwargs, self.matmul_dtype)
         if func is F.batch_norm:
             return self._batch_norm(*args, **kwargs)
+        if func is torch.batch_norm:
+            return self._batch_norm(*args[:8])
+        if func is F.instance_norm and self.given == "frozen":
+            return self._instance_norm(*args, **kwargs)
         if func is conv_norm_pool:
             return self.layouts.of_maps(self._conv_norm_pool(*args))
         return self.layouts.run(func, args, kwargs)
@@ -176,20 +204,31 @@ class _Corrections(TorchFunctionMode):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor:
-        if self.given is None:
-            mean, var = batch_statistics(input, self.mask)
+        if self.buffers.owns(weight) and running_mean is not None and running_var is not None:
+            mean, var = running_mean, running_var  # of a layer that is frozen by design
         else:
-            mean, var = self._given(running_mean, running_var)
-        self.used.append((mean, var))
-        shape = (1, -1) + (1,) * (input.ndim - 2)
-        scale = torch.rsqrt(var + eps)
-        if weight is not None:
-            scale = scale * weight
-        shift = -mean * scale
-        if bias is not None:
-            shift = shift + bias
-        # Statistics of narrow numbers are in 32 bits.
-        return (input * scale.reshape(shape) + shift.reshape(shape)).to(input.dtype)
+            if self.given is None:
+                mean, var = batch_statistics(input, self.mask)
+            else:
+                mean, var = self._given(running_mean, running_var)
+            self.used.append((mean, var))
+        return _normalised(input, mean, var, weight, bias, eps)
+
+    def _instance_norm(
+        self,
+        input: Tensor,
+        running_mean: Tensor | None = None,
+        running_var: Tensor | None = None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        use_input_stats: bool = True,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Tensor:
+        if running_mean is None or running_var is None:
+            rest = (running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
+            return REPLACEMENTS[F.instance_norm](input, *rest)  # type: ignore[no-any-return]
+        return _normalised(input, running_mean, running_var, weight, bias, eps)
 
     def _conv_norm_pool(self, x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
         # A maximum commutes with what never decreases: pool first, and norm a quarter of the numbers. Where the
@@ -245,3 +284,17 @@ def batch_statistics(input: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor
     # Without any row (the beginning of a stream) features stay as they are, rather than grow in every layer.
     var = torch.where(mask.any(), var, torch.ones_like(var))
     return mean.reshape(-1), var
+
+
+def _normalised(
+    input: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    shape = (1, -1) + (1,) * (input.ndim - 2)
+    scale = torch.rsqrt(var + eps)
+    if weight is not None:
+        scale = scale * weight
+    shift = -mean * scale
+    if bias is not None:
+        shift = shift + bias
+    # Statistics of narrow numbers are in 32 bits.
+    return (input * scale.reshape(shape) + shift.reshape(shape)).to(input.dtype)

@@ -16,12 +16,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vjp
+from torch.func import vjp
 from torch.utils.checkpoint import get_device_states, set_device_states
 
 from quickstudy.operators import trees
-from quickstudy.operators.precision import carried
-from quickstudy.operators.substitution import Owner
+from quickstudy.operators.substitution import carried, with_parameters
 
 LONG = 10
 """Number of steps from which unrolls are checkpointed unasked; shorter ones have little to save."""
@@ -85,13 +84,14 @@ class Call:
     """One call as a function of tensors. It holds none of them: autograd does, while they are needed."""
 
     def __init__(self, function: Callable[..., Any], module: nn.Module) -> None:
-        self.owner = Owner(carried(function), module)
+        self.module = module
+        # What is exchanged around the call is so around it when it is made again; parameters given to it come first.
+        self.made = carried(lambda named, args: with_parameters(module, named, function, *args))
 
     def flatten(self, args: Any) -> list[Tensor]:
         """Return the tensors that the call depends on."""
         # A custom function passes gradients to its arguments alone, so parameters are arguments. Frozen ones need none.
-        parameters = self.owner.module.named_parameters()
-        named = {f"module.{name}": value for name, value in parameters if value.requires_grad}
+        named = {name: value for name, value in self.module.named_parameters() if value.requires_grad}
         leaves, self.spec = trees.flatten((args, named))
         self.others = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         self.places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
@@ -103,7 +103,7 @@ class Call:
         for place, tensor in zip(self.places, tensors, strict=True):
             leaves[place] = tensor
         args, named = trees.unflatten(leaves, self.spec)
-        found, self.after = trees.flatten(functional_call(self.owner, named, args))
+        found, self.after = trees.flatten(self.made(named, args))
         given = {id(tensor): i for i, tensor in enumerate(tensors)}
         self.sources = [given.get(id(leaf)) for leaf in found]
         return tuple(leaf for leaf, source in zip(found, self.sources, strict=True) if source is None)

@@ -16,7 +16,7 @@ from torch.func import grad
 from quickstudy.operators import trees
 from quickstudy.operators.checkpointing import Call
 from quickstudy.operators.internals import in_transform, unwrapped
-from quickstudy.operators.precision import carried
+from quickstudy.operators.substitution import carried
 
 Theta = dict[str, Tensor]
 

@@ -14,9 +14,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 __all__ = [
     "AnyBatchNorm",
     "AnyConvolution",
+    "AnyInstanceNorm",
     "AnyNorm",
     "OpOverload",
     "TorchDispatchMode",
+    "base_of",
     "compile_graph",
     "direct_call",
     "example_of",
@@ -24,13 +26,19 @@ __all__ = [
     "in_transform",
     "in_transforms",
     "left_aligned",
+    "level",
     "make_fx",
     "own_buffers",
+    "own_forward_hooks",
+    "own_modules",
     "own_parameters",
+    "own_pre_hooks",
     "pack_padded",
     "plain",
     "plainly",
+    "set_own",
     "storage_of",
+    "transforming",
     "unwrapped",
     "weight_norm",
     "with_module",
@@ -42,6 +50,8 @@ AnyBatchNorm = nn.modules.batchnorm._BatchNorm
 """Batch normalisation of any number of dimensions."""
 AnyConvolution = nn.modules.conv._ConvNd
 """A convolution of any number of dimensions, transposed or not."""
+AnyInstanceNorm = nn.modules.instancenorm._InstanceNorm
+"""Instance normalisation of any number of dimensions."""
 AnyNorm = nn.modules.batchnorm._NormBase
 """Batch and instance normalisation."""
 OpOverload = torch._ops.OpOverload
@@ -62,6 +72,14 @@ def in_transform(tensor: Tensor) -> bool:
 def in_transforms() -> bool:
     """Return whether any transform, such as vmap or grad, is active."""
     return bool(torch._C._are_functorch_transforms_active())
+def level() -> int:
+    """Return how many transforms, such as vmap or grad, this thread is inside of."""
+    return torch._C._functorch.maybe_current_level() or 0
+
+
+def transforming() -> bool:
+    """Return whether this thread is inside a transform, such as vmap or grad, or records operations."""
+    return level() > 0 or torch._C._len_torch_dispatch_stack() > 0
 
 
 def unwrapped(tensor: Tensor) -> Tensor:
@@ -100,6 +118,11 @@ def has_values(tensor: Tensor) -> bool:
 def storage_of(tensor: Tensor) -> int:
     """Return a number for the memory that a tensor lies in; tensors of the same memory have the same."""
     return int(plain(tensor).untyped_storage()._cdata)
+def base_of(tensor: Tensor) -> Tensor | None:
+    """Return the tensor that a tensor is a view of, outside of all transforms, or None."""
+    while in_transform(tensor):
+        tensor = unwrapped(tensor)
+    return tensor._base
 
 
 def own_parameters(module: nn.Module) -> dict[str, nn.Parameter | None]:
@@ -110,6 +133,26 @@ def own_parameters(module: nn.Module) -> dict[str, nn.Parameter | None]:
 def own_buffers(module: nn.Module) -> dict[str, Tensor | None]:
     """Return a module's own buffers, not those of modules in it."""
     return module._buffers
+
+
+def own_modules(module: nn.Module) -> dict[str, nn.Module | None]:
+    """Return the modules right in a module, by name; one may stand under several."""
+    return module._modules
+
+
+def own_forward_hooks(module: nn.Module) -> dict[int, Any]:
+    """Return the hooks that are called after a module's forward."""
+    return module._forward_hooks
+
+
+def own_pre_hooks(module: nn.Module) -> dict[int, Any]:
+    """Return the hooks that are called before a module's forward."""
+    return module._forward_pre_hooks
+
+
+def set_own(module: nn.Module, parameters: dict[str, Any], buffers: dict[str, Any]) -> None:
+    """Let a module read its own parameters and buffers from these dictionaries."""
+    module.__dict__["_parameters"], module.__dict__["_buffers"] = parameters, buffers
 
 
 def with_module(module: Module, name: str, other: nn.Module) -> Module:

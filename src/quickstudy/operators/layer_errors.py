@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import disable_saved_tensors_hooks
-from torch.func import functional_call
 
 from quickstudy.errors import InputError, UnsupportedLayerError
 from quickstudy.operators import trees
 from quickstudy.operators.internals import example_of, in_transforms, plainly
+from quickstudy.operators.substitution import exchanged
 
 _TORCH = str(Path(torch.__file__).parent)
 _OURS = str(Path(__file__).parent)
@@ -117,7 +117,8 @@ def _works_plainly(net: nn.Module, args: Any, kwargs: Any, params: dict[str, Ten
             own = {name: example_of(value).clone() for name, value in (*net.named_parameters(), *net.named_buffers())}
             own |= {name: example_of(value) for name, value in (params or {}).items()}
             args, kwargs = trees.map_only(Tensor, example_of, (args, kwargs))
-            functional_call(net, own, args, kwargs)
+            with exchanged(net, own):
+                net(*args, **kwargs)
     except Exception:  # whatever it is, it is the net's
         return False
     return True
