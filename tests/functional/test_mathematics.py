@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from quickstudy import Examples
-from quickstudy.errors import InputError, UnsupportedLayerError
+from quickstudy.errors import InputError
 from quickstudy.functional import adversarial, checks, classes, distances
 from quickstudy.operators import recurrent
 
@@ -154,7 +154,7 @@ def test_cells_are_torchs(bias: bool) -> None:
 
 
 def test_recurrent_refuses_packed_sequences() -> None:
-    with pytest.raises(UnsupportedLayerError, match="packed"):
+    with pytest.raises(NotImplementedError, match="packed"):
         recurrent.lstm(torch.zeros(2, 1), torch.tensor([1, 1]), [])
 
 

@@ -364,7 +364,7 @@ def test_tokens_stay_integers():
     X, y = np.array([[1, 2, 3], [4, 5, 6], [3, 1, 2], [5, 6, 4]]), list("abab")
     clf = qs.FewShotClassifier(ProtoNet(Bag())).fit(X, y)
     assert clf.score(X.astype(np.uint16), y) == 1
-    with pytest.raises(InputError, match=r"rows of shape \(3,\) and torch.float32"):
+    with pytest.raises(InputError, match=r"\(4, 3\) of torch.float32: layer 'words' \(Embedding\)"):
         clf.predict(X / 2)
     with pytest.raises(InputError, match="index out of range"):
         clf.predict(X + 10)

@@ -39,7 +39,8 @@ def as_taken(X: Any, module: nn.Module) -> Any:
 
 def _cast(X: Array, module: nn.Module, keep: tuple[torch.dtype, ...]) -> Tensor:
     """Return an array as a tensor of the learner's dtype; numbers of the kinds in `keep` stay integers or Booleans."""
-    tensors = (*module.parameters(), *module.buffers())
+    # The net within decides, not a scale or a noise of the learner's own.
+    tensors = (*(t for child in module.children() for t in child.parameters()), *module.parameters(), *module.buffers())
     dtype = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float64)
     # Torch has few operations on wide unsigned integers and none on foreign byte orders or negative strides.
     kind = np.dtype(np.int64) if X.dtype.kind == "u" and X.dtype != np.uint8 else X.dtype.newbyteorder("=")

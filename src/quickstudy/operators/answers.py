@@ -1,4 +1,4 @@
-"""What a learner needs of a net's output: one tensor of real numbers with a row for each row of the inputs."""
+"""Checks that a net returns one tensor of real numbers, with a row for each row of its inputs."""
 
 from __future__ import annotations
 
@@ -79,17 +79,17 @@ def _wrong(output: Any, rows: int | None, flat: bool) -> str | None:
 def _structure(output: Any) -> str:
     if output is None:
         return "None; end its forward with a return"
-    keys: list[str] = []
+    kind = type(output).__name__
     if isinstance(output, Mapping):
-        keys = [repr(key) for key in output]
+        keys, form = [repr(key) for key in output], "net(inputs)[{}]"
     elif dataclasses.is_dataclass(output):
-        keys = [field.name for field in dataclasses.fields(output)]
+        keys, form = [field.name for field in dataclasses.fields(output)], "net(inputs).{}"
     elif isinstance(output, (tuple, list)):
-        kinds = ", ".join(type(each).__name__ for each in output)
-        return f"{type(output).__name__} ({kinds}); wrap it in a module that returns net(inputs)[0], say"
+        named = getattr(output, "_fields", None)
+        keys, form = (list(named), "net(inputs).{}") if named else ([type(each).__name__ for each in output], "")
     else:
-        return f"{type(output).__name__}; wrap it in a module that returns a tensor"
+        return f"{kind}; wrap it in a module that returns a tensor"
     if not keys:
-        return f"an empty {type(output).__name__}"
-    one = f"net(inputs)[{keys[0]}]" if isinstance(output, Mapping) else f"net(inputs).{keys[0]}"
-    return f"{type(output).__name__} with {', '.join(keys)}; wrap it in a module that returns {one}, say"
+        return f"an empty {kind}"
+    one = form.format(keys[0]) if form else "net(inputs)[0]"
+    return f"{kind} of {', '.join(keys)}; wrap it in a module that returns {one}, say"

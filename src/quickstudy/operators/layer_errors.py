@@ -7,6 +7,7 @@ plainly, with the values of one task.
 from __future__ import annotations
 
 import dis
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -112,7 +113,8 @@ def _first_line(error: Exception) -> str:
 def _works_plainly(net: nn.Module, args: Any, kwargs: Any, params: dict[str, Tensor] | None) -> bool:
     """Return whether the net takes the values of one task outside of all transforms. Nothing of it changes."""
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), plainly():
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), plainly(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             # In-place changes are of copies.
             own = {name: example_of(value).clone() for name, value in (*net.named_parameters(), *net.named_buffers())}
             own |= {name: example_of(value) for name, value in (params or {}).items()}
