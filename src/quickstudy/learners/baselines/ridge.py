@@ -15,6 +15,7 @@ from torch import Tensor
 
 from quickstudy.core import Examples, Learner
 from quickstudy.errors import InputError
+from quickstudy.functional.checks import flat_rows
 from quickstudy.registry import register
 
 
@@ -46,7 +47,7 @@ class Ridge(Learner):
         """Solve for the weights."""
         if support.ways is not None:
             raise InputError("Ridge is for regression: the support needs floating targets, not labels")
-        x, y = support.inputs.flatten(1), support.labels.reshape(len(support.labels), -1)
+        x, y = flat_rows(support.inputs), support.labels.reshape(len(support.labels), -1)
         if support.mask is not None:
             rows = support.mask.unsqueeze(1)
             x, y = torch.where(rows, x, torch.zeros_like(x)), torch.where(rows, y, torch.zeros_like(y))
@@ -55,5 +56,5 @@ class Ridge(Learner):
 
     def predict(self, state: Weights, inputs: Any) -> Tensor:
         """Return (Q, outputs)."""
-        outputs: Tensor = inputs.flatten(1) @ state.w
+        outputs: Tensor = flat_rows(inputs) @ state.w
         return outputs
