@@ -331,7 +331,7 @@ def test_mistakes_are_named():
         shipped("../weights/learned-optimizer")
     with pytest.raises(InputError, match=r"not SGD; .* torch\.optim"):
         LearnedOptimizer(parameters, qs.rules.SGD(0.1))
-    with pytest.raises(InputError, match="steps must be positive, not 0"):
+    with pytest.raises(InputError, match="steps must be at least 1, not 0"):
         LearnedOptimizer(parameters, Known(), steps=0)
     with pytest.raises(InputError, match="lr must be 0 or more, not -1"):
         LearnedOptimizer(parameters, Known(), lr=-1)

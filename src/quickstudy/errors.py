@@ -20,6 +20,10 @@ class InputError(QuickstudyError, ValueError):
     """An argument has the wrong shape, type, range or content."""
 
 
+class KindError(InputError, TypeError):
+    """An argument holds things of a kind that cannot be rows or labels, such as dicts in an array."""
+
+
 class DataError(QuickstudyError, ValueError):
     """A file or an archive is missing, corrupt or hostile."""
 
@@ -56,7 +60,7 @@ class AnotherRunError(CheckpointError):
 
 
 class NonFiniteError(QuickstudyError, ArithmeticError):
-    """A loss or a meta-gradient became NaN or infinite; the tasks that caused it were saved to a file."""
+    """A loss, a meta-gradient or a prediction is NaN or infinite; the message says in which tasks, or in which file."""
 
 
 class RanksError(QuickstudyError, RuntimeError):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from quickstudy.datasets.base import ClassData
 from quickstudy.errors import InputError
-from quickstudy.functional.checks import check_tree, over_arrays
+from quickstudy.functional.checks import as_array, check_readable, check_tree, over_arrays
 
 
 def arrays(
@@ -117,14 +117,15 @@ def inputs_of(X: Any, what: str = "X") -> Any:
 def numbers(value: Any, what: str) -> Tensor:
     """Return a tensor that shares no memory with the caller's."""
     if isinstance(value, Tensor):
-        if value.layout != torch.strided:
-            raise InputError(f"{what} is sparse; make it dense with .to_dense()")
+        check_readable(what, value)
+        if value.is_complex():
+            raise InputError(f"{what} holds {value.dtype}, not numbers; give real and imaginary parts as two features")
         return value.detach().clone()
     if isinstance(value, (list, tuple)) and any(isinstance(each, Tensor) for each in value):
-        value = [each.detach().cpu().numpy() if isinstance(each, Tensor) else each for each in value]
+        value = [as_array(each, what) for each in value]
     try:
-        array = np.asarray(value)
-    except ValueError as error:
+        array = np.asarray(as_array(value, what))
+    except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"{what} is ragged ({error}); rows must have one shape") from error
     if array.dtype.kind not in "biuf":
         raise InputError(f"{what} holds {array.dtype}, not numbers; encode it first")
@@ -138,15 +139,14 @@ def numbers(value: Any, what: str) -> Tensor:
 
 def _labels(y: Any, classes: Sequence[str] | None) -> tuple[Tensor, tuple[str, ...]]:
     """Return labels 0..C-1 (M,) and the C names."""
-    if isinstance(y, Tensor):
-        y = y.detach().cpu().numpy()
-    elif isinstance(y, (list, tuple)):
+    y = as_array(y, "y")
+    if isinstance(y, (list, tuple)):
         y = [each.item() if isinstance(each, (Tensor, np.generic)) and each.ndim == 0 else each for each in y]
         if len({isinstance(each, str) for each in y}) > 1:
             raise InputError("y mixes strings and numbers; use one kind of label")
     try:
         array = np.asarray(y)
-    except ValueError as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"y is ragged ({error}); give one label per row") from error
     if array.ndim != 1:
         raise InputError(f"y must be (M,), one label per row, not {array.shape}")
@@ -155,7 +155,10 @@ def _labels(y: Any, classes: Sequence[str] | None) -> tuple[Tensor, tuple[str, .
         if kinds <= {str, np.str_}:
             array = array.astype(str)
         elif kinds <= {int, bool, np.int64, np.int32}:
-            array = array.astype(np.int64)
+            try:
+                array = array.astype(np.int64)
+            except OverflowError as error:
+                raise InputError("y holds integers beyond 64 bits; give them as strings, which name classes") from error
         else:
             raise InputError(f"y holds {', '.join(sorted(kind.__name__ for kind in kinds))}; use strings or integers")
     if array.dtype.kind == "f":

@@ -66,10 +66,8 @@ def as_tensor(value: Any, what: str = "") -> Tensor:
     if isinstance(value, Tensor):
         check_readable(what, value)
         return value
-    if isinstance(value, np.ma.MaskedArray) and bool(np.ma.getmaskarray(value).any()):
-        raise InputError(f"{what}: a masked array lacks numbers; fill them in with .filled(...) or drop their rows")
     try:
-        array = np.asarray(value)
+        array = np.asarray(as_array(value, what))
         # PyTorch takes no negative strides and no foreign order of bytes, and warns of what cannot be written to.
         plain = array.flags.writeable and array.dtype.isnative and all(stride >= 0 for stride in array.strides)
         tensor = torch.as_tensor(array if plain else np.array(array, array.dtype.newbyteorder("=")))
@@ -77,6 +75,43 @@ def as_tensor(value: Any, what: str = "") -> Tensor:
         first = str(error).partition("\n")[0]
         raise InputError(f"expected numbers, got {type(value).__name__} for {what}: {first}") from error
     return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
+
+
+def as_array(value: Any, what: str = "X") -> Any:
+    """Return tensors, and lists of them, as NumPy arrays; anything else as it is, for NumPy or scikit-learn to read.
+
+    Args:
+        value: what the user passed, rows or labels.
+        what: how messages name it.
+
+    Raises:
+        InputError: numbers that cannot be read (`check_readable`), are masked, or are dates or lengths of time.
+    """
+    if isinstance(value, (list, tuple)) and value and all(isinstance(each, Tensor) for each in value):
+        value = as_tensor(list(value), what)
+    if isinstance(value, Tensor):
+        check_readable(what, value)
+        value = value.detach().cpu().resolve_conj().resolve_neg()
+        return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    if isinstance(value, np.ma.MaskedArray):
+        if bool(np.ma.getmaskarray(value).any()):
+            raise InputError(f"{what}: a masked array lacks numbers; fill them in with .filled(...) or drop their rows")
+        value = value.data
+    if isinstance(value, (list, tuple)):
+        try:
+            found = np.asarray(value)
+        except (ValueError, TypeError, RuntimeError):
+            return value
+        # As an array, so that it is seen to hold objects, such as integers beyond 64 bits.
+        return found if found.dtype == object else value
+    if not isinstance(value, np.ndarray):
+        return value
+    if value.dtype.kind in "mM":
+        raise InputError(f"{what} holds dates or lengths of time ({value.dtype}); make numbers of them, such as days")
+    if value.dtype.kind == "f" and value.dtype.itemsize > 8:
+        value = value.astype(np.float64)  # PyTorch has no wider ones
+    # A matrix stays two-dimensional whatever is taken from it, which nobody expects.
+    return np.asarray(value)
 
 
 def as_inputs(inputs: Any) -> Any:
@@ -134,6 +169,18 @@ def check_tree(inputs: Any, what: str = "inputs") -> int:
                 "inputs needs the same first dimension"
             )
     return len(first[1])
+
+
+def flat_rows(inputs: Any) -> Tensor:
+    """Return rows (S, ...) as vectors (S, D), with D = 1 where a row is one number.
+
+    Raises:
+        InputError: inputs are several tensors, or a single number.
+    """
+    if not isinstance(inputs, Tensor) or not inputs.ndim:
+        kind = "a single number" if isinstance(inputs, Tensor) else f"a {type(inputs).__name__}"
+        raise InputError(f"rows (S, ...) of one tensor are needed here, not {kind}; take a net that reads such inputs")
+    return inputs.flatten(1) if inputs.ndim > 1 else inputs.unsqueeze(1)
 
 
 def row_shapes(inputs: Any) -> Any:
@@ -234,7 +281,11 @@ def _check_classes(labels: Tensor, ways: int | None) -> None:
     shape = tuple(labels.shape)
     if shape[1] == 1:
         raise InputError(f"labels {shape} are a column; give one class per row, shape (S,): labels[:, 0]")
-    if len(labels) and bool(((labels == 0) | (labels == 1)).all() & (labels.sum(1) == 1).all()) and ways != 2:
+    if (
+        len(labels)
+        and bool(((labels == 0) | (labels == 1)).all() & (labels.sum(1) == 1).all())
+        and (ways != 2 or shape[1] == 2)
+    ):
         raise InputError(
             f"labels {shape} are one-hot; give the number of each row's class, shape (S,): labels.argmax(1)"
         )

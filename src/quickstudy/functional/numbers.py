@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from numbers import Integral, Real
 from typing import Any
 
@@ -35,7 +36,7 @@ def whole(name: str, value: Any, least: int | None = 1, most: int = LARGEST) -> 
         raise InputError(f"{name} must be a whole number, not {shown(value)}")
     number = int(number)
     if least is not None and number < least:
-        raise InputError(f"{name} must be at least {least}, not {number}")
+        raise InputError(f"{name} must be {'0 or more' if least == 0 else f'at least {least}'}, not {number}")
     if not -LARGEST - 1 <= number <= most:
         raise InputError(f"{name} must be at most {most}, not {number}")
     return number
@@ -128,41 +129,104 @@ def _range(above: float | None, least: float | None, below: float | None, most: 
     return " and ".join(filter(None, (lower, upper)))
 
 
-def _each(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
-    """Return a check of a tuple or list, each of whose items the given check passes."""
-
-    def every(name: str, value: Any) -> Any:
-        if isinstance(value, str) or not isinstance(value, Sequence):
-            raise InputError(f"{name} must be a tuple of numbers, not {shown(value)}")
-        return tuple([check(f"each of {name}", item) for item in value])
-
-    return every
+Check = Callable[[str, Any], Any]
+"""(name, value) -> the value, with numbers of Python in place of others; raises InputError."""
 
 
-_KINDS: dict[str, Callable[[str, Any], Any]] = {
-    "int": lambda name, value: whole(name, value, None),
-    "float": real,
-    "tuple[int, ...]": _each(lambda name, value: whole(name, value, None)),
-    "tuple[float, ...]": _each(real),
-}
+def checks_of(signature: inspect.Signature) -> dict[str, Check]:
+    """Return a check for each argument whose annotation says that it is a number or a collection of numbers, by name.
 
-
-def checks_of(signature: inspect.Signature) -> dict[str, Callable[[str, Any], Any]]:
-    """Return a check for each argument whose annotation says that it is a number, by name.
-
-    Each takes the argument's name and value, and returns the number. Ranges are the business of whoever asks for the
-    number. None passes where the annotation has it.
+    Sizes and counts (`int`) are never negative; a seed may be. Further ranges are the business of whoever asks for the
+    number. What is annotated as anything else passes.
     """
-    found: dict[str, Callable[[str, Any], Any]] = {}
+    found: dict[str, Check] = {}
     for name, parameter in signature.parameters.items():
         said = parameter.annotation
-        said = said if isinstance(said, str) else inspect.formatannotation(said)
-        kind = said.removesuffix(" | None")
-        if kind in _KINDS:
-            check = _KINDS[kind]
-            found[name] = check if kind == said else _or_none(check)
+        check = _check_of(said if isinstance(said, str) else inspect.formatannotation(said), name == "seed")
+        if check is not None:
+            found[name] = check
     return found
 
 
-def _or_none(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
-    return lambda name, value: None if value is None else check(name, value)
+def _check_of(said: str, signed: bool = False) -> Check | None:
+    """Return the check of an annotation, or None where it is not of numbers alone."""
+    parts = _split(said, "|")
+    if len(parts) > 1:
+        checks = {part: _check_of(part, signed) for part in parts if part != "None"}
+        known = [check for check in checks.values() if check is not None]
+        if len(known) < len(checks):
+            return None
+        return _either(known, said, "None" in parts)
+    if said in ("int", "float"):
+        return (lambda name, value: whole(name, value, None if signed else 0)) if said == "int" else real
+    outer, _, rest = said.partition("[")
+    inner = _split(rest.removesuffix("]"), ",")
+    if outer in ("Sequence", "tuple", "list") and (outer != "tuple" or inner[-1] == "..."):
+        each = _check_of(inner[0])
+        return None if each is None else _every(each)
+    if outer == "tuple":
+        each_of = [_check_of(part) for part in inner]
+        return None if None in each_of else _in_turn([check for check in each_of if check is not None])
+    if outer in ("Mapping", "dict") and inner[0] == "str":
+        each = _check_of(inner[1])
+        return None if each is None else _by_name(each)
+    return None
+
+
+def _split(text: str, at: str) -> list[str]:
+    """Return the parts of an annotation between separators that stand outside of brackets."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter == "[") - (letter == "]")
+        if letter == at and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]
+
+
+def _items(name: str, value: Any) -> list[Any]:
+    if (
+        isinstance(value, (str, bytes, dict))
+        or not isinstance(value, (Sequence, Iterable))
+        or getattr(value, "ndim", 1) == 0
+    ):
+        raise InputError(f"{name} must be a tuple of numbers, not {shown(value)}")
+    return list(value)
+
+
+def _every(check: Check) -> Check:
+    return lambda name, value: tuple([check(f"each of {name}", item) for item in _items(name, value)])
+
+
+def _in_turn(checks: list[Check]) -> Check:
+    def run(name: str, value: Any) -> Any:
+        items = _items(name, value)
+        if len(items) != len(checks):
+            raise InputError(f"{name} must be {len(checks)} numbers, not {shown(value)}")
+        return tuple([check(f"each of {name}", item) for check, item in zip(checks, items, strict=True)])
+
+    return run
+
+
+def _by_name(check: Check) -> Check:
+    def run(name: str, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise InputError(f"{name} must be a dict of numbers by name, not {shown(value)}")
+        return {key: check(f"{name}[{key!r}]", item) for key, item in value.items()}
+
+    return run
+
+
+def _either(checks: list[Check], said: str, optional: bool) -> Check:
+    def run(name: str, value: Any) -> Any:
+        if value is None and optional:
+            return None
+        if len(checks) == 1:
+            return checks[0](name, value)
+        for check in checks:
+            with suppress(InputError):
+                return check(name, value)
+        raise InputError(f"{name} must be {said.replace(' | ', ' or ')}, not {shown(value)}")
+
+    return run

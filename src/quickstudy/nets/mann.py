@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.functional.addressing import content_weights, least_used
+from quickstudy.functional.numbers import real
 from quickstudy.nets.controlled import Controlled
 from quickstudy.nets.recurrent import STRENGTH, LSTMCell
 from quickstudy.registry import register
@@ -68,7 +69,7 @@ class MANNCell(Controlled):
         self, inputs: int, hidden: int = 200, slots: int = 128, width: int = 40, heads: int = 4, decay: float = 0.95
     ) -> None:
         super().__init__()
-        self.slots, self.width, self.heads, self.decay = slots, width, heads, decay
+        self.slots, self.width, self.heads, self.decay = slots, width, heads, real("decay", decay, least=0, most=1)
         self.controller = LSTMCell(inputs + heads * width, hidden)
         self.interface = nn.Linear(hidden + inputs, heads * (2 * width + 2))
         self.outputs = hidden + heads * width

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from quickstudy.errors import InputError
+from quickstudy.functional.checks import flat_rows
 from quickstudy.registry import register
 
 
@@ -31,7 +32,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Map x (S, ...) and context (C,) to (S, outputs)."""
-        x = x.flatten(1)
+        x = flat_rows(x)
         if self.context:
             context = x.new_zeros(self.context) if context is None else context
             x = torch.cat([x, context.expand(len(x), -1)], 1)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.errors import InputError, unknown_name
+from quickstudy.functional.checks import flat_rows
 from quickstudy.registry import register
 
 Modulation = Literal["film", "sigmoid"]
@@ -29,7 +30,7 @@ class ModulatedMLP(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Map x (S, ...) and context (C,) to (S, outputs)."""
-        x = x.flatten(1)
+        x = flat_rows(x)
         context = x.new_zeros(self.context) if context is None else context
         for layer in self.layers:
             x = layer(x)

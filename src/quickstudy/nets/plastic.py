@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from quickstudy.functional.numbers import whole
 from quickstudy.registry import register
 
 Trace = tuple[Tensor, ...]
@@ -104,6 +105,7 @@ class PlasticLinear(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, rule: TraceRule | None = None) -> None:
         super().__init__()
+        whole("inputs", inputs)
         self.w = nn.Parameter(0.01 * torch.randn(inputs, outputs))
         self.alpha = nn.Parameter(0.01 * torch.randn(inputs, outputs) + 1 / inputs**0.5)
         self.rule = Hebbian() if rule is None else rule

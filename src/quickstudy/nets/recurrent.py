@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from quickstudy.functional.numbers import whole
 from quickstudy.operators import recurrent
 from quickstudy.registry import register
 
@@ -61,6 +62,7 @@ class _Gated(nn.Module):
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
         self.outputs = hidden
+        whole("hidden", hidden)
         rows, bound = self.gates * hidden, 1 / math.sqrt(hidden)
         self.weight_ih = nn.Parameter(torch.empty(rows, inputs).uniform_(-bound, bound))
         self.weight_hh = nn.Parameter(torch.empty(rows, hidden).uniform_(-bound, bound))

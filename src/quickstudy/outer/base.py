@@ -14,6 +14,7 @@ from quickstudy.core import Learner, Task
 from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.engine.objective import Objective
 from quickstudy.errors import InputError, unknown_name
+from quickstudy.functional.numbers import real, whole
 from quickstudy.inner.differentiation import Differentiation, FirstOrder
 from quickstudy.outer.muon import MuonAdamW
 
@@ -88,6 +89,9 @@ class Outer:
         for prefix, factor in (factors or {}).items():
             if not factor > 0:
                 raise InputError(f"the factor of '{prefix}' must be positive, not {factor}; freeze with requires_grad_")
+        real("weight_decay", weight_decay, least=0)
+        real("momentum", momentum, least=0, below=1)
+        whole("halve_every", halve_every)
         self.factors = dict(factors or {})
         self.lr, self.name, self.clip, self.weight_decay = lr, optimizer, clip, weight_decay
         self.momentum, self.schedule, self.halve_every = momentum, schedule, halve_every

@@ -65,8 +65,8 @@ class LearnedRule(Rule):
     """A rule that is a network. It can train any net, not only the one it was meta-trained on.
 
     Its state is a dict with an entry for each tensor of theta. An entry is itself a dict of tensors, as `torch.optim`
-    keeps for a parameter. Its update is decorated by `spare_empty`, so that it sees no tensor without numbers. Every entry holds whatever a rule remembers of all tensors together, such as the number of
-    steps.
+    keeps for a parameter. So every entry holds whatever a rule remembers of all tensors together, such as the number of
+    steps. Decorate `update` by `spare_empty`: it then sees no tensor without numbers.
     """
 
     def start(self, theta: Theta, steps: Tensor | int | None = None) -> dict[str, dict[str, Tensor]]:

@@ -7,16 +7,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from quickstudy.errors import InputError
 from quickstudy.functional.narrow import widened
+from quickstudy.functional.numbers import real
 from quickstudy.registry import register
 from quickstudy.rules.base import Rule, Theta
 
 
 def _positive(name: str, value: float) -> float:
-    if not value > 0:
-        raise InputError(f"{name} must be positive, not {value}")
-    return float(value)
+    return float(real(name, value, above=0))
 
 
 @register("rule")
@@ -60,7 +58,9 @@ class Adam(Rule):
 
     def __init__(self, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
         super().__init__()
-        self.lr, self.betas, self.eps = _positive("lr", lr), betas, eps
+        for beta in betas:
+            real("each of betas", beta, least=0, below=1)
+        self.lr, self.betas, self.eps = _positive("lr", lr), betas, real("eps", eps, least=0)
 
     def start(self, theta: Theta, steps: Tensor | int | None = None) -> Any:
         """Return first and second moments and the step count."""
@@ -93,9 +93,7 @@ class AdamW(Adam):
         weight_decay: float = 0.01,
     ) -> None:
         super().__init__(lr, betas, eps)
-        if weight_decay < 0:
-            raise InputError(f"weight_decay must be 0 or more, not {weight_decay}")
-        self.weight_decay = weight_decay
+        self.weight_decay = real("weight_decay", weight_decay, least=0)
 
     def update(self, grads: Theta, state: Any, theta: Theta, loss: Tensor | None = None) -> tuple[Theta, Any]:
         """Return the moved theta, decayed."""

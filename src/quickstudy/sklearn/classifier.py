@@ -29,14 +29,14 @@ from quickstudy import batching
 from quickstudy.core import Examples, Learner
 from quickstudy.errors import CheckpointError, InputError, NonFiniteError, unknown_name
 from quickstudy.functional import random
-from quickstudy.functional.checks import as_device, check_tree, is_tree, over_arrays, row_shapes
+from quickstudy.functional.checks import as_array, as_device, check_tree, is_tree, over_arrays, row_shapes
 from quickstudy.functional.numbers import whole
 from quickstudy.learners import ProtoNet
 from quickstudy.nets.taking import as_taken
 from quickstudy.operators import trees
 from quickstudy.shipped import pretrained
 from quickstudy.sklearn import saving
-from quickstudy.sklearn.rows import as_array, input_errors, moved, ndim, shape_errors, standardised
+from quickstudy.sklearn.rows import input_errors, moved, ndim, shape_errors, standardised
 from quickstudy.storage.checkpoint import load
 
 Array = NDArray[Any]
@@ -195,7 +195,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise InputError(
                 "X is several arrays, which only a learner's net can take; give FewShotClassifier a learner"
             )
-        X, y = X if several else as_array("X", X), as_array("y", y)
+        X, y = X if several else as_array(X, "X"), as_array(y, "y")
         with input_errors():
             if several or ndim(X) > 2:
                 X, y = (
@@ -274,7 +274,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         device = self._checked_device()
         several = is_tree(X)
-        X = X if several else as_array("X", X)
+        X = X if several else as_array(X, "X")
         with input_errors():
             if several:
                 X = self._checked_tree(X)
@@ -325,7 +325,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         def checked(value: Any, path: str) -> Array:
             array: Array = check_array(
-                as_array(path, value), dtype="numeric", allow_nd=True, ensure_2d=False, estimator=self, input_name=path
+                as_array(value, path), dtype="numeric", allow_nd=True, ensure_2d=False, estimator=self, input_name=path
             )
             if not array.ndim:
                 raise InputError(f"{path} is a single number; give one row per example")

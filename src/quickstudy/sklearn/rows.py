@@ -12,23 +12,9 @@ import torch
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from quickstudy.errors import InputError, QuickstudyError
+from quickstudy.errors import InputError, KindError, QuickstudyError
 from quickstudy.functional.checks import row_shapes
 from quickstudy.operators import trees
-
-
-def as_array(name: str, value: Any) -> Any:
-    """Return tensors and lists of tensors as arrays, which scikit-learn checks; anything else as it is."""
-    if isinstance(value, (list, tuple)) and value and all(isinstance(row, Tensor) for row in value):
-        if len({row.shape for row in value}) > 1:
-            raise InputError(f"the tensors in {name} differ in shape; give rows of one shape")
-        value = torch.stack(list(value))
-    if not isinstance(value, Tensor):
-        return value
-    if value.layout != torch.strided:
-        raise InputError(f"{name} is a sparse tensor; make it dense with .to_dense()")
-    value = value.detach().cpu()
-    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
 
 
 def ndim(X: Any) -> int:
@@ -51,8 +37,11 @@ def input_errors() -> Iterator[None]:
     """Turn scikit-learn's complaints, which already name the argument and the mend, into InputError."""
     try:
         yield
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    except (ValueError, TypeError) as error:
+        # In one line, without the numbers that some of them print.
+        lines = [line.strip() for line in str(error).splitlines() if not line.startswith(("[", " ", "array="))]
+        kind = InputError if isinstance(error, ValueError) else KindError
+        raise kind(" ".join(filter(None, lines))) from error
 
 
 @contextlib.contextmanager

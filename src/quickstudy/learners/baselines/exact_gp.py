@@ -18,6 +18,7 @@ from torch import Tensor
 
 from quickstudy.core import Examples, Learner
 from quickstudy.errors import InputError
+from quickstudy.functional.checks import flat_rows
 from quickstudy.functional.kernels import kernel_of
 from quickstudy.functional.narrow import single
 from quickstudy.functional.predictive import GaussianMixture
@@ -63,7 +64,7 @@ class ExactGP(Learner):
         """Factor the covariance of the support for each length scale."""
         if support.ways is not None or support.labels.numel() != len(support.labels):
             raise InputError(f"ExactGP regresses one target a row, not labels {tuple(support.labels.shape)}")
-        x, y = single(support.inputs.flatten(1)), single(support.labels.flatten())
+        x, y = single(flat_rows(support.inputs)), single(support.labels.flatten())
         rows = support.counted
         eye = torch.eye(len(y), dtype=y.dtype, device=y.device)
         # A padding row is independent of all others, of variance 1 and value 0: it adds nothing to any sum.
@@ -77,7 +78,7 @@ class ExactGP(Learner):
 
     def predict(self, state: Posterior, inputs: Any) -> GaussianMixture:
         """Return a mixture (Q, 1) of one normal distribution for each length scale."""
-        cross = self._kernel(single(inputs.flatten(1)), state.inputs)
+        cross = self._kernel(single(flat_rows(inputs)), state.inputs)
         cross = torch.where(state.rows, cross, torch.zeros_like(cross))
         means = torch.einsum("gqs,gs->qg", cross, state.alpha)
         solved = torch.linalg.solve_triangular(state.factor, cross.mT, upper=False)

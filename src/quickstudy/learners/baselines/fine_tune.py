@@ -21,6 +21,7 @@ from quickstudy.core import Examples, masked_mean
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional.classes import class_means, mask_absent, present, ways_of
 from quickstudy.functional.distances import unit
+from quickstudy.functional.numbers import real
 from quickstudy.functional.predictive import check_logits
 from quickstudy.learners.bases.pretrained import PretrainedLearner
 from quickstudy.operators.answers import answer
@@ -81,7 +82,7 @@ class FineTune(PretrainedLearner):
         if steps < 0:
             raise InputError(f"steps must be 0 or more, not {steps}")
         self.rule: Rule = Adam(lr) if optimizer == "adam" else SGD(lr)
-        self.steps, self.adapts, self.weight_decay = steps, adapts, weight_decay
+        self.steps, self.adapts, self.weight_decay = steps, adapts, real("weight_decay", weight_decay, least=0)
 
     def adapt(self, support: Examples) -> Tuned:
         """Train a new head on the support; nothing passes back to the body."""

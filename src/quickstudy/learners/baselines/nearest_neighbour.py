@@ -9,6 +9,7 @@ from torch import Tensor
 
 from quickstudy.core import Examples, Learner
 from quickstudy.errors import InputError
+from quickstudy.functional.checks import flat_rows
 from quickstudy.functional.classes import mask_absent, one_hot, outside, present
 from quickstudy.functional.distances import squared_euclidean
 from quickstudy.registry import register
@@ -55,5 +56,5 @@ class NearestNeighbour(Learner):
 
 def _flat(inputs: Tensor) -> Tensor:
     # Squares of 8-bit integers would overflow.
-    rows = inputs.flatten(1)
+    rows = flat_rows(inputs)
     return rows if rows.dtype.is_floating_point else rows.to(torch.get_default_dtype())

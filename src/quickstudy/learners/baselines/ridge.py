@@ -15,6 +15,7 @@ from torch import Tensor
 
 from quickstudy.core import Examples, Learner
 from quickstudy.errors import InputError
+from quickstudy.functional.checks import flat_rows
 from quickstudy.functional.narrow import single
 from quickstudy.registry import register
 
@@ -47,7 +48,7 @@ class Ridge(Learner):
         """Solve for the weights."""
         if support.ways is not None:
             raise InputError("Ridge is for regression: the support needs floating targets, not labels")
-        x, y = single(support.inputs.flatten(1)), single(support.labels.reshape(len(support.labels), -1))
+        x, y = single(flat_rows(support.inputs)), single(support.labels.reshape(len(support.labels), -1))
         if support.mask is not None:
             rows = support.mask.unsqueeze(1)
             x, y = torch.where(rows, x, torch.zeros_like(x)), torch.where(rows, y, torch.zeros_like(y))
@@ -56,5 +57,5 @@ class Ridge(Learner):
 
     def predict(self, state: Weights, inputs: Any) -> Tensor:
         """Return (Q, outputs)."""
-        outputs: Tensor = single(inputs.flatten(1)) @ state.w
+        outputs: Tensor = single(flat_rows(inputs)) @ state.w
         return outputs

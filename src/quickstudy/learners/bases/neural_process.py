@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from quickstudy.core import Examples, Learner
 from quickstudy.errors import InputError
+from quickstudy.functional.checks import flat_rows
 from quickstudy.functional.classes import label_features
 from quickstudy.functional.predictive import Gaussian
 
@@ -52,10 +53,10 @@ class NeuralProcess(Learner):
 
     def rows(self, inputs: Any) -> Tensor:
         """Return inputs as (S, D), or raise InputError."""
-        if not isinstance(inputs, Tensor) or inputs.flatten(1).shape[1] != self.inputs:
+        if not isinstance(inputs, Tensor) or flat_rows(inputs).shape[1] != self.inputs:
             shape = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else type(inputs).__name__
             raise InputError(f"rows of inputs are {shape} but the learner was built with inputs={self.inputs}")
-        return inputs.flatten(1)
+        return flat_rows(inputs)
 
     def pairs(self, examples: Examples) -> Tensor:
         """Return (S, D + outputs), each row's inputs and targets side by side."""

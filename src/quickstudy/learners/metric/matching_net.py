@@ -25,6 +25,7 @@ from quickstudy.core import Examples
 from quickstudy.errors import InputError
 from quickstudy.functional.classes import hidden, mask_absent, one_hot, outside, present
 from quickstudy.functional.distances import cosine
+from quickstudy.functional.numbers import whole
 from quickstudy.learners.bases.embedding import EmbeddingLearner
 from quickstudy.operators.calls import BatchNormPolicy, Statistics, call
 from quickstudy.registry import register
@@ -71,6 +72,7 @@ class MatchingNet(EmbeddingLearner):
             size = features if features is not None else getattr(net, "features", None)
             if not isinstance(size, int):
                 raise InputError("full_context needs the size of the embedding: pass features=...")
+            whole("features", size)
             self.g = nn.LSTM(size, size, bidirectional=True)
             # A gate is linear in all that it reads, so r may come in beside f'(x) as well as beside h.
             self.f = nn.LSTMCell(2 * size, size)
