@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from quickstudy.cli.console import plain, table
 from quickstudy.core import Examples, Learner
 from quickstudy.datasets import images
-from quickstudy.datasets.reading.decoding import SUFFIXES, decode
-from quickstudy.errors import DataError, DataNotFoundError, InputError
+from quickstudy.datasets.images import unlabelled
+from quickstudy.errors import InputError
 from quickstudy.functional import random
 from quickstudy.functional.checks import as_device
 from quickstudy.functional.names import composed, for_csv, for_json, readable
@@ -151,27 +151,7 @@ def read_queries(
     folder: Path, channels: int, size: int, fit: Literal["stretch", "crop"]
 ) -> tuple[tuple[str, ...], np.ndarray[Any, Any]]:
     """Return the image files below a folder, in order of their names, and (Q, channels, size, size) uint8."""
-    if not folder.is_dir():
-        raise DataNotFoundError(f"there is no folder {folder}; give one with the images to classify")
-    found = sorted(
-        each.relative_to(folder).as_posix()
-        for each in folder.rglob("*")
-        if each.suffix.lower() in SUFFIXES
-        and each.is_file()
-        and not any(part.startswith(".") or part == "__MACOSX" for part in each.relative_to(folder).parts)
-    )
-    if not found:
-        raise DataError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
-    pixels = [_decode(folder / each, channels, size, fit) for each in found]
-    return tuple(found), np.stack(pixels)
-
-
-def _decode(path: Path, channels: int, size: int, fit: Literal["stretch", "crop"]) -> np.ndarray[Any, Any]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    return decode(content, str(path), channels, size, fit)
+    return unlabelled(folder, size, channels, fit)
 
 
 def prepared(pixels: Tensor, may_invert: bool, always: bool, label: str, remarks: list[str]) -> Tensor:

@@ -129,7 +129,7 @@ class ClassData:
 
         The order in which a dict of inputs was made does not matter.
         """
-        digest = hashlib.sha256("\0".join(self.classes).encode())
+        digest = hashlib.sha256("\0".join(self.classes).encode("utf-8", "surrogatepass"))
         hash_inputs(digest, self.inputs)
         for value in (self.labels, self.source, self.targets):
             if value is not None:

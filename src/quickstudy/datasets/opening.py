@@ -17,7 +17,7 @@ from quickstudy.datasets.tables import table
 from quickstudy.errors import DataError, DataNotFoundError, InputError
 from quickstudy.registry import register
 
-_OF_IMAGES = {"size": 84, "channels": 3, "fit": "stretch"}
+_OF_IMAGES = {"size": 84, "channels": 3, "fit": "stretch", "white": None}
 _OF_TABLES = {"label": None, "inputs": None, "group": None, "missing": "refuse"}
 _BY_PYTHON = (".npy", ".npz", ".pkl", ".pickle", ".pt", ".pth", ".safetensors", ".mat", ".h5", ".hdf5")
 _SHEETS = (".xlsx", ".xls", ".ods", ".json", ".jsonl", ".feather", ".arff", ".sav", ".dta", ".txt", ".data")
@@ -34,6 +34,7 @@ def read(
     group: str | None = None,
     missing: Missing = "refuse",
     name: str | None = None,
+    white: float | None = None,
 ) -> ClassData:
     """Return what lies at a path as data, which remembers how it was read.
 
@@ -49,6 +50,7 @@ def read(
         group: of `table`.
         missing: of `table`.
         name: how results name the data; None means the name of the folder or file.
+        white: of `images`.
 
     Returns:
         Data whose `origin` has the absolute path under 'read', the arguments that are not their defaults under
@@ -61,7 +63,7 @@ def read(
     """
     place = Path(path).expanduser().absolute()
     kind = kind_of(place)
-    given: dict[str, Any] = {"size": size, "channels": channels, "fit": fit}
+    given: dict[str, Any] = {"size": size, "channels": channels, "fit": fit, "white": white}
     given |= {"label": label, "inputs": inputs, "group": group, "missing": missing}
     changed = {key: value for key, value in given.items() if value != {**_OF_IMAGES, **_OF_TABLES}[key]}
     foreign = [key for key in changed if key in (_OF_TABLES if kind == "images" else _OF_IMAGES)]

@@ -5,49 +5,48 @@ Members are read straight from the archive where that serves; `extract` is for p
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import os
 import shutil
-import tarfile
 import tempfile
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import IO, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any, TypeVar
 
-from quickstudy.errors import DataError, DataNotFoundError
+from quickstudy.datasets.reading import tars, zips
+from quickstudy.datasets.reading.folders import walk
+from quickstudy.datasets.reading.limits import Check, Limits, readable, spelled
+from quickstudy.errors import DataError
 
 _Info = TypeVar("_Info")
 
-_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, ValueError, NotImplementedError)
+_BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, NotImplementedError)
 
-
-@dataclass(frozen=True)
-class Limits:
-    """Limits of an archive; more is taken for a decompression bomb.
-
-    Args:
-        total: bytes of all members.
-        member: bytes of one member.
-        count: number of members.
-        ratio: size to compressed size, of any member (zip) or of the whole (tar), above one MiB.
-    """
-
-    total: int = 64 << 30
-    member: int = 4 << 30
-    count: int = 5_000_000
-    ratio: float = 250.0
+# By the bytes that files begin with.
+_PACKED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_OTHERS = {b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!": "RAR", b"\x28\xb5\x2f\xfd": "Zstandard", b"\x89HDF": "HDF5"}
 
 
 class Archive(ABC):
-    """Named byte strings. Names are relative, have '/' between folders and never lead outside."""
+    """Named byte strings. Names are relative, have '/' between folders and never lead outside.
+
+    Attributes:
+        path: of the archive or folder.
+        names: of the plain files, in the order in which they are stored.
+        folders: names of the folders that it knows of.
+        broken: names of links that lead nowhere.
+    """
 
     path: Path
     names: list[str]
+    folders: Sequence[str] = ()
+    broken: Sequence[str] = ()
 
     @abstractmethod
     def read(self, name: str) -> bytes:
@@ -81,33 +80,40 @@ class Archive(ABC):
 def open_archive(path: str | os.PathLike[str], limits: Limits | None = None) -> Iterator[Archive]:
     """Open a zip or tar archive, or a folder, for reading.
 
+    Links in a folder are followed; links in an archive, devices and pipes are left out.
+
     Args:
-        path: file, compressed in any way that `zipfile` and `tarfile` know, or folder.
+        path: file, compressed in any way that `zipfile` knows or, for tar, by gzip, bzip2 or xz; or folder.
         limits: see `Limits`.
 
     Raises:
         DataNotFoundError: there is no such path.
         DataError: the archive is truncated or corrupt, of another kind, has a member that leads outside (an absolute
-            path or '..'), or exceeds the limits.
+            path or '..'), exceeds the limits, or a link of a folder leads back to it.
     """
     path, limits = Path(path), limits or Limits()
     if path.is_dir():
-        yield _Folder(path)
+        yield _Folder(path, limits)
         return
-    if not path.is_file():
-        raise DataNotFoundError(f"there is no file or folder {path}; check the path")
-    with open(path, "rb") as file:
-        zipped = file.read(2) == b"PK"
-    try:
-        opened: zipfile.ZipFile | tarfile.TarFile
-        opened = zipfile.ZipFile(path) if zipped else tarfile.open(path)  # noqa: SIM115 - closed below
-    except _BROKEN as error:
-        raise DataError(f"{path} is not a readable zip or tar archive ({error}); download it again") from error
-    with opened:
-        if isinstance(opened, zipfile.ZipFile):
-            yield _Zip(path, opened, limits)
-        else:
-            yield _Tar(path, opened, limits)
+    readable(path)
+    with ExitStack() as stack:
+        try:
+            with open(path, "rb") as file:
+                start = file.read(8)
+            for sign, kind in _OTHERS.items():
+                if start.startswith(sign):
+                    raise DataError(f"{path} is a {kind} file, which is not read; unpack it, or pack it as zip")
+            if start.startswith(b"PK"):
+                _refuse_many(path, limits)
+                archive: Archive = _Zip(path, stack.enter_context(zipfile.ZipFile(path)), limits)
+            else:
+                opened = next((opened for sign, opened in _PACKED.items() if start.startswith(sign)), open)
+                archive = _Tar(path, stack.enter_context(opened(path, "rb")), limits)
+        except DataError:
+            raise
+        except _BROKEN as error:
+            raise DataError(f"{path} is not a readable zip or tar archive ({error}); download it again") from error
+        yield archive
 
 
 def extract(path: str | os.PathLike[str], folder: str | os.PathLike[str], limits: Limits | None = None) -> Path:
@@ -147,13 +153,15 @@ def read_gzip(path: Path, limit: int) -> bytes:
     """Return the content of a file that may be compressed by gzip.
 
     Raises:
-        DataError: it is truncated or corrupt, or holds more than `limit` bytes.
+        DataNotFoundError: there is no such file.
+        DataError: it is no plain file, is truncated or corrupt, or holds more than `limit` bytes.
     """
+    readable(path)
     try:
         with open(path, "rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
         with gzip.open(path) if zipped else open(path, "rb") as stream:
-            content: bytes = stream.read(limit + 1)
+            content = stream.read(limit + 1)
     except _BROKEN as error:
         raise DataError(f"{path} cannot be read ({error}); download it again") from error
     if len(content) > limit:
@@ -162,64 +170,66 @@ def read_gzip(path: Path, limit: int) -> bytes:
 
 
 class _Folder(Archive):
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        files = (entry for entry in path.rglob("*") if entry.is_file())
-        self.names = sorted(file.relative_to(path).as_posix() for file in files)
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self.path, self._limits = path, limits
+        self.names, self.folders, self.broken = walk(path, limits)
 
     def read(self, name: str) -> bytes:
+        place = self.path / name
         try:
-            return (self.path / name).read_bytes()
+            # Looked at again: what was a file may have become a pipe, which would be waited for.
+            size = readable(place).stat().st_size
+            if size > self._limits.member:
+                raise DataError(f"{place} has {size} bytes, more than {self._limits.member}; leave it out")
+            return place.read_bytes()
+        except DataError:
+            raise
         except OSError as error:
-            raise DataError(f"{self.path / name} cannot be read: {error}") from error
+            raise DataError(
+                f"{place} cannot be read ({error.strerror}); change its permissions or leave it out"
+            ) from error
 
 
 class _Zip(Archive):
     def __init__(self, path: Path, file: zipfile.ZipFile, limits: Limits) -> None:
         self.path, self._file = path, file
-        check = _Check(path, limits)
-        self._members = {}
-        for info in file.infolist():
-            linked = (info.external_attr >> 16) & 0o170000 == 0o120000
-            check.add(info.filename, info.file_size, info.compress_size)
-            if not info.is_dir() and not linked:
-                self._members[info.filename] = info
+        self._members, self.folders = zips.members(file, Check(path, limits))
         self.names = list(self._members)
 
     def read(self, name: str) -> bytes:
         info = _member(self.path, name, self._members)
-        return _read(self.path, name, lambda: self._file.open(info), info.file_size)
+        zips.refuse_unreadable(info, f"member '{name}' of {self.path}")
+        with _reading(self.path, name), self._file.open(info) as stream:
+            return _exactly(stream, info.file_size)
 
 
 class _Tar(Archive):
-    def __init__(self, path: Path, file: tarfile.TarFile, limits: Limits) -> None:
-        self.path, self._file = path, file
-        check = _Check(path, limits)
-        self._members = {}
-        packed = path.stat().st_size
-        try:
-            for info in file:
-                # A tar file is compressed as a whole, so that the ratio is known only of all members so far.
-                check.add(info.name, info.size, None)
-                check.ratio("all members", check.total, packed)
-                if info.isfile():
-                    self._members[info.name.removeprefix("./")] = info
-        except _BROKEN as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{path} is truncated or corrupt ({error}); download it again") from error
-        self.names = list(self._members)
+    def __init__(self, path: Path, stream: IO[bytes], limits: Limits) -> None:
+        self.path, self._stream = path, stream
+        found, folders = tars.members(stream, Check(path, limits), path.stat().st_size)
+        self._members = {spelled(name): member for name, member in found.items()}
+        self.names, self.folders = list(self._members), [spelled(name) for name in folders]
 
     def read(self, name: str) -> bytes:
-        info = _member(self.path, name, self._members)
+        member = _member(self.path, name, self._members)
+        with _reading(self.path, name):
+            self._stream.seek(member.start)
+            return _exactly(self._stream, member.size)
 
-        def opened() -> IO[bytes]:
-            stream = self._file.extractfile(info)
-            if stream is None:
-                raise ValueError("it is not a plain file")
-            return stream
 
-        return _read(self.path, name, opened, info.size)
+def _refuse_many(path: Path, limits: Limits) -> None:
+    """Refuse a zip archive with a list of members beyond the limit, before the list is read."""
+    end = path.stat().st_size
+    with open(path, "rb") as file:
+        file.seek(max(0, end - (1 << 16) - 22))
+        tail = file.read()
+    at = tail.rfind(b"PK\5\6")
+    if at >= 0 and len(tail) >= at + 16:
+        size = int.from_bytes(tail[at + 12 : at + 16], "little")
+        # Of the largest archives the true size stands elsewhere, but the list is no larger than the file.
+        size = end if size == 0xFFFFFFFF else size
+        if size > limits.count * (46 + 255):
+            raise DataError(f"{path} lists its members in {size} bytes: it looks like a decompression bomb")
 
 
 def _member(path: Path, name: str, members: Mapping[str, _Info]) -> _Info:
@@ -228,47 +238,17 @@ def _member(path: Path, name: str, members: Mapping[str, _Info]) -> _Info:
     return members[name]
 
 
-def _read(path: Path, name: str, opened: Callable[[], IO[bytes]], size: int) -> bytes:
-    """Read a member, and not more than the size that the limits were checked against."""
+@contextmanager
+def _reading(path: Path, name: str) -> Iterator[None]:
     try:
-        with opened() as stream:
-            content = stream.read(size + 1)
-    except (*_BROKEN, RuntimeError) as error:  # RuntimeError: an encrypted zip member
+        yield
+    except (*_BROKEN, RuntimeError) as error:
         raise DataError(f"member '{name}' of {path} is truncated or corrupt ({error}); download it again") from error
-    if len(content) != size:
-        raise DataError(f"member '{name}' of {path} has not the {size} bytes that it claims; download it again")
+
+
+def _exactly(stream: IO[bytes], size: int) -> bytes:
+    """Read a member, and not more than the size that the limits were checked against."""
+    content = stream.read(size)
+    if len(content) < size:
+        raise EOFError(f"it has not the {size} bytes that it claims")
     return content
-
-
-class _Check:
-    """Counts members against the limits and looks at their names."""
-
-    def __init__(self, path: Path, limits: Limits) -> None:
-        self.path, self.limits = path, limits
-        self.count = self.total = 0
-
-    def add(self, name: str, size: int, packed: int | None) -> None:
-        parts = PurePosixPath(name.replace("\\", "/"))
-        drive = len(name) > 1 and name[1] == ":"
-        if parts.is_absolute() or ".." in parts.parts or drive or "\0" in name:
-            raise DataError(f"member '{name}' of {self.path} would lie outside its folder; do not trust this archive")
-        self.count += 1
-        self.total += size
-        if size > self.limits.member:
-            self._refuse(name, f"has {size} bytes, more than {self.limits.member}")
-        if self.total > self.limits.total:
-            self._refuse(name, f"brings the total to {self.total} bytes, more than {self.limits.total}")
-        if self.count > self.limits.count:
-            self._refuse(name, f"is beyond the limit of {self.limits.count} members")
-        if packed is not None:
-            self.ratio(f"member '{name}'", size, packed)
-
-    def ratio(self, what: str, size: int, packed: int) -> None:
-        if size > 1 << 20 and size > self.limits.ratio * packed:
-            raise DataError(
-                f"{what} of {self.path} would grow {size / max(packed, 1):.0f}-fold, more than {self.limits.ratio:g}: "
-                "it looks like a decompression bomb"
-            )
-
-    def _refuse(self, name: str, why: str) -> None:
-        raise DataError(f"member '{name}' of {self.path} {why}: it looks like a decompression bomb")
