@@ -24,6 +24,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from quickstudy.annotations import fits
 from quickstudy.core import Learner
 from quickstudy.errors import CheckpointError, unknown_name
 from quickstudy.storage.files import (
@@ -58,6 +59,13 @@ __all__ = [
 ]
 
 VERSION = 1
+OBJECT = dict[str, Any]
+FIELDS: dict[str, Any] = {
+    "version": str, "ranks": int, "outer": OBJECT, "objective": str | OBJECT, "tasks": OBJECT,
+    "validation": OBJECT | None, "meta_batch": int, "seed": int, "precision": str, "steps": int,
+    "settings": OBJECT | None, "batch_norm": str, "environment": OBJECT,
+}  # fmt: skip
+"""The fields of run.json, and what each is. Runs of before lack some."""
 
 
 def flatten(value: Any, prefix: str = "") -> tuple[dict[str, Tensor], Any]:
@@ -219,6 +227,11 @@ def read_run(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{folder / RUN} does not describe a run")
     if run.get("format") != VERSION:
         raise CheckpointError(f"{folder / RUN} has format {run.get('format')!r:.80}, this library reads {VERSION}")
+    for name, hint in FIELDS.items():
+        if name in run and not fits(run[name], hint):
+            raise CheckpointError(
+                f"{folder / RUN}: its field '{name}' is {run[name]!r:.80}, which no run has; restore the file"
+            )
     return run
 
 
