@@ -84,7 +84,7 @@ def load(path: str | os.PathLike[str], kind: str, base: type[Item]) -> Item:
         raise CheckpointError(f"{path} holds no {kind}; write one with quickstudy.shipped.save")
     file = Path(path)
     weights = weights_of(content, "weights", file)
-    item = rebuilt(content[kind], base, weights, file, lambda empty: check_weights(empty, weights, file))
+    item = rebuilt(content[kind], base, weights, file, lambda empty: check_weights(empty, weights, file, kind))
     item.load_state_dict(weights)
     return item
 

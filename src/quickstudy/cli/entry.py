@@ -16,8 +16,8 @@ from tyro.conf import arg
 
 from quickstudy.cli.completion import COMMANDS
 from quickstudy.cli.training import Train
-from quickstudy.engine.launch import launch
-from quickstudy.errors import NonFiniteError, QuickstudyError, UsageError, unknown_name
+from quickstudy.engine.launch import Launch, launch, prints
+from quickstudy.errors import LaunchError, NonFiniteError, QuickstudyError, UsageError, unknown_name
 
 EPILOGUE = """\
 exit codes:
@@ -31,6 +31,7 @@ environment:
   QUICKSTUDY_DATA=DIR      where data sets lie
   QUICKSTUDY_OFFLINE=1     never download
   QUICKSTUDY_DEBUG=1       the same as --debug
+  QUICKSTUDY_TIMEOUT=SEC   how long processes of one run wait for each other (300)
 """
 
 
@@ -39,9 +40,11 @@ def main(args: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in given or os.environ.get("QUICKSTUDY_DEBUG", "0") not in ("", "0")
     # Plots are drawn into files; a backend for windows would fail where there is no screen.
+    backend = os.environ.get("MPLBACKEND")
     os.environ["MPLBACKEND"] = "Agg"
     old = _exit_on_sigterm()
     try:
+        launch()  # what the environment says of processes is wrong for every command
         return _run([each for each in given if each != "--debug"])
     except QuickstudyError as error:
         if debug:
@@ -51,7 +54,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         if debug:
             raise
-        if launch().first:
+        if prints():
             print("interrupted", file=sys.stderr)
         return 130
     except SystemExit as error:
@@ -64,11 +67,13 @@ def main(args: Sequence[str] | None = None) -> int:
     finally:
         if old is not None:
             signal.signal(signal.SIGTERM, old)
+        os.environ.pop("MPLBACKEND")
+        os.environ.update({} if backend is None else {"MPLBACKEND": backend})
 
 
 def _complain(error: QuickstudyError) -> None:
     """Print an error; one that all of several processes have, once."""
-    started = launch()
+    started = Launch() if isinstance(error, LaunchError) else launch()
     if started.first or not isinstance(error, (NonFiniteError, UsageError)):
         where = f" (process {started.rank} of {started.size})" if started.size > 1 else ""
         print(f"error{where}: {error}", file=sys.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
@@ -23,13 +23,16 @@ class Train:
     resume: bool = True
     """Continue an interrupted run in the folder; --no-resume starts anew."""
 
+    logger: Literal["csv", "tensorboard", "wandb", "mlflow"] | None = None
+    """Also log to a table, TensorBoard, Weights & Biases or MLflow."""
+
     def __call__(self) -> int:
         """Train, and say what to do next."""
         from quickstudy.cli.console import show
 
         folder = self.run_dir if self.run_dir is not None else Path("runs") / self.recipe.name
         try:
-            run = self.recipe.train(folder, resume=self.resume)
+            run = self.recipe.train(folder, resume=self.resume, loggers=() if self.logger is None else self.logger)
         except CheckpointError as error:
             if "resume=False" not in str(error):
                 raise

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from quickstudy.errors import CheckpointError
 from quickstudy.evaluation import Report
 from quickstudy.functional.predictive import Predictive, point
 from quickstudy.registry import table
@@ -108,7 +109,10 @@ def _groups(data: Any) -> str:
 
 def _learning(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
     history: dict[str, tuple[list[float], list[float]]] = {}
-    rows, damaged = read(found.run.folder / LOG)  # A log may be left behind when a run is copied.
+    path = found.run.folder / LOG
+    rows, damaged = read(path)  # A log may be left behind when a run is copied.
+    if damaged:
+        raise CheckpointError(f"{path} is damaged ({damaged} lines hold no number); restore or delete it")
     for row in rows:
         for key, value in row.items():
             if key != "step":
@@ -122,8 +126,6 @@ def _learning(found: Assessment, bank: Bank, name: str, level: int) -> list[str]
     alt = "; ".join(f"{key} from {values[0]:.3f} to {values[-1]:.3f}" for key, (_, values) in history.items())
     drawing = plots.svg(plots.learning(history), name, f"Learning curves: {alt}")
     caption = "Loss of the meta-batch at logged steps, and the metric on held-out validation tasks."
-    if damaged:
-        caption += f" {damaged} damaged lines of the log are left out."
     return [page.figure(drawing, caption)]
 
 

@@ -164,7 +164,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return found
 
 
-def check_weights(item: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+def check_weights(item: nn.Module, weights: dict[str, Tensor], path: Path, kind: str = "learner") -> None:
     """Raise CheckpointError unless weights are the state dict of such an object; the message names the differences."""
     own = item.state_dict()
     missing, foreign = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
@@ -181,7 +181,7 @@ def check_weights(item: nn.Module, weights: dict[str, Tensor], path: Path) -> No
         if own[name].is_floating_point() != weights[name].is_floating_point()
     ][:3]
     if facts:
-        raise CheckpointError(f"{path} belongs to another learner than {type(item).__name__}: {'; '.join(facts)}")
+        raise CheckpointError(f"{path} holds weights of another {kind} than {type(item).__name__}: {'; '.join(facts)}")
 
 
 def load_weights(learner: Learner, weights: dict[str, Tensor], path: Path) -> None:
