@@ -16,9 +16,10 @@ from torch import nn
 
 from quickstudy.core import Learner
 from quickstudy.errors import CheckpointError, nearest, unknown_name
-from quickstudy.registry import build, describe
-from quickstudy.storage.checkpoint import RUN, load_checkpoint, read_json, save_checkpoint
+from quickstudy.registry import describe
+from quickstudy.storage.checkpoint import RUN, check_weights, load_checkpoint, read_run, save_checkpoint, weights_of
 from quickstudy.storage.checkpoint import load as load_run
+from quickstudy.storage.rebuilding import rebuilt
 
 WEIGHTS = Path(__file__).parent / "weights"
 """Folder of the files that come with the library, each with a model card beside it."""
@@ -54,11 +55,13 @@ def save_run(run_dir: str | os.PathLike[str], path: str | os.PathLike[str], chec
     if not (Path(run_dir) / f"{checkpoint}.safetensors").exists():
         checkpoint = "last"
     learner = load_run(run_dir, checkpoint=checkpoint)
-    facts = read_json(Path(run_dir) / RUN)
+    facts = read_run(Path(run_dir))
     how = {name: facts.get(name) for name in ("version", "steps", "meta_batch", "seed", "batch_norm")}
     settings = facts.get("settings") or {}
     how |= {"recipe": settings.get("recipe"), "options": settings.get("options"), "checkpoint": checkpoint}
-    how["tasks"] = {name: facts["tasks"].get(name) for name in ("name", "classes", "ways", "shots", "fingerprint")}
+    how["tasks"] = {
+        name: facts.get("tasks", {}).get(name) for name in ("name", "classes", "ways", "shots", "fingerprint")
+    }
     save(learner, path, "learner", how)
 
 
@@ -80,13 +83,10 @@ def load(path: str | os.PathLike[str], kind: str, base: type[Item]) -> Item:
     content = load_checkpoint(Path(path))
     if not {kind, "weights"} <= set(content):
         raise CheckpointError(f"{path} holds no {kind}; write one with quickstudy.shipped.save")
-    item = build(content[kind])
-    if not isinstance(item, base):
-        raise CheckpointError(f"{path} holds a {type(item).__name__}, which is not a {base.__name__}")
-    try:
-        item.load_state_dict(content["weights"])
-    except (RuntimeError, AttributeError, TypeError) as error:
-        raise CheckpointError(f"{path} holds weights of another {kind} than {type(item).__name__}: {error}") from error
+    file = Path(path)
+    weights = weights_of(content, "weights", file)
+    item = rebuilt(content[kind], base, weights, file, lambda empty: check_weights(empty, weights, file, kind))
+    item.load_state_dict(weights)
     return item
 
 
@@ -141,9 +141,8 @@ def trained(run: str | os.PathLike[str], checkpoint: str = "best") -> Trained:
     """
     path = Path(run)
     if (path / RUN).exists() or (path.is_dir() and str(run) not in names("learner")):
-        facts = read_json(path / RUN)
-        found = load_run(path, checkpoint=checkpoint)
-        return Trained(path.resolve().name, found.eval(), facts if isinstance(facts, dict) else {}, path)
+        facts = read_run(path)
+        return Trained(path.resolve().name, load_run(path, checkpoint=checkpoint).eval(), facts, path)
     if path.suffix == ".safetensors" and path.is_file():
         return Trained(path.stem, load(path, "learner", Learner).eval(), dict(load_checkpoint(path).get("card") or {}))
     if str(run) in names("learner"):

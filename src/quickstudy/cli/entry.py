@@ -18,8 +18,8 @@ from tyro.conf import arg
 from quickstudy.cli.completion import COMMANDS
 from quickstudy.cli.parsing import option_error, parsed
 from quickstudy.cli.training import Train
-from quickstudy.engine.launch import launch
-from quickstudy.errors import InputError, NonFiniteError, QuickstudyError, UsageError, unknown_name
+from quickstudy.engine.launch import Launch, launch, prints
+from quickstudy.errors import InputError, LaunchError, NonFiniteError, QuickstudyError, UsageError, unknown_name
 from quickstudy.functional.names import for_terminal
 
 EPILOGUE = """\
@@ -34,6 +34,7 @@ environment:
   QUICKSTUDY_DATA=DIR      where data sets lie
   QUICKSTUDY_OFFLINE=1     never download
   QUICKSTUDY_DEBUG=1       the same as --debug
+  QUICKSTUDY_TIMEOUT=SEC   how long processes of one run wait for each other (300)
 """
 
 
@@ -44,9 +45,11 @@ def main(args: Sequence[str] | None = None) -> int:
         _speak_plainly()
     debug = "--debug" in given or os.environ.get("QUICKSTUDY_DEBUG", "0") not in ("", "0")
     # Plots are drawn into files; a backend for windows would fail where there is no screen.
+    backend = os.environ.get("MPLBACKEND")
     os.environ["MPLBACKEND"] = "Agg"
     old = _exit_on_sigterm()
     try:
+        launch()  # what the environment says of processes is wrong for every command
         return _run(_import([each for each in given if each != "--debug"]))
     except QuickstudyError as error:
         if debug:
@@ -56,7 +59,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         if debug:
             raise
-        if launch().first:
+        if prints():
             print("interrupted", file=sys.stderr)
         return 130
     except SystemExit as error:
@@ -75,6 +78,8 @@ def main(args: Sequence[str] | None = None) -> int:
     finally:
         if old is not None:
             signal.signal(signal.SIGTERM, old)
+        os.environ.pop("MPLBACKEND")
+        os.environ.update({} if backend is None else {"MPLBACKEND": backend})
 
 
 def _import(args: list[str]) -> list[str]:
@@ -99,7 +104,7 @@ def _import(args: list[str]) -> list[str]:
 
 def _complain(error: QuickstudyError) -> None:
     """Print an error; one that all of several processes have, once."""
-    started = launch()
+    started = Launch() if isinstance(error, LaunchError) else launch()
     if started.first or not isinstance(error, (NonFiniteError, UsageError)):
         where = f" (process {started.rank} of {started.size})" if started.size > 1 else ""
         print(f"error{where}: {for_terminal(str(error))}", file=sys.stderr)

@@ -6,7 +6,7 @@ import dataclasses
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import arg
 
@@ -29,6 +29,8 @@ class Train:
     """Continue an interrupted run in the folder; --no-resume starts anew."""
     seeds: Count = None
     """Number of runs, with the seeds --seed, --seed + 1 and so on, in folders that end in -sSEED."""
+    logger: Literal["csv", "tensorboard", "wandb", "mlflow"] | None = None
+    """Also log to a table, TensorBoard, Weights & Biases or MLflow."""
 
     def __call__(self) -> int:
         """Train, and say what to do next."""
@@ -58,7 +60,7 @@ class Train:
         from quickstudy.cli.console import show
 
         try:
-            run: Run = recipe.train(folder, resume=self.resume)
+            run: Run = recipe.train(folder, resume=self.resume, loggers=() if self.logger is None else self.logger)
         except CheckpointError as error:
             if "resume=False" not in str(error):
                 raise

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from quickstudy.annotations import fits
 from quickstudy.core import Learner, Resumable
 from quickstudy.engine.ranks import ALONE, Ranks
-from quickstudy.errors import CheckpointError, DataError, InputError
+from quickstudy.errors import CheckpointError, DataError, InputError, QuickstudyError
 from quickstudy.evaluation import BANK_SEED, Difference, Report, differences, evaluate, find_metric
 from quickstudy.functional.checks import as_device
 from quickstudy.learners import NearestNeighbour, Ridge
@@ -24,13 +25,16 @@ from quickstudy.plugins import changed, say_what_to_import
 from quickstudy.recipes import Recipe, RecipeParts, of_run
 from quickstudy.reports.distributions import Unknown, by_description, on_data
 from quickstudy.reports.guarantee import Guarantee, guarantee
-from quickstudy.storage.checkpoint import BEST, RUN, load, read_json
+from quickstudy.storage.checkpoint import BEST, RUN, load, read_json, read_run
+from quickstudy.storage.rebuilding import TIMES, NoLarger
 from quickstudy.tasks import FewShot, Sequential
 from quickstudy.tasks.base import Bank, TaskDistribution
 
 Meter = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 """label -> context that gives a function (done, total), such as `quickstudy.cli.console.counting`."""
 CURVE_TASKS = 200
+MOST_NUMBERS = 250_000_000
+"""Floating numbers that the tasks of a run may take, a gigabyte of them, besides those of its learner."""
 BASELINE, RIDGE = "nearest neighbour", "ridge regression"
 BASELINES = (BASELINE, RIDGE)
 
@@ -102,7 +106,7 @@ def open_run(
     """
     path = Path(folder)
     learner = load(path, learner, checkpoint)
-    facts = read_json(path / RUN)
+    facts = read_run(path)
     wanted: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
     recipe, plan, remarks = Recipe(), None, [f"{each} has changed since the run" for each in changed(facts)]
     if isinstance(facts.get("settings"), dict) and "recipe" in facts["settings"]:
@@ -112,7 +116,10 @@ def open_run(
             raise say_what_to_import(facts, error, path) from error
     if recipe.name:
         try:
-            plan = _plan(recipe, {} if data is not None or tasks is not None else wanted)
+            # The recipe's own learner is not the one that is judged, but it is as large.
+            numbers = sum(parameter.numel() for parameter in learner.parameters())
+            with NoLarger(TIMES * numbers + MOST_NUMBERS):
+                plan = _plan(recipe, {} if data is not None or tasks is not None else wanted, path / RUN)
         except DataError:
             # Its own data may be gone where others are given.
             if data is None and tasks is None:
@@ -138,14 +145,22 @@ def open_run(
     return run
 
 
-def _plan(recipe: Recipe, wanted: Mapping[str, Any]) -> RecipeParts:
+def _plan(recipe: Recipe, wanted: Mapping[str, Any], source: Path) -> RecipeParts:
     known = {each.name for each in dataclasses.fields(recipe)}
     for name in wanted:
         if name not in known:
             raise InputError(f"tasks of {recipe.name} have no {name}; leave --{name} out")
     # A plan seeds the weights of a new learner; the caller's random state is none of its business.
     with torch.random.fork_rng(devices=[]):
-        plan = dataclasses.replace(recipe, **wanted).plan()
+        try:
+            plan = dataclasses.replace(recipe, **wanted).plan()
+        except CheckpointError as error:
+            raise CheckpointError(f"{source}: {error}; restore the file from a copy") from error
+        except QuickstudyError:
+            raise
+        except Exception as error:  # whatever a plan raises, the options are what is wrong
+            why = str(error).partition("\n")[0] or type(error).__name__
+            raise CheckpointError(f"{source}: no tasks can be made of its options ({why}); restore the file") from error
     described = plan.test.describe()
     for name, value in wanted.items():
         if described.get(name) not in (value, [value, value]):
@@ -163,7 +178,7 @@ def check_unseen(run: OpenedRun, tasks: TaskDistribution) -> None:
     if tasks.metric == "loss":
         return
     stored = read_json(run.folder / "classes.json")
-    if not isinstance(stored, dict):
+    if not isinstance(stored, dict) or not all(fits(stored.get(part, []), list[str]) for part in ("train", "validation")):
         raise CheckpointError(f"{run.folder / 'classes.json'} does not hold a run's class split; restore it")
     for part in ("train", "validation"):
         overlap = set(stored.get(part, ())) & set(tasks.classes)

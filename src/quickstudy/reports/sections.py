@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +16,8 @@ from quickstudy.reports import episodes, page, plots, sections_classes, sections
 from quickstudy.reports.assessment import Assessment, Meter, OpenedRun
 from quickstudy.reports.guarantee import OF_DRAWN_WEIGHTS
 from quickstudy.reports.words import BATCH_NORM, span, tasks_in_words
+from quickstudy.storage.files import LOG
+from quickstudy.storage.log import read
 from quickstudy.tasks import FewShot
 from quickstudy.tasks.base import Bank
 
@@ -68,7 +69,8 @@ def _facts(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
     described = facts.get("objective")
     goal = described.get("objective") if isinstance(described, dict) else described
     why = table("objective").get(str(goal))
-    rate = outer.get("arguments", {}).get("lr")
+    given = outer.get("arguments")
+    rate = given.get("lr") if isinstance(given, dict) else None
     rows = [
         ["What is learned", f"{about.get('learns', 'parameters')}: {found.report.learner} ({about.get('paper', '')})"],
         ["How", f"{how.facts.get('how', how.summary) if how else 'an outer optimiser of your own'}, outer rate {rate}"],
@@ -107,26 +109,24 @@ def _groups(data: Any) -> str:
 
 def _learning(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
     history: dict[str, tuple[list[float], list[float]]] = {}
-    path = found.run.folder / "metrics.csv"
-    try:
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                steps, values = history.setdefault(row["name"], ([], []))
-                steps.append(float(row["step"]))
-                values.append(float(row["value"]))
-    except FileNotFoundError:
-        pass  # A log may be left behind when a run is copied.
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); restore or delete it") from error
+    path = found.run.folder / LOG
+    rows, damaged = read(path)  # A log may be left behind when a run is copied.
+    if damaged:
+        raise CheckpointError(f"{path} is damaged ({damaged} lines hold no number); restore or delete it")
+    for row in rows:
+        for key, value in row.items():
+            if key != "step":
+                steps, values = history.setdefault(key, ([], []))
+                steps.append(row["step"])
+                values.append(value)
     history.pop("lr", None)
     history = dict(sorted(history.items(), key=lambda item: item[0] != "loss"))
     if not history:
         return [page.paragraph("The run logged nothing.")]
     alt = "; ".join(f"{key} from {values[0]:.3f} to {values[-1]:.3f}" for key, (_, values) in history.items())
     drawing = plots.svg(plots.learning(history), name, f"Learning curves: {alt}")
-    return [
-        page.figure(drawing, "Loss of the meta-batch at logged steps, and the metric on held-out validation tasks.")
-    ]
+    caption = "Loss of the meta-batch at logged steps, and the metric on held-out validation tasks."
+    return [page.figure(drawing, caption)]
 
 
 def _curve(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
@@ -195,7 +195,8 @@ def _array(values: torch.Tensor) -> np.ndarray[Any, Any]:
 
 def _settings(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
     facts = found.run.facts
-    options = facts.get("settings", {}).get("options", {})
+    settings = facts.get("settings") or {}
+    options = settings.get("options") or {}
     environment = {"quickstudy": facts.get("version"), **facts.get("environment", {})}
     parts = [page.table(["option", "value"], [[key, span(value)] for key, value in options.items()])]
     parts.append(page.table(["environment of training", ""], [[key, value] for key, value in environment.items()]))

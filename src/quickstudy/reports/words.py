@@ -28,13 +28,13 @@ def span(value: Any) -> str:
 def tasks_in_words(tasks: Mapping[str, Any]) -> str:
     """Return what `TaskDistribution.describe` gave, in words."""
     name = str(tasks.get("name", "tasks"))
-    if "presentations" in tasks:
+    if "presentations" in tasks and "ways" in tasks:
         return f"{name}, sequences of {span(tasks['ways'])} classes, {tasks['presentations']} presentations of each"
     if "ways" in tasks and "shots" in tasks:
         words = f"{name}, {span(tasks['ways'])}-way {span(tasks['shots'])}-shot"
     elif "shots" in tasks:
         words = f"{name}, {span(tasks['shots'])} support points"
-    elif "batch" in tasks:
+    elif "batch" in tasks and "classes" in tasks:
         return f"{name}, supervised mini-batches of {tasks['batch']} rows over {tasks['classes']} classes at once"
     else:
         words = name

@@ -24,6 +24,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from quickstudy.annotations import fits
 from quickstudy.core import Learner
 from quickstudy.errors import CheckpointError, unknown_name
 from quickstudy.plugins import learner_of_run
@@ -59,6 +60,13 @@ __all__ = [
 ]
 
 VERSION = 1
+OBJECT = dict[str, Any]
+FIELDS: dict[str, Any] = {
+    "version": str, "ranks": int, "outer": OBJECT, "objective": str | OBJECT, "tasks": OBJECT,
+    "validation": OBJECT | None, "meta_batch": int, "seed": int, "precision": str, "steps": int,
+    "settings": OBJECT | None, "batch_norm": str, "environment": OBJECT,
+}  # fmt: skip
+"""The fields of run.json, and what each is. Runs of before lack some."""
 
 
 def flatten(value: Any, prefix: str = "") -> tuple[dict[str, Tensor], Any]:
@@ -157,7 +165,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return found
 
 
-def check_weights(item: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+def check_weights(item: nn.Module, weights: dict[str, Tensor], path: Path, kind: str = "learner") -> None:
     """Raise CheckpointError unless weights are the state dict of such an object; the message names the differences."""
     own = item.state_dict()
     missing, foreign = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
@@ -174,7 +182,7 @@ def check_weights(item: nn.Module, weights: dict[str, Tensor], path: Path) -> No
         if own[name].is_floating_point() != weights[name].is_floating_point()
     ][:3]
     if facts:
-        raise CheckpointError(f"{path} belongs to another learner than {type(item).__name__}: {'; '.join(facts)}")
+        raise CheckpointError(f"{path} holds weights of another {kind} than {type(item).__name__}: {'; '.join(facts)}")
 
 
 def load_weights(learner: Learner, weights: dict[str, Tensor], path: Path) -> None:
@@ -220,6 +228,11 @@ def read_run(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{folder / RUN} does not describe a run")
     if run.get("format") != VERSION:
         raise CheckpointError(f"{folder / RUN} has format {run.get('format')!r:.80}, this library reads {VERSION}")
+    for name, hint in FIELDS.items():
+        if name in run and not fits(run[name], hint):
+            raise CheckpointError(
+                f"{folder / RUN}: its field '{name}' is {run[name]!r:.80}, which no run has; restore the file"
+            )
     return run
 
 

@@ -46,6 +46,33 @@ class Bounded(TorchFunctionMode):
         return result
 
 
+class NoLarger(TorchFunctionMode):
+    """Stops, before it has taken the memory, what asks for more floating numbers in all than so many.
+
+    Args:
+        numbers: most numbers.
+    """
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self.numbers = numbers
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Make a call, unless it asks for too much."""
+        kwargs = kwargs or {}
+        if func in MAKERS:
+            given = {name: value for name, value in kwargs.items() if name not in ("generator", "out", "pin_memory")}
+            empty = func(*args, **{**given, "device": "meta"})
+            self.numbers -= empty.numel() if empty.is_floating_point() else 0
+            if self.numbers < 0:
+                raise CheckpointError("its options ask for far more than the weights beside it hold")
+        return func(*args, **kwargs)
+
+
+MAKERS = {torch.empty, torch.zeros, torch.ones, torch.full, torch.eye, torch.rand, torch.randn}
+"""The functions of PyTorch that take memory by a size."""
+
+
 def rebuilt(
     description: Any,
     base: type[Item],
@@ -81,5 +108,8 @@ def _built(description: Any, base: type[Item], source: Path) -> Item:
     except CheckpointError as error:
         raise CheckpointError(f"{source}: {error}") from error
     if not isinstance(item, base):
-        raise CheckpointError(f"{source} describes no {base.__name__.lower()}")
+        kind = type(item).__name__
+        raise CheckpointError(
+            f"{source} describes no {base.__name__.lower()}: it holds a {kind}, which is not a {base.__name__}"
+        )
     return item

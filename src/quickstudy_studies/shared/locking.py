@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-if sys.platform == "win32":
-    import msvcrt
-
-    TAKEN: type[OSError] = PermissionError
-
-    def _take(number: int) -> None:
-        msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    TAKEN = BlockingIOError
-
-    def _take(number: int) -> None:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
+from quickstudy.storage.locking import TAKEN, take
 
 SECONDS = 1.0
 """Between one try and the next."""
@@ -44,7 +29,7 @@ def alone(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
         told = False
         while True:
             try:
-                _take(file.fileno())
+                take(file.fileno())
                 break
             except TAKEN:
                 if not told:
