@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import quickstudy as qs
-from quickstudy import registry
+from quickstudy import errors, registry
 from quickstudy.errors import InputError
 
 FAMILIES = ("baselines", "metric", "model", "optimization")

@@ -164,7 +164,9 @@ def meta_train(
     fabric = _fabric(device, "32-true" if precision == "bf16-mixed" else precision)
     origins = {
         "distributions": {"train": describe(tasks), "validation": describe(validation), "test": describe(test)},
-        "imports": needed(learner, outer, objective, tasks, validation, test, {"recipe": (settings or {}).get("recipe", "")}),
+        "imports": needed(
+            learner, outer, objective, tasks, validation, test, {"recipe": (settings or {}).get("recipe", "")}
+        ),
     }
     return prepared(asked, fabric, facts, {"settings": settings or {}, **origins}, resume).run(progress)
 
