@@ -414,8 +414,8 @@ def _build(description: Any, kinds: tuple[str, ...], levels: int) -> Any:
     if "custom" in description:
         raise CheckpointError(
             f"the run holds an object of your own, {description['custom']}, which cannot be rebuilt from its "
-            "description; build the learner as for training and pass it: quickstudy.load(run_dir, learner=...), or let a "
-            "function learner() of a file build it: --import FILE"
+            "description; build the learner as for training and pass it: quickstudy.load(run_dir, learner=...), or let "
+            "a function learner() of a file build it: --import FILE"
         )
     named = [key for key in description if key != "arguments"]
     if len(named) != 1 or named[0] not in kinds or not isinstance(description.get("arguments"), dict):

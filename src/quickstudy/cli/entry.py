@@ -196,7 +196,11 @@ def overview() -> str:
 def _train_help(methods: dict[str, str], recipes: dict[str, str]) -> str:
     width = max(map(len, [*methods, *recipes])) + 2
     lines = ["usage: quickstudy train METHOD --data PATH [OPTIONS] [--run-dir DIR] [--seeds N] [--no-resume]"]
-    lines += ["       quickstudy train RECIPE [OPTIONS] [--run-dir DIR] [--seeds N] [--no-resume]", "", f"{Train.__doc__}"]
+    lines += [
+        "       quickstudy train RECIPE [OPTIONS] [--run-dir DIR] [--seeds N] [--no-resume]",
+        "",
+        f"{Train.__doc__}",
+    ]
     lines += ["", "methods, for classes of your own in a folder, an archive or a table:"]
     lines += [*(f"  {name:<{width}}{summary}" for name, summary in methods.items()), ""]
     lines += ["recipes:", *(f"  {name:<{width}}{summary}" for name, summary in recipes.items()), ""]

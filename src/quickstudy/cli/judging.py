@@ -61,7 +61,7 @@ class Evaluate:
         from quickstudy.training.starting import join
 
         ranks = join(self.device)
-        changes = {"ways": self.ways, "shots": self.shots, "queries": self.queries}
+        changes: dict[str, Any] = {"ways": self.ways, "shots": self.shots, "queries": self.queries}
         device = self.device if ranks.size == 1 else str(ranks.device)
         run = open_run(self.run, self.checkpoint, device, data=self.data, columns=columns_of(self), **changes)
         _remark([run])
@@ -120,7 +120,7 @@ class Compare:
             raise UsageError("compare needs two runs, or one run and --baselines", "compare")
         if self.plot is not None and self.plot.suffix not in (".png", ".svg", ".pdf"):
             raise UsageError(f"--plot {self.plot}: the name must end in .png, .svg or .pdf", "compare")
-        sizes = {"ways": self.ways, "shots": self.shots}
+        sizes: dict[str, Any] = {"ways": self.ways, "shots": self.shots}
         runs = open_runs(folders, self.checkpoint, self.device, data=self.data, columns=columns_of(self), **sizes)
         _remark(runs)
         tasks = _usual_tasks(runs[0]) if self.tasks is None else self.tasks

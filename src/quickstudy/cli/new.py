@@ -47,7 +47,11 @@ class New:
     def _check_name(self) -> None:
         pattern = r"[a-z0-9]+(-[a-z0-9]+)*" if self.kind == "recipe" else r"[A-Za-z_]\w*"
         if not re.fullmatch(pattern, self.name, flags=re.ASCII):
-            what = "small letters, digits and hyphens" if self.kind == "recipe" else "a name of Python's: letters and digits"
+            what = (
+                "small letters, digits and hyphens"
+                if self.kind == "recipe"
+                else "a name of Python's: letters and digits"
+            )
             raise UsageError(f"'{self.name}' cannot name a {self.kind}; take {what}", "new")
         from quickstudy.registry import table
 

@@ -67,7 +67,7 @@ class Train:
             raise CheckpointError(f"{error} (in this command: --run-dir, --no-resume)") from error
         best = f", best validation {run.best:.4f} at step {run.best_step}" if run.best_step else ""
         early = ", stopped early" if run.stopped_early else ""
-        show(f"Meta-trained {recipe.name}: {run.steps} steps, {run.evaluations:,} evaluations{early}{best}.")
+        show(f"Meta-trained {recipe.name}: {_work(run, recipe.meta_batch)}{early}{best}.")
         show(f"Run folder: {folder}")
         return run
 
@@ -85,6 +85,15 @@ def _usual_name(recipe: Any) -> str:
     data = getattr(recipe, "data", "")
     own = hasattr(recipe, "remarks") and Path(data).expanduser().exists()
     return f"{recipe.name}-{Path(data).resolve().name.partition('.')[0]}" if own else str(recipe.name)
+
+
+def _work(run: Run, meta_batch: int) -> str:
+    """Return how much a run has done, in words."""
+    tasks, each = divmod(run.evaluations, max(1, run.steps))[0], run.evaluations
+    if tasks % meta_batch == 0 and tasks * run.steps == each and run.evaluations:
+        processes = "" if tasks == meta_batch else f" x {tasks // meta_batch}"
+        return f"{run.steps:,} outer steps x {meta_batch} tasks{processes} = {each:,} tasks"
+    return f"{run.steps:,} outer steps, {each:,} evaluations"
 
 
 def _imports() -> str:

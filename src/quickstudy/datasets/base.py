@@ -190,8 +190,8 @@ class ClassData:
             places = divided(self.classes if by is None else self._values(by), fractions, seed, by or "class")
             parts = tuple(self.subset(sorted(part)) for part in places)
         how = {"by": by, "fractions": fractions, "seed": seed, "classes": classes, "count": len(parts)}
-        for number, part in enumerate(parts):
-            made_of(part, self, "part_of_split", {**how, "number": number})
+        for number, each in enumerate(parts):
+            made_of(each, self, "part_of_split", {**how, "number": number})
         return parts
 
     def groups(self, attribute: str) -> dict[str, list[int]]:

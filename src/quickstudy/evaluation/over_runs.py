@@ -5,7 +5,8 @@ runs, tasks and residuals (MS_r, MS_t, MS_e) of a two-way analysis of variance t
 
     (max(MS_r - MS_e, 0) + MS_t) / (R T)
 
-(Searle, Casella & McCulloch 1992, Variance Components), with degrees of freedom after Satterthwaite (1946). An interval over tasks alone would say how well these very runs do, not the method.
+(Searle, Casella & McCulloch 1992, Variance Components), with degrees of freedom after Satterthwaite (1946). An
+interval over tasks alone would say how well these very runs do, not the method.
 """
 
 from __future__ import annotations

@@ -103,6 +103,12 @@ class Recipe:
         """Return the objects that these options describe."""
         raise NotImplementedError
 
+    def idle(self) -> set[str]:
+        """Return the names of options that do nothing as they are set, which a page leaves out."""
+        off = {"patience", "tensorboard", "compile", "clip", "warp", "train_classes", "label", "inputs", "group"}
+        found = {name for name in off if getattr(self, name, True) in (0, False, None, "")}
+        return found | {each.name for each in dataclasses.fields(self) if not each.init}
+
     def train(
         self,
         run_dir: str | os.PathLike[str] | None,

@@ -1,7 +1,7 @@
 """Few-shot methods on classes of one's own: a method's recipe for drawings, with data that are read from a path.
 
-`methods` are the names that `quickstudy train NAME --data PATH` knows: those of the recipes on glyphs without 'glyphs-',
-and every learner that a file of a user's own registers.
+`methods` are the names that `quickstudy train NAME --data PATH` knows: those of the recipes on glyphs without
+'glyphs-', and every learner that a file of a user's own registers.
 """
 
 from __future__ import annotations
@@ -86,7 +86,9 @@ class OwnClasses:
         )
         least = min(len(part.classes) for part in (train, *rest))
         if least < self._test_ways:
-            raise InputError(f"the groups of {self.data} leave a part of the split {least} classes; take --ways {least}")
+            raise InputError(
+                f"the groups of {self.data} leave a part of the split {least} classes; take --ways {least}"
+            )
         if self.train_classes:
             if self.train_classes > len(train.classes):
                 raise InputError(f"train_classes={self.train_classes}, but there are {len(train.classes)}")
@@ -128,7 +130,9 @@ class OwnClasses:
             if self.data in own:
                 made = own[self.data].build()
                 if not isinstance(made, ClassData):
-                    raise InputError(f"the data set '{self.data}' gives {type(made).__name__}; it should give ClassData")
+                    raise InputError(
+                        f"the data set '{self.data}' gives {type(made).__name__}; it should give ClassData"
+                    )
                 return made
             known = [*KNOWN, *own]
             if path.suffix or len(path.parts) > 1:
@@ -158,7 +162,7 @@ class OwnClasses:
         if not flatten and not pictures:
             raise InputError(f"'{self.name}' compares maps of pictures, and {self.data} is a table; take 'protonet'")
         name = ("conv4" if pictures else "mlp") if self.backbone == "auto" else self.backbone
-        given = {"outputs": outputs, "context": context, "flatten": flatten, "halvings": halvings}
+        given: dict[str, Any] = {"outputs": outputs, "context": context, "flatten": flatten, "halvings": halvings}
         # The method's own way of ending is asked for; all else only where a net can be told.
         needed = {key for key, usual in (("outputs", None), ("context", 0), ("flatten", True)) if given[key] != usual}
         if pictures:
@@ -174,7 +178,7 @@ class OwnClasses:
         if self.ways and self.train_ways:
             return super().plan()  # type: ignore[no-any-return, misc]
         usual = next(each for each in type(self).__mro__[2:] if dataclasses.is_dataclass(each))
-        defaults = {each.name: each.default for each in dataclasses.fields(usual)}
+        defaults: dict[str, Any] = {each.name: each.default for each in dataclasses.fields(usual)}
         sized = dataclasses.replace(self, ways=self._test_ways)
         if "train_ways" in defaults and not self.train_ways:
             own = defaults["train_ways"]
@@ -194,17 +198,22 @@ class OwnClasses:
     def remarks(self: Any) -> list[str]:
         """Return what was made of the data, for whoever gave them."""
         train, validation, test = self.splits()
-        parts = f"{len(train.classes)} classes to train on, {len(validation.classes)} to choose by, {len(test.classes)} to test"
-        told = [f"{self.data}: {parts}; {self._test_ways} ways"]
+        counts = [len(part.classes) for part in (train, validation, test)]
+        parts = f"{counts[0]} classes to train on, {counts[1]} to choose by, {counts[2]} to test"
+        told = [f"{self.data}: {parts}; tasks of {self._test_ways}"]
         origin = getattr(train, "origin", {})
         if "columns" in origin:
             left = "; ".join(f"{name} {why}" for name, why in origin.get("left_out", {}).items())
             columns = origin["columns"]
             shown = ", ".join(columns[:6]) + (", ..." if len(columns) > 6 else "")
-            told.append(f"label '{origin['label']}'; {len(columns)} inputs: {shown}" + (f"; left out: {left}" if left else ""))
+            told.append(
+                f"label '{origin['label']}'; {len(columns)} inputs: {shown}" + (f"; left out: {left}" if left else "")
+            )
         elif train.inputs.ndim == 4 and not self._named:
             kind = "grey" if train.inputs.shape[1] == 1 else "colour"
-            told.append(f"{len(self._whole)} {kind} pictures at {train.inputs.shape[2]} x {train.inputs.shape[3]} pixels")
+            told.append(
+                f"{len(self._whole)} {kind} pictures at {train.inputs.shape[2]} x {train.inputs.shape[3]} pixels"
+            )
         return told
 
 
@@ -259,7 +268,7 @@ class AnyLearner(FewShotRecipe):
         ways = self.outputs == "ways" or (self.outputs == "auto" and gradient)
         known: dict[str, Any] = {"outputs": self.ways, "ways": self.ways, "classes": len(train.classes)}
         known["batch_norm"] = self.batch_norm
-        options = dataclasses.asdict(self.learner) if hasattr(self, "learner") else {}  # type: ignore[attr-defined]
+        options = dataclasses.asdict(self.learner) if hasattr(self, "learner") else {}
         arguments: dict[str, Any] = {}
         for each in inspect.signature(entry.build).parameters.values():
             if each.name == "net":
@@ -269,21 +278,27 @@ class AnyLearner(FewShotRecipe):
             elif each.name in known and (each.default is each.empty or each.name == "batch_norm"):
                 arguments[each.name] = known[each.name]
             elif each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
-                raise InputError(f"learner '{self.method}' needs '{each.name}', which the command cannot know; write a recipe")
+                raise InputError(
+                    f"learner '{self.method}' needs '{each.name}', which the command cannot know; write a recipe"
+                )
         return entry.build(**arguments)  # type: ignore[no-any-return]
 
     def make_outer(self) -> Outer:
         """Return the outer optimiser: the learner's default where that is not the gradient."""
-        default = lookup("learner", self.method).build.default_outer  # type: ignore[attr-defined]
-        return super().make_outer() if default == "Gradient" else lookup("outer", default).build(lr=self.lr)  # type: ignore[no-any-return]
+        learner: Any = lookup("learner", self.method).build
+        if learner.default_outer == "Gradient":
+            return super().make_outer()
+        made: Outer = lookup("outer", learner.default_outer).build(lr=self.lr)
+        return made
 
 
 def methods() -> dict[str, Entry]:
     """Return the few-shot methods that take data of one's own, by name."""
     found = {}
     for name, entry in table("recipe").items():
-        if name.startswith("glyphs-") and issubclass(entry.build, ImageRecipe) and not _is_own(entry):  # type: ignore[arg-type]
-            found[name.removeprefix("glyphs-")] = _on_own_classes(name, entry.build)  # type: ignore[arg-type]
+        made: Any = entry.build
+        if name.startswith("glyphs-") and issubclass(made, ImageRecipe) and not _is_own(entry):
+            found[name.removeprefix("glyphs-")] = _on_own_classes(name, made)
     for name, entry in table("learner").items():
         if _is_own(entry) and entry.facts.get("tasks", "classification") in ("classification", "both"):
             found.setdefault(name, _of_learner(name))
@@ -327,7 +342,9 @@ def _on_own_classes(name: str, recipe: type[ImageRecipe]) -> Entry:
     """Return the method of a recipe on glyphs, as a recipe whose data are read from a path."""
     text = (inspect.getdoc(recipe) or "").partition("\n")[0]
     summary = text.replace(" on glyphs", "").replace(" of glyphs", "").rstrip(".")
-    return _entry(name.removeprefix("glyphs-"), recipe, f"{summary}, on classes of your own.", lookup("recipe", name).facts)
+    return _entry(
+        name.removeprefix("glyphs-"), recipe, f"{summary}, on classes of your own.", lookup("recipe", name).facts
+    )
 
 
 def _of_learner(name: str) -> Entry:
@@ -336,8 +353,16 @@ def _of_learner(name: str) -> Entry:
     base: Any = AnyLearner
     if options is not None:
         made = [("learner", options, field(default_factory=options))]
-        base = dataclasses.make_dataclass("AnyLearner", made, bases=(AnyLearner,), namespace={"__post_init__": _rebuilt})
-    base = dataclass(type("AnyLearner", (base,), {"method": field(default=name, init=False), "__annotations__": {"method": Annotated[str, Suppress]}}))
+        base = dataclasses.make_dataclass(
+            "AnyLearner", made, bases=(AnyLearner,), namespace={"__post_init__": _rebuilt}
+        )
+    base = dataclass(
+        type(
+            "AnyLearner",
+            (base,),
+            {"method": field(default=name, init=False), "__annotations__": {"method": Annotated[str, Suppress]}},
+        )
+    )
     facts = {"learner": name, "paper": entry.facts.get("paper", "")}
     return _entry(name, base, entry.summary, facts)
 
@@ -347,7 +372,7 @@ def _rebuilt(self: Any) -> None:
     if isinstance(self.learner, dict):
         kind = next(each for each in dataclasses.fields(self) if each.name == "learner").default_factory
         known = {each.name for each in dataclasses.fields(kind)}  # type: ignore[arg-type]
-        self.learner = kind(**{key: value for key, value in self.learner.items() if key in known})  # type: ignore[misc, operator]
+        self.learner = kind(**{key: value for key, value in self.learner.items() if key in known})  # type: ignore[operator]
 
 
 def _options_of(entry: Entry) -> type | None:

@@ -58,6 +58,7 @@ class OpenedRun:
         facts: the contents of run.json.
         checkpoint: which weights were loaded, 'best' or 'last'.
         remarks: what a user should be told.
+        data: path of the test data, where one was given in place of the run's own.
     """
 
     name: str
@@ -68,6 +69,7 @@ class OpenedRun:
     facts: Mapping[str, Any]
     checkpoint: str
     remarks: tuple[str, ...] = ()
+    data: str = ""
 
     @property
     def test(self) -> TaskDistribution:
@@ -140,6 +142,7 @@ def open_run(
         facts=facts,
         checkpoint="best" if checkpoint == "best" and (path / BEST).exists() else "last",
         remarks=tuple(remarks),
+        data="" if data is None else os.fspath(data),
     )
     check_unseen(run, plan.test)
     return run
@@ -316,8 +319,8 @@ def baseline_reports(
     bank: Bank, seed: int = BANK_SEED, meter: Meter = silent, ranks: Ranks = ALONE
 ) -> dict[str, Report]:
     """Return the reports of learners that learn nothing across tasks: nearest neighbour for classes, ridge
-    regression on raw inputs for numbers. There are none for several labels a row, or where inputs are more than a tensor
-    (problems, which bring their net)."""
+    regression on raw inputs for numbers. There are none for several labels a row, or where inputs are more than a
+    tensor (problems, which bring their net)."""
     metric = find_metric(bank.metric)
     support = bank.batch(0, 1).support
     if not isinstance(support.inputs, Tensor) or metric.predicts not in ("classes", "targets"):

@@ -220,8 +220,8 @@ def without_seen(data: ClassData, seen: Mapping[str, Any], path: object, remarks
         some = ", ".join(f"'{each}'" for each in gone[:5]) + (", ..." if len(gone) > 5 else "")
         if len(new) < 2:
             raise InputError(
-                f"the run was trained or chosen on {len(gone)} of the {len(data.classes)} classes of {path} ({some}), so "
-                "a figure on them would be no test; give classes new to it"
+                f"the run was trained or chosen on {len(gone)} of the {len(data.classes)} classes of {path} ({some}), "
+                "so a figure on them would be no test; give classes new to it"
             )
         remarks.append(f"{len(gone)} classes of {path} are left out, as the run was trained or chosen on them: {some}")
         data = data.subset(new)
@@ -291,7 +291,9 @@ def _check_columns(data: ClassData, known: Any, learner: Learner, path: str) -> 
     width = known.inputs.shape[1] if isinstance(known, ClassData) else _width(learner)
     found = tuple(data.inputs.shape[1:])
     if width is not None and found != (width,):
-        raise InputError(f"{path} gives {found[0]} numbers a row, and the run's net reads {width}; name them by --inputs")
+        raise InputError(
+            f"{path} gives {found[0]} numbers a row, and the run's net reads {width}; name them by --inputs"
+        )
 
 
 def _width(learner: Learner) -> int | None:
@@ -314,7 +316,7 @@ def shape_of_pictures(learner: Learner, known: Any, options: Mapping[str, Any]) 
         return int(inputs.shape[1]), (int(inputs.shape[2]), int(inputs.shape[3]))
     if "size" in options and "channels" in options:
         size = options["size"]
-        return int(options["channels"]), tuple(size) if isinstance(size, list) else int(size)  # type: ignore[return-value]
+        return int(options["channels"]), tuple(size) if isinstance(size, list) else int(size)
     for module in learner.modules():
         channels, edge = getattr(module, "channels", None), getattr(module, "size", None)
         if isinstance(channels, int) and isinstance(edge, int):
@@ -323,5 +325,3 @@ def shape_of_pictures(learner: Learner, known: Any, options: Mapping[str, Any]) 
         if isinstance(module, nn.Conv2d):
             return module.in_channels, 84
     raise InputError(f"{type(learner).__name__} of this run does not read pictures; give a table with its columns")
-
-

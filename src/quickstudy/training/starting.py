@@ -182,7 +182,9 @@ def meta_train(
     fabric = _fabric(device, "32-true" if precision == "bf16-mixed" else precision)
     origins = {
         "distributions": {"train": describe(tasks), "validation": describe(validation), "test": describe(test)},
-        "imports": needed(learner, outer, objective, tasks, validation, test, {"recipe": (settings or {}).get("recipe", "")}),
+        "imports": needed(
+            learner, outer, objective, tasks, validation, test, {"recipe": (settings or {}).get("recipe", "")}
+        ),
     }
     notes = {"settings": settings or {}, **origins}
     with ExitStack() as lasting:

@@ -1,8 +1,8 @@
 """clouds, a data set in one file. Change what it reads, then try it:
 
-    python clouds.py                                                            look at it
-    quickstudy train protonet --import clouds.py --data clouds --steps 200
-    quickstudy train maml --import clouds.py --data clouds --steps 200
+python clouds.py                                                            look at it
+quickstudy train protonet --import clouds.py --data clouds --steps 200
+quickstudy train maml --import clouds.py --data clouds --steps 200
 """
 
 from __future__ import annotations

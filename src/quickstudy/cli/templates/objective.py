@@ -1,7 +1,7 @@
 """GoodStart, an objective in one file. Change what it does, then try it:
 
-    python good_start.py                                        meta-train with it for a few steps
-    quickstudy list objectives --import good_start.py
+python good_start.py                                        meta-train with it for a few steps
+quickstudy list objectives --import good_start.py
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """noisy-lines, a recipe in one file. Change what it trains, then try it:
 
-    quickstudy train noisy-lines --import noisy_lines.py --help
-    quickstudy train noisy-lines --import noisy_lines.py --shots 3
-    quickstudy report runs/noisy-lines --import noisy_lines.py
+quickstudy train noisy-lines --import noisy_lines.py --help
+quickstudy train noisy-lines --import noisy_lines.py --shots 3
+quickstudy report runs/noisy-lines --import noisy_lines.py
 """
 
 from __future__ import annotations
