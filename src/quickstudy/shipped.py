@@ -160,7 +160,9 @@ def _not_found(path: Path) -> CheckpointError:
         if path.parent == Path():  # a bare name may be meant to lie in the folder where runs go by default
             siblings += [str(each) for each in Path("runs").iterdir() if (each / RUN).exists()]
     near = nearest(path.name, {**{Path(each).name: each for each in siblings}, **{each: each for each in known}})
-    meant = f"did you mean the built-in learner '{near}'? " if near in known else f"did you mean '{near}'? " if near else ""
+    meant = (
+        f"did you mean the built-in learner '{near}'? " if near in known else f"did you mean '{near}'? " if near else ""
+    )
     return CheckpointError(
         f"there is no run folder '{path}'; {meant}Give the folder of a meta-training run, or a learner that comes with "
         f"the library: {', '.join(known)}"

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from quickstudy.cli.adapting import Adapt
+from quickstudy.cli.adapting import Adapt, Predict
 from quickstudy.cli.judging import Compare, Evaluate, Report
 from quickstudy.cli.listing import List
 from quickstudy.cli.reproduce import Reproduce
@@ -39,6 +39,7 @@ COMMANDS: dict[str, Any] = {
     "evaluate": Evaluate,
     "compare": Compare,
     "adapt": Adapt,
+    "predict": Predict,
     "report": Report,
     "list": List,
     "demo": Demo,
