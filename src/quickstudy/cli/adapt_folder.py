@@ -15,7 +15,7 @@ from quickstudy.cli.answers import Adapted as Adapted
 from quickstudy.cli.answers import summary as summary
 from quickstudy.cli.answers import tables as tables
 from quickstudy.cli.answers import text as text
-from quickstudy.cli.own_images import Fit, Invert, OwnImages, Rows, images_for
+from quickstudy.cli.own_images import Fit, Invert, OwnImages, images_for
 from quickstudy.cli.own_tables import OwnTables
 from quickstudy.datasets.opening import kind_of
 from quickstudy.errors import CheckpointError, InputError
