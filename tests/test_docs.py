@@ -10,6 +10,7 @@ from quickstudy import registry
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+SKELETON = ROOT / "src" / "quickstudy" / "cli" / "templates" / "method.py"
 PAGES = [ROOT / "README.md", *sorted({*DOCS.rglob("*.md")} - {*DOCS.glob("methods/*.md")})]
 
 
@@ -54,7 +55,7 @@ def test_skeleton_keeps_the_promises(capsys, monkeypatch):
     from quickstudy.registry import TABLES
 
     monkeypatch.setitem(TABLES, "learner", dict(TABLES["learner"]))
-    runpy.run_path(str(ROOT / "docs" / "skeleton.py"), run_name="__main__")
+    runpy.run_path(str(SKELETON), run_name="__main__")
     assert "every promise" in capsys.readouterr().out
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import quickstudy as qs
-from quickstudy import registry
+from quickstudy import errors, registry
 from quickstudy.errors import InputError
 
 FAMILIES = ("baselines", "metric", "model", "optimization")
@@ -128,6 +128,6 @@ def test_a_name_whose_library_is_absent_says_how_to_install_it() -> None:
 def test_an_extra_is_named_where_one_has_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     needs = ["torch>=2.6", 'torch-geometric>=2; extra == "graphs"', 'pandas>=2; extra == "dev"']
     monkeypatch.setattr(registry.importlib.metadata, "requires", lambda name: needs)
-    assert registry._how_to_install("torch_geometric") == "pip install 'quickstudy[graphs]'"
-    assert registry._how_to_install("pandas") == "pip install pandas"
-    assert registry._how_to_install("torch") == "pip install torch"
+    assert errors.how_to_install("torch_geometric") == "pip install 'quickstudy[graphs]'"
+    assert errors.how_to_install("pandas") == "pip install pandas"
+    assert errors.how_to_install("torch") == "pip install torch"

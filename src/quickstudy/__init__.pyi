@@ -13,6 +13,7 @@ from . import objectives as objectives
 from . import operators as operators
 from . import optim as optim
 from . import outer as outer
+from . import plugins as plugins
 from . import problem as problem
 from . import recipes as recipes
 from . import registry as registry

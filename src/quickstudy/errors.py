@@ -7,6 +7,7 @@ that callers would expect, so `except ValueError` keeps working.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 
 
@@ -82,3 +83,18 @@ def _nearness(name: str, known: str) -> float:
         return 0.99
     begins = difflib.SequenceMatcher(None, name, known[: len(name)]).ratio()
     return max(difflib.SequenceMatcher(None, name, known).ratio(), 0.98 * begins)
+
+
+def how_to_install(library: str) -> str:
+    """Return the command that installs a library: an extra of this package, where one has it."""
+    import importlib.metadata
+
+    try:
+        needs = importlib.metadata.requires("quickstudy") or []
+    except importlib.metadata.PackageNotFoundError:
+        needs = []
+    for line in needs:
+        found = re.match(r"""([\w.-]+).*extra == ["'](\w+)""", line)
+        if found and found[2] != "dev" and found[1].replace("-", "_").lower() == library.lower():
+            return f"pip install 'quickstudy[{found[2]}]'"
+    return f"pip install {library}"

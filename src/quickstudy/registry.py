@@ -14,8 +14,9 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import os
 import pkgutil
-import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.abc import SourceLoader
@@ -23,7 +24,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from quickstudy.errors import CheckpointError, InputError, unknown_name
+from quickstudy.errors import CheckpointError, InputError, how_to_install, unknown_name
 
 Item = TypeVar("Item", bound=Callable[..., Any])
 
@@ -44,6 +45,8 @@ class Entry:
 
 PARTS = ("learner", "net", "rule", "differentiation", "outer", "objective")
 """Kinds that `build` builds from a file. Data sets are not among them, as they read files and download."""
+DISTRIBUTIONS = ("tasks", "dataset")
+"""Kinds that `build` builds besides where its caller asks for tasks."""
 
 TABLES: dict[str, dict[str, Entry]] = {}
 
@@ -55,19 +58,32 @@ def register(kind: str, name: str | None = None, **facts: str) -> Callable[[Item
         kind: 'learner', 'net', 'rule', 'outer', 'objective', 'dataset' or 'tasks'.
         name: the name in the table; None takes the object's own.
         facts: columns of the table, such as family, learns and paper.
+
+    Raises:
+        InputError: the name is one of the library's own.
     """
 
     def enter(item: Item) -> Item:
         label: str = name or item.__name__
+        _refuse_taken(kind, label, item)
         result: Any = item
         if isinstance(item, type):
             _record_init(item, kind, label)
-        elif kind == "net":
+        elif kind in ("net", "dataset"):
             result = _record_call(item, kind, label)
         TABLES.setdefault(kind, {})[label] = Entry(label, result, facts)
         return result  # type: ignore[no-any-return]
 
     return enter
+
+
+def _refuse_taken(kind: str, label: str, item: Callable[..., Any]) -> None:
+    """Refuse a user's object under a name of the library's, which run folders rely on."""
+    known = TABLES.get(kind, {}).get(label)
+    if known is not None:
+        homes = [getattr(each, "__module__", "").partition(".")[0] for each in (known.build, item)]
+        if homes[0] != homes[1] and "quickstudy" in homes:
+            raise InputError(f"the library has a {kind} '{label}' of its own; register yours under another name")
 
 
 def _arguments(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -120,13 +136,58 @@ def _record_call(function: Callable[..., Any], kind: str, label: str) -> Callabl
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
-        object.__setattr__(result, "config", {kind: label, "arguments": _arguments(signature, args, kwargs)})
+        arguments = _arguments(signature, args, kwargs)
+        if kind == "dataset":
+            arguments = {name: _of_data(name, value) for name, value in arguments.items()}
+        made = {kind: label, "arguments": arguments}
+        if isinstance(result, tuple) and kind == "dataset":
+            for number, part in enumerate(result):
+                arguments = {"parts": Made(made), "number": number}
+                object.__setattr__(part, "config", {kind: "part", "arguments": arguments})
+        else:
+            object.__setattr__(result, "config", made)
         return result
 
     return wrapped
 
 
+PLACES = {"path", "root", "source"}
+"""Arguments of data sets that say where files lie."""
+
+
+def _of_data(name: str, value: Any) -> Any:
+    """Return an argument of a data set as it is recorded: a path in full, since whoever makes the data again may stand
+    in another folder, and in place of other data how these were made, since the data would stay in memory."""
+    if name in PLACES and isinstance(value, (str, os.PathLike)):
+        place = os.path.abspath(os.path.expanduser(value))
+        return place if os.path.exists(place) else value
+    if isinstance(value, (list, tuple)):
+        return [_of_data("", item) for item in value]
+    config = getattr(value, "config", None)
+    return Made(config) if isinstance(config, dict) else value
+
+
+@dataclass(frozen=True)
+class Made:
+    """The result of a call that is described by the call.
+
+    Attributes:
+        config: the name and the arguments of the call, as `register` records them.
+    """
+
+    config: dict[str, Any]
+
+
+def part(parts: tuple[Any, ...], number: int) -> Any:
+    """Return one of the several parts that a data set is made in."""
+    return parts[number]
+
+
+# Not recorded: a part keeps the description of what made it.
+TABLES["dataset"] = {"part": Entry("part", part)}
+
 HOMES = {
+    "dataset": "quickstudy.datasets",
     "differentiation": "quickstudy.inner",
     "learner": "quickstudy.learners",
     "metric": "quickstudy.evaluation.metrics",
@@ -138,6 +199,8 @@ HOMES = {
     "tasks": "quickstudy.tasks",
 }
 """The package whose modules register things of each kind."""
+PLUGINS = "quickstudy.plugins"
+"""The group of entry points under which packages announce modules that register what they add."""
 STUDIES = "quickstudy.studies"
 """The group of entry points under which packages announce studies (kind 'reproduction').
 
@@ -193,6 +256,7 @@ def fill(kind: str) -> None:
     if kind == "reproduction":
         for listing in announced():
             importlib.import_module(listing)
+    _plug_in()
     if kind not in HOMES:
         return
     home = importlib.import_module(HOMES[kind])
@@ -203,6 +267,18 @@ def fill(kind: str) -> None:
             if error.name is None or error.name.partition(".")[0] == "quickstudy":
                 raise
             ABSENT[module.name] = error.name.partition(".")[0]
+
+
+@functools.cache
+def _plug_in() -> None:
+    """Import the modules that installed packages announce, which register what they add. A broken one is passed over
+    with a warning, as it is no part of what is asked for."""
+    for point in importlib.metadata.entry_points(group=PLUGINS):
+        try:
+            point.load()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            warnings.warn(f"the plug-in '{point.name}' ({point.value}) cannot be imported: {reason}", stacklevel=3)
 
 
 ABSENT: dict[str, str] = {}
@@ -231,7 +307,7 @@ def lookup(kind: str, name: str) -> Entry:
     if name not in entries:
         library = _lacking(kind, name)
         if library is not None:
-            raise InputError(f"{kind} '{name}' needs {library}, which is not installed: {_how_to_install(library)}")
+            raise InputError(f"{kind} '{name}' needs {library}, which is not installed: {how_to_install(library)}")
         raise unknown_name(kind, name, entries)
     return entries[name]
 
@@ -258,19 +334,6 @@ def _registered_in(module: str, kind: str) -> set[str]:
     return names
 
 
-def _how_to_install(library: str) -> str:
-    """Return the command that installs a library: an extra of this package, where one has it."""
-    try:
-        needs = importlib.metadata.requires("quickstudy") or []
-    except importlib.metadata.PackageNotFoundError:
-        needs = []
-    for line in needs:
-        found = re.match(r"""([\w.-]+).*extra == ["'](\w+)""", line)
-        if found and found[2] != "dev" and found[1].replace("-", "_").lower() == library.lower():
-            return f"pip install 'quickstudy[{found[2]}]'"
-    return f"pip install {library}"
-
-
 def describe(value: Any) -> Any:
     """Return JSON that `build` turns into an equal object, or {'custom': type} where that is impossible.
 
@@ -278,6 +341,8 @@ def describe(value: Any) -> Any:
     """
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (list, tuple)):
@@ -296,32 +361,37 @@ def describe(value: Any) -> Any:
     return {"custom": f"{named.__module__}.{named.__qualname__}"}
 
 
-def build(description: Any) -> Any:
+def build(description: Any, kinds: tuple[str, ...] = PARTS) -> Any:
     """Build an object from what `describe` returned.
+
+    Args:
+        description: plain JSON.
+        kinds: kinds of objects that may be built; `PARTS + DISTRIBUTIONS` for tasks, whose data are read from files.
 
     Raises:
         CheckpointError: the description holds an object of the user's own, or a name that this version lacks.
     """
     if isinstance(description, list):
-        return tuple(build(item) for item in description)
+        return tuple(build(item, kinds) for item in description)
     if not isinstance(description, dict):
         return description
     if "dict" in description:
         if not isinstance(description["dict"], dict):
             raise CheckpointError("not a description of a dict")
-        return {key: build(item) for key, item in description["dict"].items()}
+        return {key: build(item, kinds) for key, item in description["dict"].items()}
     if "custom" in description:
         raise CheckpointError(
             f"the run holds an object of your own, {description['custom']}, which cannot be rebuilt from its "
-            "description; build the learner as for training and pass it: quickstudy.load(run_dir, learner=...)"
+            "description; build the learner as for training and pass it: quickstudy.load(run_dir, learner=...), or let "
+            "a function learner() of a file build it: --import FILE"
         )
-    kinds = [key for key in description if key != "arguments"]
-    if len(kinds) != 1 or kinds[0] not in PARTS or not isinstance(description.get("arguments"), dict):
+    named = [key for key in description if key != "arguments"]
+    if len(named) != 1 or named[0] not in kinds or not isinstance(description.get("arguments"), dict):
         raise CheckpointError(f"not a description of an object: keys {sorted(description)}")
     try:
-        entry = lookup(kinds[0], description[kinds[0]])
-        return entry.build(**{key: build(item) for key, item in description["arguments"].items()})
+        entry = lookup(named[0], description[named[0]])
+        return entry.build(**{key: build(item, kinds) for key, item in description["arguments"].items()})
     except (TypeError, ValueError, AttributeError, RuntimeError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"cannot rebuild {kinds[0]} '{description[kinds[0]]}': {error}") from error
+        raise CheckpointError(f"cannot rebuild {named[0]} '{description[named[0]]}': {error}") from error

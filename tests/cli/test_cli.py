@@ -326,7 +326,7 @@ def test_compare_pairs_runs_on_the_same_tasks(runs, tmp_path, capsys):
     args = ["compare", str(runs / "protonet"), str(runs / "maml"), "--baselines", "--tasks", "6"]
     assert main([*args, "--json", str(saved), "--plot", str(plot)]) == 0
     out = capsys.readouterr().out
-    assert "protonet - maml" in out
+    assert "ProtoNet - MAML" in out
     found = json.loads(saved.read_text())
     assert set(found["reports"]) == {"protonet", "maml", "nearest neighbour"}
     assert len(found["differences"]) == 3

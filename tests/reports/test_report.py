@@ -13,7 +13,8 @@ from quickstudy import learners, nets
 from quickstudy.cli import main
 from quickstudy.evaluation import evaluate, reliability
 from quickstudy.reports import episodes, report
-from quickstudy.reports.assessment import assess, compare_runs, open_run, open_runs
+from quickstudy.reports.assessment import assess, open_run
+from quickstudy.reports.comparison import compare_runs, open_runs
 
 ABSTENTION = "Intervals, prediction sets and abstention"
 VOID = {"meta", "img", "br", "use", "path", "line"}
@@ -73,7 +74,7 @@ def test_a_page_about_a_classifier_is_whole_and_self_contained(runs, tmp_path, c
     assert main(["report", str(runs / "maml"), "--tasks", "12", "--output", str(output)]) == 0
     assert str(output) in capsys.readouterr().out
     page = check_page(output)
-    wanted = ["What, how, why, from where", "Learning curves", "Adaptation curve", "Episodes", "Confusions"]
+    wanted = ["Setup", "Learning curves", "Adaptation curve", "Episodes", "Confusions"]
     wanted += [
         "Map of one task",
         "Calibration",
@@ -90,7 +91,7 @@ def test_a_page_about_a_classifier_is_whole_and_self_contained(runs, tmp_path, c
     judged = reliability(run.learner, run.test, 12)
     assert judged.risk[-1] == pytest.approx(1 - expected.mean)
     assert f"classes on average, hold {100 * judged.coverage:.1f} ± " in text
-    assert f"The share of wrong answers is {judged.risk[-1]:.3g}" in text
+    assert f"Error {100 * judged.risk[-1]:.1f} %; " in text
     # Three tasks of five classes with one support image and four queries each.
     assert sum("query of class" in (image.get("alt") or "") for image in page.images) == 3 * 5 * 4
 

@@ -14,6 +14,7 @@ from tyro.conf import arg
 from quickstudy.cli.adapting import Adapt, Predict
 from quickstudy.cli.judging import Compare, Evaluate, Report
 from quickstudy.cli.listing import List
+from quickstudy.cli.new import New
 from quickstudy.cli.reproduce import Reproduce
 from quickstudy.cli.training import Train
 
@@ -42,6 +43,7 @@ COMMANDS: dict[str, Any] = {
     "predict": Predict,
     "report": Report,
     "list": List,
+    "new": New,
     "demo": Demo,
     "reproduce": Reproduce,
 }

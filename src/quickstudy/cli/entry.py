@@ -47,7 +47,7 @@ def main(args: Sequence[str] | None = None) -> int:
     os.environ["MPLBACKEND"] = "Agg"
     old = _exit_on_sigterm()
     try:
-        return _run([each for each in given if each != "--debug"])
+        return _run(_import([each for each in given if each != "--debug"]))
     except QuickstudyError as error:
         if debug:
             raise
@@ -75,6 +75,26 @@ def main(args: Sequence[str] | None = None) -> int:
     finally:
         if old is not None:
             signal.signal(signal.SIGTERM, old)
+
+
+def _import(args: list[str]) -> list[str]:
+    """Import the files that `--import` names, wherever it stands; return the other arguments."""
+    rest: list[str] = []
+    given = iter(args)
+    for each in given:
+        if each == "--":
+            return [*rest, each, *given]
+        option, equals, file = each.partition("=")
+        if option != "--import":
+            rest.append(each)
+            continue
+        file = file if equals else next(given, "")
+        if not file:
+            raise UsageError("--import needs a file")
+        from quickstudy.plugins import import_file
+
+        import_file(file)
+    return rest
 
 
 def _complain(error: QuickstudyError) -> None:
@@ -130,21 +150,25 @@ def _speak_plainly() -> None:
 
 
 def _train(args: list[str]) -> int:
+    from quickstudy.recipes.own_classes import asked, methods
     from quickstudy.registry import table
 
-    recipes = table("recipe")
     if not args or args[0] in ("-h", "--help"):
-        print(_train_help({name: entry.summary for name, entry in recipes.items()}))
+        listed = [{name: entry.summary for name, entry in each.items()} for each in (methods(), table("recipe"))]
+        print(_train_help(*listed))
         return 0 if args else 2
-    name, *rest = args
-    if name not in recipes:
-        raise UsageError(str(unknown_name("recipe", name, recipes)), "train")
-    cls: Any = recipes[name].build
+    given, *rest = args
+    try:
+        entry = asked(given)
+    except InputError as error:
+        raise UsageError(str(error), "train") from error
+    name = entry.name
+    cls: Any = entry.build
     # The same dataclass with this recipe's options in place of any recipe's.
     recipe = (Annotated[cls, arg(name="")], dataclasses.field(default_factory=cls))
     made = dataclasses.make_dataclass("Train", [("recipe", *recipe)], bases=(Train,))
-    paper = f" ({recipes[name].facts['paper']})" if "paper" in recipes[name].facts else ""
-    description = f"{recipes[name].summary}{paper} {Train.__doc__}"
+    paper = f" ({entry.facts['paper']})" if entry.facts.get("paper") else ""
+    description = f"{entry.summary}{paper} {Train.__doc__}"
     return _called(parsed(made, f"train {name}", rest, description), f"train {name}", rest)
 
 
@@ -154,18 +178,28 @@ def overview() -> str:
     lines += ["Meta-learning in PyTorch: learn to learn from many small tasks.", "", "commands:"]
     lines += [f"  {name:<12}{(command.__doc__ or '').partition(chr(10))[0]}" for name, command in COMMANDS.items()]
     lines += ["", "options:", "  -h, --help  this help; every command has its own: quickstudy train --help"]
-    lines += ["  --version   the version", "  --debug     show the traceback of an error", "", "examples:"]
+    lines += ["  --version   the version", "  --debug     show the traceback of an error"]
+    lines += ["  --import F  import a Python file that registers methods, nets or data of your own; may come again"]
+    lines += ["", "examples:"]
     lines += ["  quickstudy demo", "  quickstudy train glyphs-protonet --steps 500"]
+    lines += ["  quickstudy train protonet --data my_pictures/"]
     lines += ["  quickstudy evaluate runs/glyphs-protonet --ways 20", "  quickstudy report runs/glyphs-protonet"]
     lines += ["  quickstudy adapt runs/glyphs-protonet --support my_classes/ --query new_images/", "", EPILOGUE]
     return "\n".join(lines).rstrip()
 
 
-def _train_help(recipes: dict[str, str]) -> str:
-    width = max(map(len, recipes)) + 2
-    lines = ["usage: quickstudy train RECIPE [OPTIONS] [--run-dir DIR] [--no-resume]", "", f"{Train.__doc__}", ""]
+def _train_help(methods: dict[str, str], recipes: dict[str, str]) -> str:
+    width = max(map(len, [*methods, *recipes])) + 2
+    lines = ["usage: quickstudy train METHOD --data PATH [OPTIONS] [--run-dir DIR] [--seeds N] [--no-resume]"]
+    lines += [
+        "       quickstudy train RECIPE [OPTIONS] [--run-dir DIR] [--seeds N] [--no-resume]",
+        "",
+        f"{Train.__doc__}",
+    ]
+    lines += ["", "methods, for classes of your own in a folder, an archive or a table:"]
+    lines += [*(f"  {name:<{width}}{summary}" for name, summary in methods.items()), ""]
     lines += ["recipes:", *(f"  {name:<{width}}{summary}" for name, summary in recipes.items()), ""]
-    return "\n".join([*lines, "Options differ between recipes: quickstudy train RECIPE --help"])
+    return "\n".join([*lines, "Options differ between them: quickstudy train METHOD --help"])
 
 
 def _exit_on_sigterm() -> Any:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import glob
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import arg
 
-from quickstudy.cli.options import Checkpoint, Count, File, RunFolder, RunFolders
+from quickstudy.cli.options import Checkpoint, Column, Columns, Count, Data, File, RunFolder, RunFolders
 from quickstudy.errors import UsageError
-from quickstudy.reports.words import tasks_in_words
+from quickstudy.reports.words import ONE_METHOD, OVER_RUNS, tasks_in_words
 
 if TYPE_CHECKING:
+    from quickstudy.evaluation import Difference
     from quickstudy.evaluation import Report as Found
-    from quickstudy.reports.assessment import Assessment, Comparison
+    from quickstudy.reports.assessment import Assessment, OpenedRun
+    from quickstudy.reports.comparison import Comparison
 
 
 @dataclass
@@ -25,6 +28,8 @@ class Evaluate:
 
     run: RunFolder
     """Run folder."""
+    data: Data = None
+    """Folder, archive, CSV, TSV or Parquet file with the classes of the test tasks; the run's own by default."""
     ways: Count = None
     """Classes per task; the run's own by default."""
     shots: Count = None
@@ -37,6 +42,10 @@ class Evaluate:
     """Seed of the test tasks; the same seed gives every learner the same tasks."""
     gap: bool = True
     """Evaluate on tasks of meta-training classes too, for the meta-overfitting gap."""
+    label: Column = None
+    """Column of labels of a table; the run's own by default."""
+    inputs: Columns = None
+    """Columns of inputs of a table, with commas between them; the run's own by default."""
     checkpoint: Checkpoint = "best"
     """Weights: 'best' by validation, or 'last'."""
     device: str = "auto"
@@ -52,10 +61,11 @@ class Evaluate:
         from quickstudy.training.starting import join
 
         ranks = join(self.device)
-        changes = {"ways": self.ways, "shots": self.shots, "queries": self.queries}
+        changes: dict[str, Any] = {"ways": self.ways, "shots": self.shots, "queries": self.queries}
         device = self.device if ranks.size == 1 else str(ranks.device)
-        run = open_run(self.run, self.checkpoint, device, **changes)
-        tasks = run.recipe.test_tasks if self.tasks is None else self.tasks
+        run = open_run(self.run, self.checkpoint, device, data=self.data, columns=columns_of(self), **changes)
+        _remark([run])
+        tasks = _usual_tasks(run) if self.tasks is None else self.tasks
         found = assess(run, tasks, self.seed, self.gap, meter=counting, ranks=ranks)
         if not ranks.first:
             return 0
@@ -71,10 +81,12 @@ class Evaluate:
 
 @dataclass
 class Compare:
-    """Compare runs on the same tasks: means, and all paired differences with intervals."""
+    """Compare runs on the same tasks: means, and paired differences with intervals; seeds of a method count as one."""
 
     runs: RunFolders
-    """Run folders. All are tested on the test tasks of the first."""
+    """Run folders, or patterns such as 'runs/maml-*'. All are tested on the test tasks of the first."""
+    data: Data = None
+    """Folder, archive, CSV, TSV or Parquet file with the classes of the test tasks; the first run's own by default."""
     ways: Count = None
     """Classes per task; the first run's own by default."""
     shots: Count = None
@@ -84,7 +96,11 @@ class Compare:
     seed: int = 2024
     """Seed of the test tasks."""
     baselines: bool = False
-    """Add nearest neighbour on raw inputs."""
+    """Add what learns nothing across tasks: nearest neighbour, or ridge regression."""
+    label: Column = None
+    """Column of labels of a table; the run's own by default."""
+    inputs: Columns = None
+    """Columns of inputs of a table, with commas between them; the run's own by default."""
     checkpoint: Checkpoint = "best"
     """Weights: 'best' by validation, or 'last'."""
     device: str = "auto"
@@ -97,14 +113,17 @@ class Compare:
     def __call__(self) -> int:
         """Compare, save, show."""
         from quickstudy.cli.console import counting, show
-        from quickstudy.reports.assessment import compare_runs, open_runs
+        from quickstudy.reports.comparison import compare_runs, open_runs
 
-        if len(self.runs) + self.baselines < 2:
+        folders = expanded(self.runs)
+        if len(folders) + self.baselines < 2:
             raise UsageError("compare needs two runs, or one run and --baselines", "compare")
         if self.plot is not None and self.plot.suffix not in (".png", ".svg", ".pdf"):
             raise UsageError(f"--plot {self.plot}: the name must end in .png, .svg or .pdf", "compare")
-        runs = open_runs(self.runs, self.checkpoint, self.device, ways=self.ways, shots=self.shots)
-        tasks = runs[0].recipe.test_tasks if self.tasks is None else self.tasks
+        sizes: dict[str, Any] = {"ways": self.ways, "shots": self.shots}
+        runs = open_runs(folders, self.checkpoint, self.device, data=self.data, columns=columns_of(self), **sizes)
+        _remark(runs)
+        tasks = _usual_tasks(runs[0]) if self.tasks is None else self.tasks
         found = compare_runs(runs, tasks, self.seed, self.baselines, counting)
         if self.json != Path("-"):
             _show_comparison(found)
@@ -113,7 +132,8 @@ class Compare:
             from quickstudy.reports import plots
             from quickstudy.storage.checkpoint import write_atomically
 
-            write_atomically(self.plot, plots.file(plots.bars(found.reports), self.plot.suffix[1:]))
+            drawn = plots.of_methods(list(found.methods.values()))
+            write_atomically(self.plot, plots.file(drawn, self.plot.suffix[1:]))
         if self.json != Path("-"):
             show(*(f"Saved to {path}" for path in (self.json, self.plot) if path is not None))
         return 0
@@ -124,11 +144,21 @@ class Report:
     """Write one self-contained HTML page about a run, or about several side by side."""
 
     runs: RunFolders
-    """Run folders. All are tested on the test tasks of the first."""
+    """Run folders, or patterns such as 'runs/maml-*'. All are tested on the test tasks of the first."""
     output: File = None
     """File for the page; RUN/report.html by default."""
+    data: Data = None
+    """Folder, archive, CSV, TSV or Parquet file with the classes of the test tasks; the first run's own by default."""
+    ways: Count = None
+    """Classes per task; the first run's own by default."""
+    shots: Count = None
+    """Support rows per class; the first run's own by default."""
     tasks: Annotated[int, arg(metavar="N")] = 600
     """Number of test tasks."""
+    label: Column = None
+    """Column of labels of a table; the run's own by default."""
+    inputs: Columns = None
+    """Columns of inputs of a table, with commas between them; the run's own by default."""
     checkpoint: Checkpoint = "best"
     """Weights: 'best' by validation, or 'last'."""
     open: bool = False
@@ -138,25 +168,64 @@ class Report:
         """Write the page."""
         from quickstudy.cli.console import counting, show
         from quickstudy.reports import report
+        from quickstudy.reports.comparison import compare_runs, open_runs
 
-        if not self.runs:
+        folders = expanded(self.runs)
+        if not folders:
             raise UsageError("report needs a run folder", "report")
-        path = self.output or self.runs[0] / "report.html"
-        if len(self.runs) == 1:
-            report.write_report(self.runs[0], path, self.tasks, self.checkpoint, counting)
+        path = self.output or folders[0] / "report.html"
+        given: dict[str, Any] = {"data": self.data, "columns": columns_of(self), "ways": self.ways, "shots": self.shots}
+        runs = open_runs(folders, self.checkpoint, **given)
+        _remark(runs)
+        if len(runs) == 1:
+            report.write_page(runs[0], path, self.tasks, counting)
         else:
-            from quickstudy.reports.assessment import compare_runs, open_runs
-
-            runs = open_runs(self.runs, self.checkpoint)
-            reports = compare_runs(runs, self.tasks, baselines=True, meter=counting).reports
-            folders = {run.name: run.folder for run in runs}
-            report.write_comparison(reports, folders, path, checkpoint=self.checkpoint, meter=counting)
+            found = compare_runs(runs, self.tasks, baselines=True, meter=counting)
+            report.write_page_of_several(found, runs, path, meter=counting)
         show(f"Report: {path}")
         if self.open:
             import webbrowser
 
             webbrowser.open(path.resolve().as_uri())
         return 0
+
+
+def expanded(folders: Sequence[Path]) -> list[Path]:
+    """Return run folders, in place of a pattern such as `runs/maml-*` those that it matches.
+
+    Raises:
+        UsageError: a pattern matches no run folder.
+    """
+    found = []
+    for folder in folders:
+        text = str(folder)
+        if folder.exists() or not any(mark in text for mark in "*?["):
+            found.append(folder)
+            continue
+        matches = sorted(Path(each) for each in glob.glob(text) if (Path(each) / "run.json").exists())
+        if not matches:
+            raise UsageError(f"no run folder matches '{text}'")
+        found += [each for each in matches if each not in found]
+    return found
+
+
+def columns_of(command: Any) -> dict[str, Any]:
+    """Return the columns of a table that a command names, as arguments of `datasets.read`."""
+    found: dict[str, Any] = {} if command.label is None else {"label": command.label}
+    if command.inputs is not None:
+        found["inputs"] = [each.strip() for each in command.inputs.split(",")]
+    return found
+
+
+def _usual_tasks(run: OpenedRun) -> int:
+    return 10 if run.learner.needs_problems and not run.recipe.name else run.recipe.test_tasks
+
+
+def _remark(runs: Sequence[OpenedRun]) -> None:
+    from quickstudy.cli.console import say
+
+    for text in dict.fromkeys(remark for run in runs for remark in run.remarks):
+        say(text)
 
 
 def _write_result(path: Path | None, value: Any) -> None:
@@ -223,15 +292,28 @@ def _show_comparison(found: Comparison) -> None:
     from quickstudy.cli.console import show, table
 
     first = next(iter(found.reports.values()))
-    columns = ["learner", first.entry.title, "+/- (95 %)", "batch norm"]
-    rows = [[k, f"{v.mean:.4f}", f"{v.interval:.4f}", v.batch_norm] for k, v in found.reports.items()]
-    title = f"{len(first.values)} of the same tasks: {tasks_in_words(first.tasks)}"
+    several = any(len(method.reports) > 1 for method in found.methods.values())
+    columns = ["learner", first.entry.title, "+/- (95 %)", *(["runs"] if several else []), "batch norm"]
+    rows = []
+    for method in found.methods.values():
+        count = [str(len(method.reports))] if several else []
+        rows.append([method.label, f"{method.mean:.4f}", f"{method.interval:.4f}", *count, method.first.batch_norm])
+        if len(method.reports) > 1:
+            rows += [[f"  {k}", f"{v.mean:.4f}", f"{v.interval:.4f}", "", ""] for k, v in method.reports.items()]
+    title = f"{len(first.values)} tasks, the same for all: {tasks_in_words(first.tasks)}"
+    called = {name: method.label for name, method in found.methods.items()}
     pairs = [
-        [f"{d.first} - {d.second}", f"{d.mean:+.4f}", f"{d.interval:.4f}", "yes" if d.significant else "no"]
+        [f"{called[d.first]} - {called[d.second]}", f"{d.mean:+.4f}", f"{d.interval:.4f}", _excludes_zero(d)]
         for d in found.differences
     ]
     paired = ["pair", "difference", "+/- (95 %)", "excludes zero"]
-    parts: list[Any] = [title, table(columns, rows, columns[1:3])]
+    parts: list[Any] = [title, table(columns, rows, columns[1:-1])]
+    if several:
+        parts.append(OVER_RUNS)
     if len(first.presentations):
         parts += ["Accuracy at the 1st, 2nd, ... presentation of a class:", _presentations(found.reports)]
-    show(*parts, "Paired differences:", table(paired, pairs, paired[1:3]))
+    show(*parts, *(["Paired differences:", table(paired, pairs, paired[1:3])] if pairs else [ONE_METHOD]))
+
+
+def _excludes_zero(difference: Difference) -> str:
+    return "yes" if difference.significant else "no"

@@ -18,6 +18,7 @@ from quickstudy.datasets.splitting import chosen, divided, groups_of
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional.checks import check_tree, row_shapes
 from quickstudy.operators import trees
+from quickstudy.registry import TABLES, Entry, Made, register
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class ClassData:
         rows = [torch.arange(int(self.starts[c]), int(self.starts[c] + self.counts[c])) for c in picked]
         index = torch.cat(rows) if rows else torch.zeros(0, dtype=torch.long)
         new = torch.repeat_interleave(torch.arange(len(picked)), self.counts.cpu()[picked]).to(self.labels)
-        return ClassData(
+        found = ClassData(
             inputs=trees.map_leaves(lambda leaf: leaf[index.to(leaf.device)], self.inputs),
             labels=new,
             classes=tuple(self.classes[c] for c in picked),
@@ -155,6 +156,8 @@ class ClassData:
             targets=None if self.targets is None else self.targets[index.to(self.targets.device)],
             origin=self.origin,
         )
+        made_of(found, self, "subset", {"classes": [self.classes[c] for c in picked], "name": name})
+        return found
 
     def split(
         self,
@@ -182,9 +185,14 @@ class ClassData:
                 if overlap:
                     raise InputError(f"class '{min(overlap)}' is in two parts of the split; parts must be disjoint")
                 seen |= set(part)
-            return tuple(self.subset(list(part)) for part in classes)
-        parts = divided(self.classes if by is None else self._values(by), fractions, seed, by or "class")
-        return tuple(self.subset(sorted(part)) for part in parts)
+            parts = tuple(self.subset(list(part)) for part in classes)
+        else:
+            places = divided(self.classes if by is None else self._values(by), fractions, seed, by or "class")
+            parts = tuple(self.subset(sorted(part)) for part in places)
+        how = {"by": by, "fractions": fractions, "seed": seed, "classes": classes, "count": len(parts)}
+        for number, each in enumerate(parts):
+            made_of(each, self, "part_of_split", {**how, "number": number})
+        return parts
 
     def groups(self, attribute: str) -> dict[str, list[int]]:
         """Return the classes (indices) of each value of an attribute, values in alphabetical order.
@@ -205,13 +213,16 @@ class ClassData:
         def move(value: Tensor | None) -> Tensor | None:
             return None if value is None else value.to(device)
 
-        return replace(
+        moved = replace(
             self,
             inputs=trees.map_leaves(lambda leaf: leaf.to(device), self.inputs),
             labels=self.labels.to(device),
             source=move(self.source),
             targets=move(self.targets),
         )
+        if "config" in vars(self):
+            object.__setattr__(moved, "config", vars(self)["config"])
+        return moved
 
     def map(self, function: Callable[[Any], Any]) -> ClassData:
         """Return the data with `function` applied to all inputs at once, say to resize or normalise them.
@@ -221,9 +232,41 @@ class ClassData:
         return replace(self, inputs=function(self.inputs))
 
 
+def made_of(data: ClassData, whole: ClassData, how: str, arguments: dict[str, Any]) -> None:
+    """Note how data were made of others, so that a run folder can name them (`registry.describe`) and they can be made
+    again. Nothing is noted where the others do not say how they were made."""
+    config = vars(whole).get("config")
+    if config is not None:
+        # Not the others themselves, which would stay in memory.
+        object.__setattr__(data, "config", {"dataset": how, "arguments": {"data": Made(config), **arguments}})
+
+
+# These two are not recorded as calls: `subset` and `split` describe what they return.
+TABLES["dataset"] |= {
+    "subset": Entry("subset", lambda data, classes, name: data.subset(list(classes), name)),
+    "part_of_split": Entry(
+        "part_of_split",
+        lambda data, number, by, fractions, seed, classes, count: data.split(by, fractions, seed, classes)[number],
+    ),
+}
+
+
 def bytes_of(value: Tensor) -> bytes:
     """Return the bytes of a tensor."""
     return value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+def digests(data: ClassData) -> tuple[str, ...]:
+    """Return a short hash of what each class holds, whatever its name and the order of its examples: a class that was
+    trained on is known again under another name. Empty where the inputs of an example are several tensors."""
+    if not isinstance(data.inputs, Tensor) or not len(data):
+        return ()
+    rows = data.inputs.cpu().contiguous().flatten(1).view(torch.uint8).numpy()
+    found = []
+    for start, count in zip(data.starts.tolist(), data.counts.tolist(), strict=True):
+        each = sorted(hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows[start : start + count])
+        found.append(hashlib.blake2b(b"".join(each), digest_size=8).hexdigest())
+    return tuple(found)
 
 
 def hash_inputs(digest: Any, inputs: Any) -> None:
@@ -244,6 +287,7 @@ def as_images(data: ClassData, what: str) -> Tensor:
     raise InputError(f"{what} images (M, channels, height, width), not {found}{alone}")
 
 
+@register("dataset")
 def with_rotations(data: ClassData, turns: Sequence[int] = (0, 1, 2, 3)) -> ClassData:
     """Return image data in which each class rotated by a multiple of 90 degrees is a class of its own.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from quickstudy.datasets.base import ClassData, as_images
 from quickstudy.errors import InputError
+from quickstudy.registry import register
 
 CHARACTERS = 22
 """Of each new alphabet, at most: some more than the 20 that tasks of Omniglot have."""
@@ -33,6 +34,7 @@ class Piece(NamedTuple):
 Character = tuple[Piece, Piece | None]
 
 
+@register("dataset")
 def with_combinations(data: ClassData, groups: int, within: str = "alphabet", seed: int = 0) -> ClassData:
     """Return drawings and, beside them, further groups whose characters are put together from those of one group.
 

@@ -18,6 +18,7 @@ from quickstudy.datasets.reading.archives import Archive, open_archive
 from quickstudy.datasets.reading.decoding import decode
 from quickstudy.datasets.reading.files import PublishedFile, cached, find, sha256
 from quickstudy.errors import DataError, InputError
+from quickstudy.registry import register
 
 _FILE = PublishedFile(
     "cub/CUB_200_2011.tgz",
@@ -26,6 +27,7 @@ _FILE = PublishedFile(
 )
 
 
+@register("dataset")
 def cub(
     path: str | os.PathLike[str] | None = None, size: int = 84, crop: bool = False, cache: bool = True
 ) -> ClassData:

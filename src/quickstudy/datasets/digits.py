@@ -23,6 +23,7 @@ from quickstudy.datasets.base import ClassData
 from quickstudy.datasets.reading.archives import read_gzip
 from quickstudy.datasets.reading.files import PublishedFile, find
 from quickstudy.errors import DataError, DataNotFoundError, InputError, unknown_name
+from quickstudy.registry import register
 
 Source = Literal["all", "train", "test"]
 
@@ -38,6 +39,7 @@ _IDX_LIMIT = 1 << 31
 _SHARES = (0.64, 0.16, 0.20)
 
 
+@register("dataset")
 def double_mnist(
     path: str | os.PathLike[str] | None = None,
     size: int = 64,
@@ -70,6 +72,7 @@ def double_mnist(
     return _whole(2, path, size, examples, seed, digits)
 
 
+@register("dataset")
 def triple_mnist(
     path: str | os.PathLike[str] | None = None,
     size: int = 84,
@@ -81,6 +84,7 @@ def triple_mnist(
     return _whole(3, path, size, examples, seed, digits)
 
 
+@register("dataset")
 def double_mnist_split(
     path: str | os.PathLike[str] | None = None,
     size: int = 64,
@@ -98,6 +102,7 @@ def double_mnist_split(
     return _split(2, path, size, examples, seed, digits)
 
 
+@register("dataset")
 def triple_mnist_split(
     path: str | os.PathLike[str] | None = None,
     size: int = 84,

@@ -30,6 +30,7 @@ from torch.nn import functional as F
 from quickstudy.datasets.base import ClassData
 from quickstudy.datasets.reading.files import cached
 from quickstudy.errors import InputError, unknown_name
+from quickstudy.registry import register
 
 FACES = (
     *("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique"),
@@ -56,6 +57,7 @@ _POSITIONAL = ("BRAILLE", "BOX DRAWINGS", "BLOCK", "LOWER", "UPPER", "LEFT", "RI
 _POINTS = 96
 
 
+@register("dataset")
 def glyphs(
     size: int = 28,
     seed: int = 0,

@@ -12,8 +12,10 @@ from quickstudy.datasets.base import ClassData
 from quickstudy.datasets.reading.archives import open_archive
 from quickstudy.datasets.reading.decoding import SUFFIXES, Fit, decode, mode_of
 from quickstudy.errors import DataError, DataNotFoundError, InputError
+from quickstudy.registry import register
 
 
+@register("dataset")
 def images(
     path: str | os.PathLike[str],
     size: int | tuple[int, int] = 84,

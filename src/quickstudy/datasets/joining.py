@@ -11,8 +11,10 @@ from torch import Tensor
 from quickstudy.datasets.base import ClassData
 from quickstudy.errors import InputError
 from quickstudy.operators import trees
+from quickstudy.registry import register
 
 
+@register("dataset")
 def join(parts: Sequence[ClassData], name: str | None = None, by: str = "data") -> ClassData:
     """Return data sets with different classes as one, which knows of each class where it comes from.
 

@@ -20,6 +20,7 @@ from quickstudy.datasets.reading.decoding import decode
 from quickstudy.datasets.reading.files import PublishedFile, find
 from quickstudy.datasets.reading.pickles import array_of, load_pickle
 from quickstudy.errors import DataError, InputError
+from quickstudy.registry import register
 
 _NOTE = (
     "ImageNet's licence allows no direct download: make miniImageNet from ImageNet (image-net.org) and the lists in "
@@ -28,6 +29,7 @@ _NOTE = (
 _PARTS = ("train", "val", "test")
 
 
+@register("dataset")
 def mini_imagenet(path: str | os.PathLike[str] | None = None, size: int = 84) -> tuple[ClassData, ClassData, ClassData]:
     """Return miniImageNet as meta-train, -validation and -test data.
 

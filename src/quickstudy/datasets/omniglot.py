@@ -24,6 +24,7 @@ from quickstudy.datasets.joining import join
 from quickstudy.datasets.reading.archives import open_archive
 from quickstudy.datasets.reading.files import PublishedFile, cached, find, sha256
 from quickstudy.errors import DataError, DataNotFoundError, InputError, unknown_name
+from quickstudy.registry import register
 
 Subset = Literal["background", "evaluation", "small1", "small2", "all"]
 
@@ -43,6 +44,7 @@ _LISTS = {
 _MEMBER = re.compile(r"(?:^|/)(?P<alphabet>[^/]+)/(?P<character>character\d+)/\d+_(?P<drawer>\d+)\.png$")
 
 
+@register("dataset")
 def omniglot(
     path: str | os.PathLike[str] | None = None,
     size: int = 28,
@@ -88,6 +90,7 @@ def omniglot(
     return cached("omniglot", {"omniglot": 1, "size": size, "sha256": sha256(place)}, lambda: _read(place, size))
 
 
+@register("dataset")
 def omniglot_vinyals(
     path: str | os.PathLike[str] | None = None,
     size: int = 28,

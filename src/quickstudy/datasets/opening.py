@@ -15,6 +15,7 @@ from quickstudy.datasets.reading.decoding import SUFFIXES, Fit
 from quickstudy.datasets.reading.spreadsheets import TABLE_SUFFIXES
 from quickstudy.datasets.tables import table
 from quickstudy.errors import DataError, DataNotFoundError, InputError
+from quickstudy.registry import register
 
 _OF_IMAGES = {"size": 84, "channels": 3, "fit": "stretch"}
 _OF_TABLES = {"label": None, "inputs": None, "group": None, "missing": "refuse"}
@@ -22,6 +23,7 @@ _BY_PYTHON = (".npy", ".npz", ".pkl", ".pickle", ".pt", ".pth", ".safetensors", 
 _SHEETS = (".xlsx", ".xls", ".ods", ".json", ".jsonl", ".feather", ".arff", ".sav", ".dta", ".txt", ".data")
 
 
+@register("dataset")
 def read(
     path: str | os.PathLike[str],
     size: int | tuple[int, int] = 84,

@@ -16,6 +16,7 @@ from quickstudy.datasets.base import ClassData
 from quickstudy.datasets.columns import Missing, choose
 from quickstudy.datasets.reading.spreadsheets import Column, read_columns
 from quickstudy.errors import InputError, unknown_name
+from quickstudy.registry import register
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +26,7 @@ TABLES = {"cancer": "load_breast_cancer", "digits": "load_digits", "iris": "load
 3."""
 
 
+@register("dataset")
 def table(
     source: str | os.PathLike[str],
     label: str | None = None,

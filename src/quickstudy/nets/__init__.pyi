@@ -22,6 +22,7 @@ from .augmentations import Affine as Affine
 from .augmentations import Augmentations as Augmentations
 from .augmentations import Jitter as Jitter
 from .augmentations import affine as affine
+from .columns import Columns as Columns
 from .conv4 import conv4 as conv4
 from .conv_cells import conv_cells as conv_cells
 from .convs import ConvNet as ConvNet

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from quickstudy.core import Learner
 from quickstudy.errors import CheckpointError
 from quickstudy.outer.base import Outer
-from quickstudy.registry import lookup, register
+from quickstudy.registry import register
 from quickstudy.storage.checkpoint import RUN, read_json
 from quickstudy.tasks.base import TaskDistribution
 from quickstudy.training.starting import Run, meta_train
@@ -100,6 +100,12 @@ class Recipe:
         """Return the objects that these options describe."""
         raise NotImplementedError
 
+    def idle(self) -> set[str]:
+        """Return the names of options that do nothing as they are set, which a page leaves out."""
+        off = {"patience", "tensorboard", "compile", "clip", "warp", "train_classes", "label", "inputs", "group"}
+        found = {name for name in off if getattr(self, name, True) in (0, False, None, "")}
+        return found | {each.name for each in dataclasses.fields(self) if not each.init}
+
     def train(self, run_dir: str | os.PathLike[str] | None, resume: bool = True, progress: bool = True) -> Run:
         """Meta-train as described, into a run folder."""
         plan = self.plan()
@@ -122,6 +128,7 @@ class Recipe:
             progress=progress,
             tensorboard=self.tensorboard,
             settings={"recipe": self.name, "options": dataclasses.asdict(self)},
+            test=plan.test,
             **plan.options,
         )
 
@@ -136,10 +143,12 @@ def of_run(run_dir: str | os.PathLike[str]) -> Recipe:
     settings = run.get("settings") if isinstance(run, dict) else None
     if not isinstance(settings, dict) or "recipe" not in settings:
         raise CheckpointError(
-            f"{run_dir} was not made by a recipe, so its tasks are not known; evaluate it in Python with "
-            "quickstudy.evaluate(quickstudy.load(run_dir), tasks)"
+            f"{run_dir} was not made by a recipe, so its tasks are not known by one; open it with "
+            "quickstudy.reports.assessment.open_run"
         )
-    recipe = lookup("recipe", settings["recipe"]).build
-    known = {field.name for field in dataclasses.fields(recipe)}  # type: ignore[arg-type]
+    from quickstudy.recipes.own_classes import find
+
+    recipe = find(settings["recipe"]).build
+    known = {field.name for field in dataclasses.fields(recipe) if field.init}  # type: ignore[arg-type]
     options = {name: value for name, value in settings.get("options", {}).items() if name in known}
     return recipe(**{name: tuple(v) if isinstance(v, list) else v for name, v in options.items()})  # type: ignore[no-any-return]

@@ -85,6 +85,12 @@ class ImageRecipe(Recipe):
             halvings=halvings,
         )
 
+    def idle(self) -> set[str]:
+        """Return the names of options that do nothing as they are set."""
+        sources = {"omniglot", "both"} & {str(self.data), str(self.test_data)}
+        same = {"test_data"} if self.test_data in ("same", self.data) else set()
+        return super().idle() | same | (set() if sources else {"rotations"})
+
     def splits(self) -> tuple[ClassData, ClassData, ClassData]:
         """Return meta-training, -validation and -test data.
 

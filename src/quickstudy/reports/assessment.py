@@ -16,11 +16,13 @@ from torch import Tensor
 
 from quickstudy.core import Learner, Resumable
 from quickstudy.engine.ranks import ALONE, Ranks
-from quickstudy.errors import CheckpointError, InputError
+from quickstudy.errors import CheckpointError, DataError, InputError
 from quickstudy.evaluation import BANK_SEED, Difference, Report, differences, evaluate, find_metric
 from quickstudy.functional.checks import as_device
-from quickstudy.learners import NearestNeighbour
+from quickstudy.learners import NearestNeighbour, Ridge
+from quickstudy.plugins import changed, say_what_to_import
 from quickstudy.recipes import Recipe, RecipeParts, of_run
+from quickstudy.reports.distributions import Unknown, by_description, on_data
 from quickstudy.reports.guarantee import Guarantee, guarantee
 from quickstudy.storage.checkpoint import BEST, RUN, load, read_json
 from quickstudy.tasks import FewShot, Sequential
@@ -29,7 +31,8 @@ from quickstudy.tasks.base import Bank, TaskDistribution
 Meter = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 """label -> context that gives a function (done, total), such as `quickstudy.cli.console.counting`."""
 CURVE_TASKS = 200
-BASELINE = "nearest neighbour"
+BASELINE, RIDGE = "nearest neighbour", "ridge regression"
+BASELINES = (BASELINE, RIDGE)
 
 
 @contextmanager
@@ -45,11 +48,13 @@ class OpenedRun:
     Attributes:
         name: what tables call it.
         folder: where it lies.
-        recipe: how it was made, with any changes asked for.
+        recipe: how it was made, with any changes asked for; one without a name where no recipe made it.
         plan: its task distributions; `plan.learner` is not trained.
         learner: the meta-trained learner.
         facts: the contents of run.json.
         checkpoint: which weights were loaded, 'best' or 'last'.
+        remarks: what a user should be told.
+        data: path of the test data, where one was given in place of the run's own.
     """
 
     name: str
@@ -59,6 +64,8 @@ class OpenedRun:
     learner: Learner
     facts: Mapping[str, Any]
     checkpoint: str
+    remarks: tuple[str, ...] = ()
+    data: str = ""
 
     @property
     def test(self) -> TaskDistribution:
@@ -67,33 +74,68 @@ class OpenedRun:
 
 
 def open_run(
-    folder: str | os.PathLike[str], checkpoint: str = "best", device: str = "auto", **changes: int | None
+    folder: str | os.PathLike[str],
+    checkpoint: str = "best",
+    device: str = "auto",
+    *,
+    tasks: TaskDistribution | None = None,
+    data: str | os.PathLike[str] | None = None,
+    columns: Mapping[str, Any] | None = None,
+    learner: Learner | None = None,
+    **changes: int | None,
 ) -> OpenedRun:
     """Read a run folder and make its tasks again.
 
     Args:
-        folder: run folder that a recipe made.
+        folder: run folder.
         checkpoint: 'best' or 'last'.
         device: where to compute; 'auto' takes a GPU where there is one.
-        changes: options of the recipe's test tasks to change: ways, shots or queries; None keeps the run's own.
+        tasks: test tasks; None takes those of the run's recipe or, where no recipe made it, of its description.
+        data: a folder or an archive of images, or a table, whose classes the test tasks are made of in place of the
+            run's; classes that the run was trained on are left out.
+        columns: arguments of `datasets.read` for a table, such as `label`; the run's own by default.
+        learner: a learner built as for training, for a run that holds modules that are not registered.
+        changes: sizes of the test tasks to change: ways, shots or queries; None keeps the run's own.
 
     Raises:
-        CheckpointError: no run of a recipe, or a damaged one.
-        InputError: a change that this recipe's test tasks do not have, or test classes that the run was trained on.
+        CheckpointError: no run, a damaged one, or one that does not tell its test tasks.
+        InputError: a change that the test tasks do not have, or test classes that the run was trained on.
+        DataError: the data cannot be read.
     """
     path = Path(folder)
-    learner = load(path, checkpoint=checkpoint)
-    recipe = of_run(path)
+    learner = load(path, learner, checkpoint)
+    facts = read_json(path / RUN)
     wanted: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
-    plan = _plan(recipe, wanted)
+    recipe, plan, remarks = Recipe(), None, [f"{each} has changed since the run" for each in changed(facts)]
+    if isinstance(facts.get("settings"), dict) and "recipe" in facts["settings"]:
+        try:
+            recipe = of_run(path)
+        except InputError as error:
+            raise say_what_to_import(facts, error, path) from error
+    if recipe.name:
+        try:
+            plan = _plan(recipe, {} if data is not None or tasks is not None else wanted)
+        except DataError:
+            # Its own data may be gone where others are given.
+            if data is None and tasks is None:
+                raise
+    if plan is None:
+        plan = by_description(path, facts, learner, wanted, Unknown({}) if data is not None else tasks)
+    if data is not None:
+        seen = read_json(path / "classes.json")
+        tasks = on_data(os.fspath(data), facts, learner, plan, seen, wanted, columns or {}, remarks)
+    if tasks is not None:
+        plan = dataclasses.replace(plan, test=tasks)
     run = OpenedRun(
         name=path.resolve().name,
         folder=path,
-        recipe=dataclasses.replace(recipe, **wanted),
+        recipe=dataclasses.replace(recipe, **{k: v for k, v in wanted.items() if hasattr(recipe, k)}),
         plan=plan,
         learner=learner.to(as_device(device)),
-        facts=read_json(path / RUN),
+        facts=facts,
         checkpoint="best" if checkpoint == "best" and (path / BEST).exists() else "last",
+        remarks=tuple(remarks),
+        data="" if data is None else os.fspath(data),
     )
     check_unseen(run, plan.test)
     return run
@@ -168,7 +210,7 @@ class Assessment:
         gap, interval = self.gap
         found = {
             "run": str(self.run.folder),
-            "recipe": self.run.recipe.name,
+            "recipe": self.run.recipe.name or None,
             "checkpoint": self.run.checkpoint,
             "bank_seed": self.seed,
             **self.report.to_json(),
@@ -180,7 +222,7 @@ class Assessment:
             "bound": None if self.bound is None else dataclasses.asdict(self.bound),
             "overfitting_gap": None if self.seen is None else {"mean": gap, "interval": interval},
         }
-        return _finite(found)  # type: ignore[no-any-return]
+        return finite(found)  # type: ignore[no-any-return]
 
 
 def seen_tasks(run: OpenedRun) -> TaskDistribution | None:
@@ -220,7 +262,7 @@ def assess(
         gap_tasks: at most so many tasks of training classes.
         ranks: processes that share the tasks out.
     """
-    bank = _bank(run, tasks, seed)
+    bank = bank_of(run, tasks, seed)
     if report is None:
         with meter(f"{run.name}: new classes" if bank.classes else f"{run.name}: new tasks") as tick:
             report = evaluate(run.learner, bank, tasks, seed=seed, curve_steps=0, progress=tick, ranks=ranks)
@@ -246,7 +288,8 @@ def assess(
     return Assessment(run, report, curve, few, baselines, versus, seen, seed, guarantee(run.learner, run.plan))
 
 
-def _bank(run: OpenedRun, tasks: int, seed: int) -> Bank:
+def bank_of(run: OpenedRun, tasks: int, seed: int) -> Bank:
+    """Return the first test tasks of a run under a seed, at least one."""
     if tasks < 1:
         raise InputError(f"tasks must be at least 1, not {tasks}")
     return run.test.bank(tasks, seed)
@@ -255,95 +298,27 @@ def _bank(run: OpenedRun, tasks: int, seed: int) -> Bank:
 def baseline_reports(
     bank: Bank, seed: int = BANK_SEED, meter: Meter = silent, ranks: Ranks = ALONE
 ) -> dict[str, Report]:
-    """Return the reports of learners that learn nothing across tasks; none for regression, several labels a row, or
-    inputs that are more than a tensor (problems, which bring their net)."""
-    if find_metric(bank.metric).predicts != "classes":
-        return {}
+    """Return the reports of learners that learn nothing across tasks: nearest neighbour for classes, ridge
+    regression on raw inputs for numbers. There are none for several labels a row, or where inputs are more than a
+    tensor (problems, which bring their net)."""
+    metric = find_metric(bank.metric)
     support = bank.batch(0, 1).support
-    if support.labels.ndim > 2 or not isinstance(support.inputs, Tensor):
+    if not isinstance(support.inputs, Tensor) or metric.predicts not in ("classes", "targets"):
         return {}
-    with meter(BASELINE) as tick:
-        return {BASELINE: evaluate(NearestNeighbour(), bank, len(bank), seed=seed, progress=tick, ranks=ranks)}
+    if metric.predicts == "classes" and support.labels.ndim > 2:
+        return {}
+    if metric.predicts == "targets" and (metric.name == "log_likelihood" or bank.sequential):
+        return {}
+    classes = metric.predicts == "classes"
+    name, learner = (BASELINE, NearestNeighbour()) if classes else (RIDGE, Ridge())
+    with meter(name) as tick:
+        return {name: evaluate(learner, bank, len(bank), seed=seed, curve_steps=0, progress=tick, ranks=ranks)}
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Reports of several learners on the same tasks.
-
-    Attributes:
-        reports: by name.
-        differences: paired, each pair once.
-        seed: seed of the bank.
-    """
-
-    reports: Mapping[str, Report]
-    differences: Sequence[Difference]
-    seed: int = BANK_SEED
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        found = {
-            "bank_seed": self.seed,
-            "reports": {name: report.to_json() for name, report in self.reports.items()},
-            "differences": [
-                {**dataclasses.asdict(each), "excludes_zero": each.significant} for each in self.differences
-            ],
-        }
-        return _finite(found)  # type: ignore[no-any-return]
-
-
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Return JSON values with None for numbers that JSON lacks, such as the interval of a single task."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def open_runs(
-    folders: Sequence[str | os.PathLike[str]], checkpoint: str = "best", device: str = "auto", **changes: int | None
-) -> list[OpenedRun]:
-    """Read several runs that can be compared; the first one's test tasks serve for all.
-
-    Raises:
-        InputError: their test data differ, or one was trained on another's test classes.
-    """
-    runs = [open_run(folder, checkpoint, device, **changes) for folder in folders]
-    names = [run.name for run in runs]
-    if len(set(names)) < len(names):
-        runs = [dataclasses.replace(run, name=str(run.folder)) for run in runs]
-    if len({run.name for run in runs}) < len(runs):
-        raise InputError("a run is given twice; name each once")
-    first = runs[0]
-    for run in runs[1:]:
-        if _identity(run.test) != _identity(first.test):
-            raise InputError(
-                f"test data of {run.folder} differ from those of {first.folder} ({run.test.name} and "
-                f"{first.test.name}); compare runs on the same data set and split"
-            )
-        check_unseen(run, first.test)
-    return runs
-
-
-def _identity(tasks: TaskDistribution) -> tuple[str, ...]:
-    # Not their kind: the same learner may be asked for few-shot tasks or for sequences of the same classes.
-    return (tasks.name, tasks.metric, tasks.fingerprint)
-
-
-def compare_runs(
-    runs: Sequence[OpenedRun],
-    tasks: int = 1000,
-    seed: int = BANK_SEED,
-    baselines: bool = False,
-    meter: Meter = silent,
-) -> Comparison:
-    """Evaluate several runs on the first one's test tasks."""
-    bank = _bank(runs[0], tasks, seed)
-    reports = {}
-    for run in runs:
-        with meter(run.name) as tick:
-            reports[run.name] = evaluate(run.learner, bank, tasks, seed=seed, curve_steps=0, progress=tick)
-    if baselines:
-        reports.update(baseline_reports(bank, seed, meter))
-    return Comparison(reports, differences(reports), seed)

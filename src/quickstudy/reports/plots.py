@@ -17,11 +17,14 @@ from PIL import Image
 
 from quickstudy.evaluation import Report, find_metric
 from quickstudy.functional.names import for_plot
+from quickstudy.registry import table as registry_table
 
 INK, LINE = "#22252b", "#c9ced7"
 """Stand-ins for the page's colours of text and of lines; in a file of its own they are what they say."""
 COLOURS = ("#3a7fc1", "#dd8420", "#2f9c6a", "#cf4658", "#8660cf", "#1f9fb4", "#a5783b", "#c65aa4")
 GREY, BAD = "#8d929b", COLOURS[3]
+WIDTH = 7.4
+"""Width of figures in inches: a page's column, which they fill."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -74,7 +77,9 @@ def svg(figure: Figure, name: str, alt: str) -> str:
     text = re.sub(r"font: ([^;\"]*?px) [^;\"]*", r"font: \1 system-ui, sans-serif", text)
     text = text.replace(INK, "currentColor").replace(LINE, "var(--line)")
     width = re.search(r'viewBox="0 0 ([\d.]+)', text)
-    size = f'style="width:{float(width.group(1)) if width else 480:.0f}pt"'
+    # As wide as the column, with letters of at least 11 pixels: on a small screen the figure is scrolled.
+    points = float(width.group(1)) if width else 480
+    size = f'style="max-width:{1.21 * points:.0f}pt;min-width:{0.83 * points:.0f}pt"'
     label = html.escape(alt, quote=True)
     return re.sub(
         r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg {size} \1 role="img" aria-label="{label}">', text, count=1
@@ -102,10 +107,10 @@ def _letters_of_all_scripts() -> Iterator[None]:
 
 
 @styled
-def bars(reports: Mapping[str, Report], chance: float | None = None, plain: Sequence[str] = ()) -> Figure:
+def bars(reports: Mapping[str, Any], chance: float | None = None, plain: Sequence[str] = ()) -> Figure:
     """Return a bar for each learner with its 95 % interval; learners named in `plain` are grey."""
     metric = next(iter(reports.values())).entry
-    figure = Figure(figsize=(7, 0.8 + 0.38 * len(reports)))
+    figure = Figure(figsize=(WIDTH, 0.8 + 0.38 * len(reports)))
     axes: Any = figure.add_subplot()
     for row, (name, report) in enumerate(reports.items()):
         colour = GREY if name in plain else COLOURS[0]
@@ -128,11 +133,30 @@ def bars(reports: Mapping[str, Report], chance: float | None = None, plain: Sequ
     return figure
 
 
+def of_methods(methods: Sequence[Any]) -> Figure:
+    """Return a bar for each method (`comparison.Method`), baselines in grey, and the line of chance."""
+    plain = [each.label for each in methods if _meta_learns_nothing(each.first)]
+    return bars({each.label: each for each in methods}, chance(methods[0].first), plain)
+
+
+def _meta_learns_nothing(report: Report) -> bool:
+    entry = registry_table("learner").get(report.learner)
+    return entry is not None and entry.facts.get("family") == "baseline"
+
+
+def chance(report: Report) -> float | None:
+    """Return what guessing gives, where all tasks have the same number of ways."""
+    ways = report.tasks.get("ways")
+    if report.entry.chance is None or not isinstance(ways, list) or ways[0] != ways[1]:
+        return None
+    return report.entry.chance(int(ways[0]))
+
+
 @styled
 def learning(history: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
     """Return the logged loss and validation metric against outer steps."""
     names = [name for name in history if name != "lr"]
-    figure = Figure(figsize=(7, 2.6))
+    figure = Figure(figsize=(WIDTH, 2.6))
     for i, name in enumerate(names):
         axes: Any = figure.add_subplot(1, len(names), i + 1)
         steps, values = history[name]
@@ -153,7 +177,7 @@ def _logged(name: str) -> str:
 @styled
 def curve(values: Sequence[float], label: str, own: int) -> Figure:
     """Return a metric, called `label`, after each inner step; `own` is the step after which the learner predicts."""
-    figure = Figure(figsize=(5, 2.6))
+    figure = Figure(figsize=(WIDTH, 2.6))
     axes: Any = figure.add_subplot()
     axes.plot(range(len(values)), values, color=COLOURS[0], marker="o", markersize=4)
     if own < len(values):
@@ -168,7 +192,7 @@ def curve(values: Sequence[float], label: str, own: int) -> Figure:
 @styled
 def presentations(reports: Mapping[str, Report]) -> Figure:
     """Return accuracy against the number of a class's presentation, with 95 % intervals, a line for each learner."""
-    figure = Figure(figsize=(6.4, 3))
+    figure = Figure(figsize=(WIDTH, 3))
     axes: Any = figure.add_subplot()
     for i, (name, report) in enumerate(reports.items()):
         means, halves = zip(*report.presentation_curve, strict=True)
@@ -187,7 +211,7 @@ def presentations(reports: Mapping[str, Report]) -> Figure:
 @styled
 def reliability(table: np.ndarray[Any, Any]) -> Figure:
     """Return accuracy against confidence, and how many queries have which confidence."""
-    figure = Figure(figsize=(6.4, 3))
+    figure = Figure(figsize=(WIDTH, 3))
     left, right = figure.subplots(1, 2)
     bins = len(table)
     edges = (np.arange(bins) + 0.5) / bins
@@ -211,7 +235,7 @@ def uncertainty(kinds: Mapping[str, tuple[str, str, Mapping[str, Mapping[str, An
         exact: name of what is no learner, drawn with dashes.
     """
     most = max(len(learners) for _, _, learners in kinds.values())
-    figure = Figure(figsize=(7.4, 2.5 * len(kinds) + (0.5 if most > 1 else 0.1)))
+    figure = Figure(figsize=(WIDTH, 2.5 * len(kinds) + (0.5 if most > 1 else 0.1)))
     for row, (title, (holds, error, learners)) in enumerate(kinds.items()):
         left, right = (figure.add_subplot(len(kinds), 2, 2 * row + column) for column in (1, 2))
         left.axline((0, 0), slope=1, color=GREY, linewidth=1)
@@ -237,15 +261,16 @@ def maps(
     wrong: Sequence[bool],
     names: Sequence[str],
 ) -> Figure:
-    """Return two-dimensional maps of one task: support as squares, queries as dots, wrong ones ringed."""
-    figure = Figure(figsize=(7.4, 3.9))
+    """Return two-dimensional maps of one task: support outlined, queries small, wrong ones ringed, a shape per class."""
+    figure = Figure(figsize=(WIDTH, 3.9))
     kinds, truth, bad = np.asarray(support_labels), np.asarray(labels), np.asarray(wrong, dtype=bool)
     for i, (title, (support, queries)) in enumerate(panels.items()):
         axes: Any = figure.add_subplot(1, len(panels), i + 1)
         for n in range(len(names)):
             colour = COLOURS[n % len(COLOURS)]
-            axes.scatter(*queries[truth == n].T, s=16, color=colour, alpha=0.75, linewidth=0, label=for_plot(names[n]))
-            axes.scatter(*support[kinds == n].T, s=64, color=colour, marker="s", edgecolor=INK, linewidth=1.1)
+            style: dict[str, Any] = {"color": colour, "marker": MARKERS[n % len(MARKERS)]}
+            axes.scatter(*queries[truth == n].T, s=18, alpha=0.75, linewidth=0, label=for_plot(names[n]), **style)
+            axes.scatter(*support[kinds == n].T, s=80, edgecolor=INK, linewidth=1.3, **style)
         if i == len(panels) - 1:
             axes.scatter(*queries[bad].T, s=62, facecolor="none", edgecolor=BAD, linewidth=1.2)
         axes.set_title(title, loc="left")
@@ -295,7 +320,7 @@ def functions(
     """
     columns = 2
     rows = -(-len(tasks) // columns)
-    figure = Figure(figsize=(7.4, 2.3 * rows + 0.4))
+    figure = Figure(figsize=(WIDTH, 2.3 * rows + 0.4))
     for i, ((sx, sy, x, y), found) in enumerate(zip(tasks, predictions, strict=True)):
         axes: Any = figure.add_subplot(rows, columns, i + 1)
         axes.plot(x, y, color=GREY, linewidth=4, alpha=0.45, label="truth", solid_capstyle="round")

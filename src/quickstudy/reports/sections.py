@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from quickstudy.errors import CheckpointError
 from quickstudy.evaluation import Report
 from quickstudy.functional.predictive import Predictive, point
+from quickstudy.plugins import IMPORTED
 from quickstudy.registry import table
 from quickstudy.reports import episodes, page, plots, sections_classes, sections_uncertainty
 from quickstudy.reports.assessment import Assessment, Meter, OpenedRun
@@ -41,7 +43,7 @@ def titles(found: Assessment) -> list[tuple[str, str]]:
     """Return the sections that a run has."""
     test = found.run.test
     classes = found.report.entry.predicts == "classes" and isinstance(test, FewShot) and test.data.targets is None
-    headings = [("facts", "What, how, why, from where"), ("learning", "Learning curves")]
+    headings = [("facts", "Setup"), ("learning", "Learning curves")]
     if found.curve:
         headings.append(("curve", "Adaptation curve"))
     if len(found.report.presentations):
@@ -89,7 +91,7 @@ def _facts(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
     known = [[label, len(data.classes), len(data), _groups(data)] for label, data in sizes if data is not None]
     if known:
         parts.append(page.table(["split", "classes", "examples", "of"], known, (1, 2)))
-        parts.append(page.paragraph("No class is in two parts.", "soft"))
+        parts.append(page.paragraph("Training, validation and test classes are disjoint.", "soft"))
     return parts
 
 
@@ -197,16 +199,30 @@ def _settings(found: Assessment, bank: Bank, name: str, level: int) -> list[str]
     facts = found.run.facts
     options = facts.get("settings", {}).get("options", {})
     environment = {"quickstudy": facts.get("version"), **facts.get("environment", {})}
-    parts = [page.table(["option", "value"], [[key, span(value)] for key, value in options.items()])]
+    idle = found.run.recipe.idle() if found.run.recipe.name else set()
+    used = [[key, span(value)] for key, value in options.items() if key not in idle]
+    parts = [page.table(["option", "value"], used)] if used else []
     parts.append(page.table(["environment of training", ""], [[key, value] for key, value in environment.items()]))
     facts_of_test = [["test tasks", len(found.report.values)], ["seed of the bank of test tasks", found.seed]]
     facts_of_test += [["parameters of the learner", f"{sum(p.numel() for p in found.run.learner.parameters()):,}"]]
     parts.append(page.table(["evaluation", ""], facts_of_test))
-    command = f"quickstudy evaluate {found.run.folder} --tasks {len(found.report.values)} --seed {found.seed}"
-    parts.append(f"<p>The figure again: <code>{page.escape(command)}</code></p>")
+    parts.append(f"<p>Reproduce this number: <code>{page.escape(_command(found))}</code></p>")
     state = " open" if level == 2 else ""
     summary = "<summary>Everything that the run was made with</summary>"
     return [f"<details{state}>{summary}{''.join(parts)}</details>"]
+
+
+def _command(found: Assessment) -> str:
+    """Return the command that gives the figure again."""
+    run = found.run
+    words = ["quickstudy", "evaluate", str(run.folder), *(["--data", run.data] if run.data else [])]
+    if isinstance(run.test, FewShot):
+        for name in ("ways", "shots"):
+            low, high = getattr(run.test, name)
+            words += [f"--{name}", str(high)] if low == high else []
+    words += ["--tasks", str(len(found.report.values)), "--seed", str(found.seed)]
+    words += [] if run.checkpoint == "best" else ["--checkpoint", run.checkpoint]
+    return " ".join(map(shlex.quote, [*words, *(f"--import={path}" for path in IMPORTED)]))
 
 
 SECTIONS: dict[str, Section] = {

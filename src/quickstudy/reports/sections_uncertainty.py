@@ -18,7 +18,7 @@ def calibration(found: Assessment, bank: Bank, name: str, level: int) -> list[st
     return [
         page.figure(
             drawing,
-            f"Of queries predicted with some confidence, the share that is right (on the dashed line if calibrated). "
+            "How often predictions of a given confidence are correct. A calibrated model lies on the dashed line. "
             f"Expected calibration error {error:.4f}, 15 bins.",
         )
     ]
@@ -39,13 +39,16 @@ def abstention(found: Assessment, bank: Bank, name: str, level: int) -> list[str
     judged = reliability(found.run.learner, bank, tasks)
     regression = bank.batch(0, 1).query.labels.dtype.is_floating_point
     holds, error = ("intervals", "mean squared error") if regression else ("prediction sets", "share of wrong answers")
+    # Shares read best in per cent, squared errors as they are.
+    told = (lambda value: f"{value:.3g}") if regression else (lambda value: f"{100 * value:.1f} %")
     held, half = 100 * judged.coverage, 100 * interval95(judged.held)
     size = f"on average {judged.size:.3g} wide" if regression else f"of {judged.size:.2f} classes on average"
     surer, every = judged.risk[len(judged.risk) // 2 - 1], judged.risk[-1]
     text = (
         f"{100 * judged.level:.0f} % {holds}, {size}, hold {held:.1f} ± {half:.1f} % "
-        f"of the answers of {tasks} tasks; log-likelihood {judged.log_likelihood:.3f} nats a query. The {error} is "
-        f"{every:.3g}, of the surer half of the queries {surer:.3g}, and {judged.area:.3g} on average over all shares."
+        f"of the answers of {tasks} tasks; log-likelihood {judged.log_likelihood:.3f} nats per query. "
+        f"{'Mean squared error' if regression else 'Error'} {told(every)}; {told(surer)} if the model answers only the "
+        f"half it is most sure of (area under the risk-coverage curve {judged.area:.3g})."
     )
     drawing = plots.uncertainty({"": (holds, error, {found.report.learner: vars(judged)})})
     caption = (

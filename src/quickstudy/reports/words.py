@@ -13,6 +13,9 @@ BATCH_NORM = {
     "none": "The net has no batch normalisation: every query is predicted by itself.",
 }
 
+OVER_RUNS = "Intervals of methods with several runs are over runs and tasks; those of single runs are over tasks alone."
+ONE_METHOD = "These are runs of one method, so there are no methods to compare."
+
 
 def span(value: Any) -> str:
     """Return a number, or a range [low, high], in words."""

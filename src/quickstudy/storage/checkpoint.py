@@ -26,7 +26,7 @@ from torch import Tensor
 
 from quickstudy.core import Learner
 from quickstudy.errors import CheckpointError
-from quickstudy.registry import build
+from quickstudy.plugins import learner_of_run
 
 VERSION = 1
 LAST, BEST, RUN = "last.safetensors", "best.safetensors", "run.json"
@@ -201,7 +201,7 @@ def load(run_dir: str | os.PathLike[str], learner: Learner | None = None, checkp
     if run.get("format") != VERSION:
         raise CheckpointError(f"{folder / RUN} has format {run.get('format')}, this library reads {VERSION}")
     if learner is None:
-        learner = build(run["learner"])
+        learner = learner_of_run(run, folder)
     if not isinstance(learner, Learner):
         raise CheckpointError(f"{folder / RUN} describes no learner")
     path = folder / (BEST if checkpoint == "best" and (folder / BEST).exists() else LAST)

@@ -56,7 +56,7 @@ class RunFolder:
             )
         return bool(seen[0])
 
-    def begin(self, run: dict[str, Any], device: torch.device, classes: dict[str, list[str]]) -> None:
+    def begin(self, run: dict[str, Any], device: torch.device, classes: dict[str, Any]) -> None:
         """Describe a new run, in place of whatever was there."""
         if not self.ranks.first:
             return

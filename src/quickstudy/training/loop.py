@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from quickstudy.core import Learner
+from quickstudy.datasets.base import ClassData, digests
 from quickstudy.engine.hardware import keep_pages, worth_compiling
 from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.engine.ranks import Ranks
@@ -23,6 +24,7 @@ from quickstudy.functional import random
 from quickstudy.operators.precision import matmuls_in
 from quickstudy.storage import checkpoint as ckpt
 from quickstudy.storage.run_folder import RunFolder
+from quickstudy.tasks.base import TaskDistribution
 from quickstudy.training.batches import Batches
 from quickstudy.training.interruption import deferred_signals, end_by
 from quickstudy.training.post_mortem import stop_non_finite
@@ -68,7 +70,7 @@ def prepared(asked: Settings, fabric: Fabric, facts: dict[str, Any], notes: dict
         asked: what was asked.
         fabric: the device and the processes, not yet launched.
         facts: what says that a run is this run.
-        notes: whatever else is to be kept in the run's description.
+        notes: whatever else is to be kept in the run's description, `settings` among it.
         resume: go on with the run of the folder, if there is one.
     """
     learner = asked.learner
@@ -93,15 +95,22 @@ def prepared(asked: Settings, fabric: Fabric, facts: dict[str, Any], notes: dict
             asked = replace(asked, meta_batch=folder.share_of(asked.meta_batch, facts))
             standing = _restored(asked, folder, optimizer)
             if standing.step < asked.steps:
-                folder.note_changes(asked.steps, notes)
+                folder.note_changes(asked.steps, notes["settings"])
         else:
-            run = {**facts, "steps": asked.steps, "settings": notes, "batch_norm": learner.batch_norm}
-            held_out = [] if asked.validation is None else list(asked.validation.classes)
-            folder.begin(run, fabric.device, {"train": list(asked.tasks.classes), "validation": held_out})
+            run = {**facts, "steps": asked.steps, **notes, "batch_norm": learner.batch_norm}
+            folder.begin(run, fabric.device, _classes({"train": asked.tasks, "validation": asked.validation}))
         if asked.tensorboard:
             folder.open_events(standing.step)
     batches = Batches(asked.tasks, asked.meta_batch, ranks, named[0][1].dtype)
     return Trainer(asked, standing, meta_loss, [p for _, p in named], optimizer, batches, fabric.device, folder)
+
+
+def _classes(parts: dict[str, TaskDistribution | None]) -> dict[str, Any]:
+    """Return the names of the classes of each part, and digests of what they hold where they are of `ClassData`."""
+    names = {name: [] if part is None else list(part.classes) for name, part in parts.items()}
+    data = {name: getattr(part, "data", None) for name, part in parts.items()}
+    contents = {name: list(digests(each)) for name, each in data.items() if isinstance(each, ClassData)}
+    return {**names, **({"contents": contents} if contents else {})}
 
 
 def _restored(asked: Settings, folder: RunFolder, optimizer: torch.optim.Optimizer) -> Standing:

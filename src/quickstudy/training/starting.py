@@ -21,6 +21,7 @@ from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import InputError
 from quickstudy.objectives.base import named
 from quickstudy.outer.base import Outer
+from quickstudy.plugins import needed
 from quickstudy.registry import describe, lookup
 from quickstudy.tasks.base import TaskDistribution
 from quickstudy.training.loop import Run, prepared
@@ -55,6 +56,7 @@ def meta_train(
     progress: bool = True,
     tensorboard: bool = False,
     settings: dict[str, Any] | None = None,
+    test: TaskDistribution | None = None,
 ) -> Run:
     """Meta-train a learner.
 
@@ -87,6 +89,8 @@ def meta_train(
         progress: show progress on standard error.
         tensorboard: also write TensorBoard events (needs the extra 'tensorboard').
         settings: anything else to keep in run.json (a recipe's configuration).
+        test: tasks for the figure, which training does not look at. The run folder describes them, so that
+            `quickstudy evaluate` and `report` find them; None lets them take the part of a split that is left.
 
     Returns:
         The run. Interrupted by Ctrl-C or SIGTERM it saves a checkpoint first, then raises.
@@ -102,7 +106,7 @@ def meta_train(
     """
     if not isinstance(learner, Learner):
         raise InputError(f"learner must be a quickstudy learner around a net, not {type(learner).__name__}")
-    for name, each in (("tasks", tasks), ("validation", validation)):
+    for name, each in (("tasks", tasks), ("validation", validation), ("test", test)):
         if not isinstance(each, TaskDistribution) and (each is not None or name == "tasks"):
             kind = type(each).__name__
             raise InputError(f"{name} must be a task distribution, such as tasks.FewShot(data), not {kind}")
@@ -116,6 +120,9 @@ def meta_train(
     if precision not in PRECISIONS:
         raise InputError(f"precision '{precision}' is not one of {', '.join(PRECISIONS)}")
     check_disjoint(tasks, validation)
+    check_disjoint(tasks, test)
+    if validation is not None:
+        check_disjoint(validation, test)
     if outer is None:
         outer = lookup("outer", learner.default_outer).build()
     assert outer is not None
@@ -155,7 +162,13 @@ def meta_train(
     }
     # Autocast does not work inside torch.func.grad: nets are called in mixed precision by `operators.calls`.
     fabric = _fabric(device, "32-true" if precision == "bf16-mixed" else precision)
-    return prepared(asked, fabric, facts, settings or {}, resume).run(progress)
+    origins = {
+        "distributions": {"train": describe(tasks), "validation": describe(validation), "test": describe(test)},
+        "imports": needed(
+            learner, outer, objective, tasks, validation, test, {"recipe": (settings or {}).get("recipe", "")}
+        ),
+    }
+    return prepared(asked, fabric, facts, {"settings": settings or {}, **origins}, resume).run(progress)
 
 
 def _fabric(device: str, precision: str) -> Fabric:

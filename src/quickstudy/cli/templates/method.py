@@ -1,6 +1,11 @@
-"""A new method in one file: copy this, change what is marked, and read docs/guide/adding.md beside it.
+"""MedianNet, a new method in one file. Change what it does, then try it:
 
-Median networks (made up for this page). Equation: c_k = coordinate-wise median of f(x_i) over the support of class k,
+    python median_net.py                                                        check what a learner promises
+    quickstudy train MedianNet --import median_net.py --steps 200               on the built-in glyphs
+    quickstudy train MedianNet --import median_net.py --data my_pictures/       on classes of your own
+    quickstudy list learners --import median_net.py
+
+Equation (median networks, made up for this file): c_k = coordinate-wise median of f(x_i) over the support of class k,
 p(y = k | x) = softmax_k(-|f(x) - c_k|_1). Learned across tasks: the embedding f. Departures from the paper: none.
 """
 
@@ -28,7 +33,7 @@ class Medians(NamedTuple):
     statistics: Statistics
 
 
-# The one line in the table: from here come the command line, the docs and the conformance tests.
+# The line that makes it known by name: to the command, to run folders and to reports.
 @register("learner", family="metric", learns="an embedding", paper="You 2027", tasks="classification")
 class MedianNet(EmbeddingLearner):
     """Nearest class median in a learned embedding.

@@ -1,0 +1,16 @@
+from . import assessment as assessment
+from . import comparison as comparison
+from . import distributions as distributions
+from . import episodes as episodes
+from . import guarantee as guarantee
+from . import page as page
+from . import plots as plots
+from . import report as report
+from . import sections as sections
+from . import sections_classes as sections_classes
+from . import sections_uncertainty as sections_uncertainty
+from . import words as words
+from .comparison import compare_runs as compare_runs
+from .comparison import open_runs as open_runs
+from .report import write_comparison as write_comparison
+from .report import write_report as write_report
