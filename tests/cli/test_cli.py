@@ -22,7 +22,7 @@ from quickstudy.cli import listing as commands_list
 from quickstudy.cli.console import show, table
 from quickstudy.registry import table as entries
 
-COMMANDS = ["train", "evaluate", "compare", "adapt", "report", "list", "demo", "reproduce", "completion"]
+COMMANDS = ["train", "evaluate", "compare", "adapt", "predict", "report", "list", "demo", "reproduce", "completion"]
 
 
 @pytest.fixture

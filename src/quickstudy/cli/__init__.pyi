@@ -1,5 +1,6 @@
 from . import adapt_folder as adapt_folder
 from . import adapting as adapting
+from . import answers as answers
 from . import axes as axes
 from . import commands as commands
 from . import completion as completion
@@ -9,6 +10,8 @@ from . import entry as entry
 from . import judging as judging
 from . import listing as listing
 from . import options as options
+from . import own_images as own_images
+from . import own_tables as own_tables
 from . import parsing as parsing
 from . import reproduce as reproduce
 from . import training as training

@@ -1,232 +1,223 @@
-"""Classify a folder of images with a meta-trained learner, given a folder of a few examples of each class."""
+"""Classify a folder of images, or the rows of a table, with a learner that is given a few examples of each class."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from quickstudy.cli.console import plain, table
-from quickstudy.core import Examples, Learner
-from quickstudy.datasets import images
-from quickstudy.datasets.images import unlabelled
-from quickstudy.errors import InputError
-from quickstudy.functional import random
+from quickstudy.cli.answers import Adapted as Adapted
+from quickstudy.cli.answers import summary as summary
+from quickstudy.cli.answers import tables as tables
+from quickstudy.cli.answers import text as text
+from quickstudy.cli.own_images import Fit, Invert, OwnImages, images_for
+from quickstudy.cli.own_tables import OwnTables
+from quickstudy.datasets.opening import kind_of
+from quickstudy.errors import CheckpointError, InputError
 from quickstudy.functional.checks import as_device
-from quickstudy.functional.names import composed, for_csv, for_json, readable
-from quickstudy.storage.checkpoint import RUN, load, read_json
+from quickstudy.shipped import trained
+from quickstudy.sklearn import FewShotClassifier
+from quickstudy.storage.checkpoint import load_checkpoint, save_checkpoint
 
-WHITE_ON_BLACK = ("glyphs", "omniglot")
-"""Data of drawings with white ink on black."""
-CHUNK = 256
+DEFAULT = "default"
+"""Name of the classifier that needs no meta-training."""
+READING, SHOWN = "reading", "shown"
+"""Entries of a classifier's file: how what it classifies is read, and the names and embeddings of its examples."""
 
 
 @dataclass(frozen=True)
-class Adapted:
-    """Predictions for a folder.
+class Fitted:
+    """A learner that has learned a user's classes.
 
     Attributes:
-        run: run folder.
-        classes: names of the classes, in order of the columns of `probabilities`.
-        files: the query files, relative to the query folder.
-        probabilities: (Q, N).
-        truths: the class of each file, None where its folder is not named like a class.
-        support: support images of each class.
-        remarks: what was done to the images that a user should know.
+        name: of the run folder, of the learner or of the file.
+        classifier: the estimator.
+        reading: how images or tables become its rows.
+        support: number of examples of each class.
+        names: of the S examples.
+        embedded: (S, D) embeddings of the examples; None where the learner has none.
+        remarks: what was done to the examples that a user should know.
     """
 
-    run: str
-    classes: tuple[str, ...]
-    files: tuple[str, ...]
-    probabilities: np.ndarray[Any, Any]
-    truths: tuple[str | None, ...]
+    name: str
+    classifier: FewShotClassifier
+    reading: OwnImages | OwnTables
     support: tuple[int, ...]
-    remarks: tuple[str, ...]
+    names: tuple[str, ...]
+    embedded: Tensor | None
+    remarks: tuple[str, ...] = ()
 
     @property
-    def predictions(self) -> list[str]:
-        """The likeliest class of each file."""
-        return [self.classes[i] for i in self.probabilities.argmax(1)]
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return tuple(str(name) for name in self.classifier.classes_)
 
-    @property
-    def accuracy(self) -> float | None:
-        """Fraction of right predictions among the files whose class is known; None if there are none."""
-        pairs = [(p, t) for p, t in zip(self.predictions, self.truths, strict=True) if t is not None]
-        return sum(p == t for p, t in pairs) / len(pairs) if pairs else None
+    def answers(self, query: str | os.PathLike[str], threshold: float | None = None) -> Adapted:
+        """Classify the images at or below a path, or the rows of a table.
+
+        Raises:
+            DataError: there is nothing to classify, or something is corrupt.
+            InputError: the rows are unlike those that were learned from.
+        """
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise InputError(f"threshold must be a probability, 0 to 1, not {threshold}")
+        remarks = list(self.remarks)
+        rows = self.reading.queries(Path(query).expanduser(), self.classes, remarks)
+        return Adapted(
+            run=self.name,
+            classes=self.classes,
+            files=rows.names,
+            probabilities=np.asarray(self.classifier.predict_proba(rows.inputs.numpy())),
+            truths=rows.labels,
+            support=self.support,
+            remarks=tuple(remarks),
+            nearest=self._nearest(rows.inputs),
+            threshold=threshold,
+            what=self.reading.what,
+        )
+
+    def save(self, path: Path) -> None:
+        """Write all of it as one file, from which `fitted_from` reads it again. Nothing in it is ever executed."""
+        self.classifier.save(path)
+        shown = {"names": list(self.names), "support": list(self.support), "embedded": self.embedded}
+        extra = {READING: {"kind": self.reading.what, **self.reading.to_json()}, SHOWN: shown}
+        save_checkpoint(path, {**load_checkpoint(path), **extra})
+
+    def _nearest(self, queries: Tensor) -> tuple[str, ...]:
+        embedded = None if self.embedded is None else _embedded(self.classifier, queries)
+        if embedded is None or self.embedded is None:
+            return ()
+        return tuple(self.names[i] for i in torch.cdist(embedded, self.embedded).argmin(1).tolist())
 
 
 def adapt_folder(
     run_dir: str | os.PathLike[str],
     support: str | os.PathLike[str],
     query: str | os.PathLike[str],
-    invert: Literal["auto", "yes", "no"] = "auto",
-    fit: Literal["stretch", "crop"] = "stretch",
+    invert: Invert = "auto",
+    fit: Fit = "stretch",
     size: int | None = None,
     checkpoint: str = "best",
     device: str = "auto",
 ) -> Adapted:
-    """Learn the classes of a folder once, then classify the images of another.
+    """Learn the classes of a folder or a table once, then classify the images or rows of another.
 
     Args:
-        run_dir: run folder of a classifier of images.
-        support: a folder (or archive) with a folder of images for each class.
-        query: images to classify, at any depth.
-        invert: swap black and white; 'auto' does so for images that are light on the whole, if the run learned from
-            white ink on black.
+        run_dir: as of `fitted`.
+        support: as of `fitted`.
+        query: images to classify, at any depth, or a table.
+        invert: as of `fitted`.
+        fit: as of `fitted`.
+        size: as of `fitted`.
+        checkpoint: as of `fitted`.
+        device: as of `fitted`.
+
+    Raises:
+        DataError: a folder has no image, or one is corrupt.
+        InputError: the net does not take images, or has too few outputs for the classes.
+    """
+    return fitted(run_dir, support, invert, fit, size, checkpoint, device).answers(query)
+
+
+def fitted(
+    run: str | os.PathLike[str],
+    support: str | os.PathLike[str],
+    invert: Invert = "auto",
+    fit: Fit = "stretch",
+    size: int | None = None,
+    checkpoint: str = "best",
+    device: str = "auto",
+) -> Fitted:
+    """Learn classes from a few examples of each.
+
+    Args:
+        run: run folder of a classifier, name of a learner that comes with the library, or 'default' for the classifier
+            that needs no meta-training.
+        support: a folder (or archive) with a folder of images for each class, or a table with a column of classes.
+        invert: swap black and white of images; 'auto' does so for images that are light on the whole, if the run
+            learned from white ink on black.
         fit: how images that are not square are fitted.
         size: height and width; None takes the net's own.
         checkpoint: 'best' or 'last'.
         device: where to compute.
 
     Raises:
-        DataError: a folder has no image, or one is corrupt.
-        InputError: the net does not take images, or has too few outputs for the classes.
+        CheckpointError: there is no such run, learner, or it is damaged.
+        DataError: the support has no example, or one is corrupt.
+        InputError: the learner does not take such examples, or so many classes.
     """
-    learner = load(run_dir, checkpoint=checkpoint)
-    where = as_device(device)
-    learner.to(where)
-    tasks = read_json(Path(run_dir) / RUN).get("tasks", {})
-    channels, edge = image_shape(learner, size)
-    # Images are read in full before anything is learned, so that a bad file costs no time.
-    data = images(support, edge, channels, fit)
-    if len(data.classes) < 2:
-        raise InputError(f"{support} has one class; give a folder for each of two or more classes")
-    files, pixels = read_queries(Path(query), channels, edge, fit)
-    remarks: list[str] = []
-    auto = channels == 1 and tasks.get("name") in WHITE_ON_BLACK
-    rows = [
-        prepared(values, invert == "yes" or (invert == "auto" and auto), invert == "yes", label, remarks)
-        for values, label in ((data.inputs, "support"), (torch.from_numpy(pixels), "query"))
-    ]
-    dtype = next((p.dtype for p in learner.parameters() if p.dtype.is_floating_point), torch.get_default_dtype())
-    inputs, queries = (each.to(where, dtype) for each in rows)
-    examples = Examples(inputs, data.labels.to(where), ways=len(data.classes))
-    spelled = {composed(name): name for name in data.classes}
-    return Adapted(
-        run=str(run_dir),
-        classes=data.classes,
-        files=files,
-        probabilities=probabilities(learner, examples, queries),
-        truths=tuple(spelled.get(composed(Path(each).parent.as_posix())) for each in files),
-        support=tuple(data.counts.tolist()),
-        remarks=tuple(remarks),
-    )
+    if str(run) == DEFAULT and not Path(run).exists():
+        learner, name, data = None, DEFAULT, ""
+    else:
+        found = trained(run, checkpoint)
+        learner, name, data = found.learner, str(run), str(found.tasks.get("name"))
+    where, path, remarks = as_device(device), Path(support).expanduser(), list[str]()
+    reading: OwnImages | OwnTables
+    if path.exists() and kind_of(path) == "table":
+        reading, rows = OwnTables().support(path, remarks)
+    else:
+        reading = images_for(learner, size, fit, invert, data)
+        rows = reading.support(path, remarks)
+    classifier = FewShotClassifier(learner, device=str(where), random_state=0)
+    classifier.fit(rows.inputs.numpy(), np.array(rows.labels, dtype=object).astype(str))
+    counts = tuple(rows.labels.count(str(name)) for name in classifier.classes_)
+    return Fitted(name, classifier, reading, counts, rows.names, _embedded(classifier, rows.inputs), tuple(remarks))
 
 
-def probabilities(learner: Learner, support: Examples, queries: Tensor) -> np.ndarray[Any, Any]:
-    """Return (Q, N) probabilities after one adaptation."""
-    with torch.no_grad():
-        state = learner.learn(support, random.key(0, queries.device))
-        # Where queries see each other, all must be predicted together.
-        parts = torch.split(queries, CHUNK) if learner.independent_queries else (queries,)
-        logits = torch.cat([learner.predict(state, part) for part in parts])
-    result: np.ndarray[Any, Any] = torch.softmax(logits.double(), -1).cpu().numpy()
-    return result
+def fitted_from(path: str | os.PathLike[str], device: str = "auto") -> Fitted:
+    """Return what `Fitted.save` or `FewShotClassifier.save` wrote.
 
-
-def image_shape(learner: Learner, size: int | None) -> tuple[int, int]:
-    """Return the channels and the edge of the images that a learner's net reads."""
-    for module in learner.modules():
-        channels, edge = getattr(module, "channels", None), getattr(module, "size", None)
-        if isinstance(channels, int) and isinstance(edge, int):
-            if size not in (None, edge):
-                raise InputError(f"the run's net reads images of {edge} pixels; leave --size out")
-            return channels, edge
-    for module in learner.modules():
-        if isinstance(module, nn.Conv2d):
-            return module.in_channels, size or 84
-    raise InputError(f"{type(learner).__name__} of this run does not read images, so there is nothing to adapt it to")
-
-
-def read_queries(
-    folder: Path, channels: int, size: int, fit: Literal["stretch", "crop"]
-) -> tuple[tuple[str, ...], np.ndarray[Any, Any]]:
-    """Return the image files below a folder, in order of their names, and (Q, channels, size, size) uint8."""
-    return unlabelled(folder, size, channels, fit)
-
-
-def prepared(pixels: Tensor, may_invert: bool, always: bool, label: str, remarks: list[str]) -> Tensor:
-    """Return images (M, C, H, W) in [0, 1], paper-like ones inverted, and add to `remarks` what was seen."""
-    values = pixels.float() / 255
-    light = values.flatten(1).mean(1) > 0.5
-    swapped = torch.ones_like(light) if always else light & may_invert
-    values = torch.where(swapped.reshape(-1, 1, 1, 1), 1 - values, values)
-    if bool(swapped.any()):
-        why = "" if always else ", which look like dark ink on light paper (--invert no leaves them)"
-        remarks.append(f"inverted {int(swapped.sum())} of {len(values)} {label} images{why}")
-    flat = values.flatten(1)
-    faint = int((flat.amax(1) - flat.amin(1) < 0.2).sum())
-    if faint:
-        remarks.append(
-            f"{faint} of {len(values)} {label} images are almost blank at {values.shape[-1]} x {values.shape[-2]} "
-            "pixels; crop them to the drawing, or draw with thicker strokes"
+    Raises:
+        CheckpointError: there is no such file, or it is damaged or holds something else.
+    """
+    path = Path(path).expanduser()
+    classifier = FewShotClassifier.load(path)
+    classifier.device = str(as_device(device))
+    content = load_checkpoint(path)
+    try:
+        reading = dict(content.get(READING) or _reading_of(classifier))
+        kind = reading.pop("kind")
+        own: OwnImages | OwnTables = (
+            OwnImages(**reading)
+            if kind == OwnImages.what
+            else OwnTables(reading["label"], tuple((name, word) for name, word in reading["inputs"]))
         )
-    return values
+        shown = content.get(SHOWN) or {"names": [], "support": [0] * len(classifier.classes_), "embedded": None}
+        names, support = tuple(map(str, shown["names"])), tuple(map(int, shown["support"]))
+        embedded = shown["embedded"]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); save the classifier again") from error
+    return Fitted(str(path), classifier, own, support, names, embedded)
 
 
-def tables(found: Adapted) -> list[Any]:
-    """Return what the terminal shows."""
-    known = any(truth is not None for truth in found.truths)
-    columns = ["file", "prediction", "probability", *(["truth", ""] if known else []), "next best"]
-    rows = []
-    for file, row, truth in zip(found.files, found.probabilities, found.truths, strict=True):
-        order = row.argsort()[::-1]
-        guess, second = found.classes[order[0]], found.classes[order[1]]
-        mark = "" if truth is None else "right" if truth == guess else "wrong"
-        right = [truth or "", mark] if known else []
-        rows.append([file, guess, f"{row[order[0]]:.3f}", *right, f"{second} {row[order[1]]:.3f}"])
-    learned = ", ".join(f"{name} ({count})" for name, count in zip(found.classes, found.support, strict=True))
-    parts: list[Any] = [f"Learned {len(found.classes)} classes: {learned}", table(columns, rows, ["probability"])]
-    if found.accuracy is not None:
-        labelled = sum(truth is not None for truth in found.truths)
-        parts.append(f"Accuracy {found.accuracy:.3f} on {labelled} images whose class is known")
-    return parts
+def _reading_of(classifier: Any) -> dict[str, Any]:
+    """Return how what a classifier was fitted to in Python is read, as far as the shape of its rows tells."""
+    shape = tuple(classifier.input_shape_)
+    if len(shape) == 3:
+        return {"kind": OwnImages.what, "channels": shape[0], "height": shape[1], "width": shape[2]}
+    names = getattr(classifier, "feature_names_in_", None)
+    if names is None:
+        raise ValueError("it was fitted to arrays without names of columns, so no file fits it")
+    return {"kind": OwnTables.what, "label": "", "inputs": [[str(name), None] for name in names]}
 
 
-def text(found: Adapted, format: Literal["table", "json", "csv"]) -> str:
-    """Return the predictions as text."""
-    if format == "json":
-        return for_json(json.dumps(_as_json(found), indent=2, ensure_ascii=False)) + "\n"
-    if format == "csv":
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        names = [f"p({for_csv(name)})" for name in found.classes]
-        writer.writerow(["file", "prediction", "probability", "truth", *names])
-        for file, guess, row, truth in _rows(found):
-            texts = [for_csv(file), for_csv(guess), f"{row.max():.6f}", for_csv(truth or "")]
-            writer.writerow([*texts, *(f"{value:.6f}" for value in row)])
-        return out.getvalue()
-    return plain(*tables(found))
-
-
-def _rows(found: Adapted) -> Sequence[tuple[str, str, np.ndarray[Any, Any], str | None]]:
-    return list(zip(found.files, found.predictions, found.probabilities, found.truths, strict=True))
-
-
-def _as_json(found: Adapted) -> dict[str, Any]:
-    return {
-        "run": readable(found.run),
-        "classes": list(found.classes),
-        "support": dict(zip(found.classes, found.support, strict=True)),
-        "remarks": list(found.remarks),
-        "accuracy": found.accuracy,
-        "predictions": [
-            {
-                "file": readable(file),
-                "prediction": guess,
-                "probability": float(row.max()),
-                "truth": truth,
-                "probabilities": {name: float(value) for name, value in zip(found.classes, row, strict=True)},
-            }
-            for file, guess, row, truth in _rows(found)
-        ],
-    }
+def _embedded(classifier: Any, rows: Tensor) -> Tensor | None:
+    """Return the embeddings (M, D) of rows, as the fitted learner sees them; None if it embeds nothing."""
+    learner, state = classifier.learner_, classifier.state_
+    embed = getattr(learner, "embed", None)
+    if embed is None or not hasattr(state, "statistics") or getattr(classifier, "scaler_", None) is not None:
+        return None
+    where = next((each.device for each in learner.parameters()), torch.device("cpu"))
+    dtype = next((each.dtype for each in learner.parameters()), rows.dtype)
+    with torch.no_grad():
+        parts = (
+            torch.split(rows.to(where, dtype), classifier.batch_size)
+            if learner.independent_queries
+            else (rows.to(where, dtype),)
+        )
+        return torch.cat([embed(part, state.statistics).flatten(1).cpu() for part in parts])

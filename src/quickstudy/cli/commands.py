@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from quickstudy.cli.adapting import Adapt
+from quickstudy.cli.adapting import Adapt, Predict
 from quickstudy.cli.judging import Compare, Evaluate, Report
 from quickstudy.cli.listing import List
 from quickstudy.cli.new import New
@@ -40,6 +40,7 @@ COMMANDS: dict[str, Any] = {
     "evaluate": Evaluate,
     "compare": Compare,
     "adapt": Adapt,
+    "predict": Predict,
     "report": Report,
     "list": List,
     "new": New,

@@ -56,8 +56,10 @@ def _in_a_line(box: str, made: type, args: Sequence[str]) -> str:
     if unknown:
         return unknown
     plain = re.sub(r"\x1b\[[0-9;]*m", "", box)
-    rows = [row.strip().strip("│").rstrip()[1:] for row in plain.splitlines() if row.startswith("│")]
-    body = " ".join(row.strip() for row in rows).partition(" ──")[0]
+    # Where the output cannot draw lines, tyro leaves out those at the sides, and makes the others of hyphens.
+    rows = [row[2:].rstrip(" │") for row in plain.splitlines()[1:] if not row.startswith("╰")]
+    rows = rows[1:] if rows and set(rows[0]) == {"-"} else rows
+    body = re.split(" (?:─────|-----)", " ".join(row.strip() for row in rows))[0].strip()
     choice = re.search(r"invalid choice '(.*)' for argument '(.*?)'\. Expected one of \((.*?)\)", body)
     if choice:
         name, field, choices = choice.groups()
@@ -111,6 +113,10 @@ def option_error(error: InputError, made: type, args: Sequence[str], command: st
             continue
         if re.search(rf"(?<![\w-]){option}(?![\w-])", message):
             return UsageError(message, command)
-        if re.search(rf"\b{field}\b", message):
-            return UsageError(re.sub(rf"\b{field}\b", option, message, count=1), command)
+        # What a message is about stands at its beginning, or has its value with it.
+        about = re.search(rf"^(?:unknown )?{field}\b(?!\w)|\b{field}=", message)
+        if about:
+            return UsageError(
+                message[: about.start()] + about[0].replace(field, option) + message[about.end() :], command
+            )
     return error
