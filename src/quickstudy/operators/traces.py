@@ -3,6 +3,8 @@
 A net may keep its last features or an attention map, append to a list, count its calls in a buffer. Within a transform
 what it keeps is a tensor of that transform, which nobody can use, copy or save once the transform has ended.
 
+So tensors are put back. Numbers and words stay as the forward left them, such as a counter that is an attribute.
+
 Looked through are attributes of modules, and the lists, dictionaries, sets and plain objects in them. What lies
 elsewhere, such as a list of the user's that a hook fills, cannot be found. Its tensors stay those of the transform, and
 PyTorch raises an error where they are used later.
@@ -17,6 +19,7 @@ import copy
 import operator
 import sys
 import threading
+import weakref
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -193,17 +196,32 @@ def _same(now: Any, before: Any) -> bool:
 
 
 def _restore(now: Any, before: Any) -> None:
+    """Put tensors back, and what had been where tensors are now. Numbers and words stay: they are of no transform."""
     if isinstance(before, int):
-        del now[before:]
+        if _of_tensors(now[before:]):
+            del now[before:]
     elif isinstance(now, dict):
         for name in [name for name in now if name not in before]:
-            dict.__delitem__(now, name)
+            if _of_tensors(dict.__getitem__(now, name)):
+                dict.__delitem__(now, name)
         for name, value in before.items():
-            if dict.get(now, name) is not value or name not in now:
+            found = dict.get(now, name)
+            if (found is not value or name not in now) and (_of_tensors(found) or _of_tensors(value)):
                 dict.__setitem__(now, name, _without_graph(value))
-    else:
+    elif _of_tensors(now) or _of_tensors(before):
         now.clear()
         (now.update if isinstance(now, set) else now.extend)(before)
+
+
+def _of_tensors(value: Any, depth: int = _DEEP) -> bool:
+    """Return whether a value is a tensor, or holds or refers to one."""
+    if isinstance(value, (Tensor, weakref.ref)):
+        return True
+    if isinstance(value, (str, bytes, nn.Module)) or not depth:
+        return False
+    inside = value if isinstance(value, (list, tuple, dict, set, collections.deque)) else _attributes(value)
+    parts: Iterable[Any] = () if inside is None else inside.values() if isinstance(inside, dict) else inside
+    return any(_of_tensors(part, depth - 1) for part in parts)
 
 
 def _without_graph(value: Any) -> Any:
