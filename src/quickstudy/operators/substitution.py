@@ -191,7 +191,7 @@ def _keep(scope: Scope, module: nn.Module) -> None:
 def _tell(names: Iterable[str]) -> None:
     for name in sorted(set(names) - _TOLD):
         _TOLD.add(name)
-        log.warning("what a net assigns to its buffer '%s' while it learns a task is not kept: tasks are alone", name)
+        log.warning("what a net assigns to its buffer '%s' while it learns a task is not kept: no task affects another", name)
 
 
 @contextmanager

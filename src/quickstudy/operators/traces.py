@@ -27,7 +27,14 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedTensorMixin
 
 from quickstudy.errors import InputError
-from quickstudy.operators.internals import own_forward_hooks, own_modules, own_parameters, own_pre_hooks
+from quickstudy.operators.internals import (
+    in_transform,
+    own_forward_hooks,
+    own_modules,
+    own_parameters,
+    own_pre_hooks,
+    without_graph,
+)
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -226,7 +233,8 @@ def _of_tensors(value: Any, depth: int = _DEEP) -> bool:
 
 def _without_graph(value: Any) -> Any:
     # What a forward computes anew needs no graph, with which it could not be copied.
-    return value.detach() if isinstance(value, Tensor) and value.grad_fn is not None else value
+    plain = isinstance(value, Tensor) and not in_transform(value) and value.grad_fn is not None
+    return without_graph(value) if plain else value
 
 
 def _check_sizes(root: nn.Module) -> None:

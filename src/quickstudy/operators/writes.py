@@ -47,6 +47,7 @@ class Buffers:
         self.net, self.frozen, self.scope = net, frozen, scope
         self._owners: dict[int, tuple[Tensor, nn.Module, str]] | None = None
         self._counters: dict[int, Tensor] = {}
+        self._copies: dict[int, tuple[Tensor, Tensor]] = {}
 
     def resolved(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return arguments as this thread sees them, wherever the net had them from."""
@@ -65,7 +66,10 @@ class Buffers:
             RuntimeError: numbers of one task change a buffer, which others see.
         """
         target = kwargs.get("out", args[0] if args else None)
-        owned = self._owned(target)
+        copy, whole = self._copies.get(id(target), (None, target))
+        if copy is not target:
+            whole = target
+        owned = self._owned(whole)
         if owned is None:
             args, kwargs = self.resolved(args, kwargs)
             return func(*args, **kwargs)
@@ -75,7 +79,7 @@ class Buffers:
         if self.scope is None and not isinstance(module, AnyNorm):
             return func(*args, **kwargs)
         refused = f"in-place change of buffer '{name}', which is not one task's alone"
-        if buffer is not target:
+        if buffer is not whole:
             raise RuntimeError(f"{refused}, through a view of it")
         args, kwargs = self.resolved(args, kwargs)
         if func is F.normalize:
@@ -86,13 +90,15 @@ class Buffers:
             try:
                 result = func(*args, **kwargs)
             except RuntimeError as error:
-                if "vmap" not in str(error):
+                if not any(sign in str(error) for sign in ("vmap", "broadcast")):
                     raise
                 raise RuntimeError(f"{refused}, by numbers of one task") from error
-        if self.scope is None:
-            self._counters[id(buffer)] = value
-        else:
-            self.scope.update(buffer, value)
+        self._copies[id(value)] = (value, buffer)
+        for tensor in (buffer, target):
+            if self.scope is None:
+                self._counters[id(tensor)] = value
+            else:
+                self.scope.update(tensor, value)
         return result
 
     def owns(self, tensor: Tensor | None) -> bool:
