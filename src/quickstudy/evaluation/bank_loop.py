@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import torch
@@ -21,6 +21,7 @@ from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import InputError
 from quickstudy.evaluation.embedded_once import embedded_once
 from quickstudy.functional import random
+from quickstudy.operators.modes import evaluating
 from quickstudy.tasks.base import Bank, TaskDistribution
 
 BANK_SEED = 2024
@@ -139,18 +140,6 @@ def predictions(
                 states = batching.adapt(batch.learner, batch.tasks.support, batch.keys)
                 outputs = batching.predict(batch.learner, states, batch.tasks.query.inputs)
             yield Predicted(batch.indices, states, outputs, batch.tasks)
-
-
-@contextmanager
-def evaluating(learner: Learner) -> Iterator[None]:
-    """Put a learner into evaluation mode, then give every module back the mode that it had."""
-    modes = [(module, module.training) for module in learner.modules()]
-    learner.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def task_batches(chunks: range, stop: int, bank: TaskDistribution) -> Iterator[Tensor]:

@@ -63,6 +63,7 @@ Statistics = tuple[tuple[Tensor, Tensor], ...]
 Given = Statistics | Literal["frozen"] | None
 """Batch statistics to use: those of an earlier call, the net's running averages, or None for those of the rows."""
 
+
 def check_policy(policy: BatchNormPolicy) -> None:
     """Raise InputError if a batch norm policy is unknown."""
     if policy not in get_args(BatchNormPolicy):

@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from quickstudy.errors import InputError
 from quickstudy.operators.internals import (
@@ -143,7 +143,9 @@ class Standing:
             if type(each).__module__.startswith("torch.nn.modules."):
                 continue  # they keep nothing in lists
             for name, value in attributes.items():
-                if name not in _MACHINERY:
+                if name in _STRUCTURE:
+                    self._kept[id(value)] = (each, value, _shallow(value))
+                elif name not in _MACHINERY and not isinstance(value, (Tensor, int, float, str)):
                     self._look_into(each, value, _DEEP)
 
     def end(self, put_back: bool) -> None:
@@ -240,7 +242,7 @@ def _without_graph(value: Any) -> Any:
 def _check_sizes(root: nn.Module) -> None:
     for name, module in root.named_modules():
         own: Iterable[Any] = own_parameters(module).values()
-        if any(isinstance(value, UninitializedTensorMixin) for value in own):
+        if any(is_lazy(value) for value in own):
             raise InputError(
                 f"layer '{name or 'net'}' ({type(module).__name__}) has yet to learn its sizes from a first input; run "
                 "the net once, net(inputs), before a learner is made of it"

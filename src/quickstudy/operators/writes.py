@@ -65,7 +65,7 @@ class Buffers:
         Raises:
             RuntimeError: numbers of one task change a buffer, which others see.
         """
-        target = kwargs.get("out", args[0] if args else None)
+        target: Any = kwargs.get("out", args[0] if args else None)
         copy, whole = self._copies.get(id(target), (None, target))
         if copy is not target:
             whole = target
@@ -85,7 +85,7 @@ class Buffers:
         if func is F.normalize:
             value = result = func(*args, **{key: given for key, given in kwargs.items() if key != "out"})
         else:
-            value = kwargs.get("out", args[0] if args else None).clone()
+            value = (kwargs["out"] if "out" in kwargs else args[0]).clone()
             args, kwargs = (args, {**kwargs, "out": value}) if "out" in kwargs else ((value, *args[1:]), kwargs)
             try:
                 result = func(*args, **kwargs)
@@ -103,19 +103,19 @@ class Buffers:
 
     def owns(self, tensor: Tensor | None) -> bool:
         """Return whether a tensor is a buffer of the net."""
-        return tensor is not None and not isinstance(tensor, nn.Parameter) and id(tensor) in self._buffers()
+        return tensor is not None and not isinstance(tensor, nn.Parameter) and id(tensor) in self._found()
 
     def _owned(self, target: Any) -> tuple[Tensor, nn.Module, str] | None:
         """Return the buffer that a tensor is, or is a view of, with its module and name."""
         if not isinstance(target, Tensor):
             return None
-        owners = self._buffers()
+        owners = self._found()
         found = owners.get(id(target))
         if found is None and owners and self.scope is not None:
             found = owners.get(id(base_of(target)))
         return found
 
-    def _buffers(self) -> dict[int, tuple[Tensor, nn.Module, str]]:
+    def _found(self) -> dict[int, tuple[Tensor, nn.Module, str]]:
         if self._owners is None:
             self._owners = {}
             for module in traces.modules(self.net):

@@ -6,6 +6,7 @@ anywhere: a run resumes, ranks draw different tasks, and a bank of test tasks is
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from dataclasses import dataclass
@@ -133,11 +134,9 @@ class TaskDistribution:
 
     def bank(self, count: int, seed: int = 2024) -> Bank:
         """Return a fixed bank of test tasks: the first `count` of the stream with another seed."""
-        own, self.seed = self.seed, seed
-        try:
-            return Bank(self, self.plan(torch.arange(count, device=self.device)), seed)
-        finally:
-            self.seed = own
+        other = copy.copy(self)  # rather than this one with another seed, which other threads would see
+        other.seed = seed
+        return Bank(self, other.plan(torch.arange(count, device=self.device)), seed)
 
 
 class Bank(TaskDistribution):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -33,6 +36,21 @@ CHECKPOINT_SECONDS = 30.0
 """Longest wall time between checkpoints; there is one after each validation too."""
 VALIDATION_SEED = 2023
 """Seed of the bank of validation tasks. It differs from the test seed: synthetic tasks would otherwise coincide."""
+
+_TURN = threading.RLock()
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def in_turn(method: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Return a method that waits while another thread trains: learners may share a net, and all share a generator."""
+
+    @functools.wraps(method)
+    def inner(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with _TURN:
+            return method(*args, **kwargs)
+
+    return inner
 
 
 @dataclass
@@ -177,6 +195,7 @@ class Trainer:
             evaluations=standing.step * asked.outer.evaluations(asked.meta_batch * self.meta_loss.ranks.size),
         )
 
+    @in_turn
     def _step(self) -> float:
         asked, standing, ranks = self.asked, self.standing, self.meta_loss.ranks
         outer, step = asked.outer, standing.step
@@ -221,6 +240,7 @@ class Trainer:
         if self.device.type == "cuda":
             torch.cuda.default_generators[self.device.index or 0].manual_seed(number)
 
+    @in_turn
     def _validate(self, bar: Progress) -> bool:
         asked, standing = self.asked, self.standing
         assert asked.validation is not None

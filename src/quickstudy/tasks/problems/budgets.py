@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Self
 
 import torch
@@ -41,11 +42,9 @@ class Budgets(TaskDistribution):
         share = random.uniform(random.fold_in(self.keys(indices), 11), dtype=torch.float64)
         steps = torch.exp(low + (high - low) * share).long().clamp(*self.steps)
         # The problems of this stream, not of their own: a bank has another seed.
-        own, self.problems.seed = self.problems.seed, self.seed
-        try:
-            return {**self.problems.plan(indices), "steps": steps}
-        finally:
-            self.problems.seed = own
+        problems = copy.copy(self.problems)
+        problems.seed = self.seed
+        return {**problems.plan(indices), "steps": steps}
 
     def gather(self, plan: Plan) -> Task:
         """Return the problems of a plan."""
