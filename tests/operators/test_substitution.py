@@ -157,8 +157,13 @@ def gradients(learner: Learner, compile: Any, how: Differentiation | None) -> di
     return {name: p.grad.clone() for name, p in learner.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("how", ["eager", "record", "checkpoint", "first order", "implicit"])
-@pytest.mark.parametrize("kind", SHARED)
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        *((kind, how) for kind in SHARED for how in ("eager", "checkpoint")),
+        *((kind, how) for kind in (TwoNames, TiedParameters) for how in ("record", "first order", "implicit")),
+    ],
+)
 def test_a_shared_layer_has_the_meta_gradient_of_one_name(kind: type[Once], how: str) -> None:
     build = LEARNERS[{"first order": "FOMAML", "implicit": "IMAML"}.get(how, "MAML")]
     learner, expected = pair(kind, build)
