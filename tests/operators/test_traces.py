@@ -221,7 +221,9 @@ class ThroughAView(Averages):
 @pytest.mark.parametrize("kind", [Averages, ThroughAView])
 def test_buffers_that_tasks_would_share_are_refused(kind: type[Plain]) -> None:
     net = nn.Sequential(kind())
-    with pytest.raises(UnsupportedLayerError, match=rf"layer '0' \({kind.__name__}\).*in-place change of buffer 'mean'"):
+    with pytest.raises(
+        UnsupportedLayerError, match=rf"layer '0' \({kind.__name__}\).*in-place change of buffer 'mean'"
+    ):
         vmap(lambda rows: call(net, rows)[0])(torch.randn(3, 2, 6))
     assert torch.equal(net[0].mean, torch.zeros(8))
 

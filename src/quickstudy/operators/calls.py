@@ -11,7 +11,12 @@ when a net is adapted in an inner loop and mapped over tasks:
 - Fused attention, which has no second derivative: the maths kernel.
 - `cdist`, hard sigmoid and embedding bags, which have no second derivative: written out.
 - Embeddings with a padding index, whose second-order gradients are silently wrong under vmap, too.
+- Instance norm's running averages: read under the policy 'frozen', and never written.
 - Bilinear layers and weight norm, which have no batching rule and would run task by task: written out.
+
+The module stays as it is: adapted parameters are seen by this thread alone (`operators.substitution`). What a forward
+leaves on its modules in a transform, or with adapted parameters, is put back; in other calls it stays, as in plain
+PyTorch (`operators.traces`). Buffers that it changes in place are copies (`operators.writes`).
 """
 
 from __future__ import annotations

@@ -90,10 +90,15 @@ def needs_turn(found: list[nn.Module]) -> bool:
 
 
 def copied(module: Module) -> Module:
-    """Return a deep copy of a module, made while no thread has left anything on it for a moment."""
+    """Return a deep copy of a module, made while no thread has left anything on it for a moment.
+
+    Tensors that a forward has left on modules, or old weight norm, have no history in the copy.
+    """
+    found = modules(module)
     with Turn() as turn:
-        turn.take(modules(module))
-        return copy.deepcopy(module)
+        turn.take(found)
+        left = [value for each in found for value in each.__dict__.values() if isinstance(value, Tensor)]
+        return copy.deepcopy(module, {id(value): value.detach() for value in left if value.grad_fn is not None})
 
 
 class Turn:

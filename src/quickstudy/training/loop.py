@@ -92,7 +92,8 @@ def prepared(asked: Settings, fabric: Fabric, facts: dict[str, Any], notes: dict
     learner = asked.learner
     if fabric.device.type == "cpu":
         keep_pages()
-    fabric.launch()
+    with _TURN:  # Fabric changes classes of PyTorch for a moment
+        fabric.launch()
     ranks = Ranks.of(fabric)
     # Moves and converts in place, and gives every process the first one's weights; its wrapper is not needed.
     fabric.setup_module(learner)
