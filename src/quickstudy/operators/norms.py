@@ -1,4 +1,4 @@
-"""Which layers take statistics of their inputs over rows, or keep running averages of them: what a policy covers."""
+"""The norms that take statistics of rows, or keep running averages of them: these a policy covers."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Scope:
-    """What one thread sees in place of the tensors that modules hold."""
+    """The view of one thread: what it sees in place of the tensors that modules hold."""
 
     def __init__(self, outer: Scope | None = None) -> None:
         self.level = level()

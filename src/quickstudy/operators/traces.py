@@ -1,4 +1,4 @@
-"""What a forward leaves on its modules besides its output, and putting it back.
+"""Putting back what a forward leaves on its modules besides its output.
 
 A net may keep its last features or an attention map, append to a list, count its calls in a buffer. Within a transform
 what it keeps is a tensor of that transform, which nobody can use, copy or save once the transform has ended.
