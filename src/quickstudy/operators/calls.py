@@ -149,20 +149,25 @@ def call(
     return output, tuple(mode.used)
 
 
-@contextlib.contextmanager
-def _alone(net: nn.Module) -> Iterator[None]:
+def _alone(net: nn.Module) -> contextlib.AbstractContextManager[None]:
     """Keep norms from taking statistics of other processes' rows, which are of other tasks."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        yield
-        return
-    shared = [each for each in net.modules() if isinstance(each, nn.SyncBatchNorm) and each.training]
-    for module in shared:
-        module.training = False
+        return _NOTHING
+    return _unsynchronised([each for each in net.modules() if isinstance(each, nn.SyncBatchNorm) and each.training])
+
+
+_NOTHING = contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _unsynchronised(norms: list[nn.SyncBatchNorm]) -> Iterator[None]:
+    for norm in norms:
+        norm.training = False
     try:
         yield
     finally:
-        for module in shared:
-            module.training = True
+        for norm in norms:
+            norm.training = True
 
 
 class _Corrections(TorchFunctionMode):

@@ -45,6 +45,7 @@ _DEEP = 3
 """How many containers within each other are looked through."""
 _STRUCTURE = frozenset({"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"})
 _MACHINERY = frozenset(nn.Module().__dict__) - _STRUCTURE
+_NUMBERS = frozenset({int, float, str, bool, type(None)})
 _LIBRARIES = frozenset(sys.stdlib_module_names) | {"torch", "numpy"}
 
 
@@ -83,10 +84,10 @@ def needs_turn(found: list[nn.Module]) -> bool:
     """Return whether a net of these modules, itself the first, may leave something on them."""
     if not getattr(own_parameters(found[0]), "known", False):
         return True
-    return any(
-        getattr(own_parameters(each), "writes", False) or own_forward_hooks(each) or own_pre_hooks(each)
-        for each in found
-    )
+    for each in found:
+        if own_forward_hooks(each) or own_pre_hooks(each) or getattr(own_parameters(each), "writes", False):
+            return True
+    return False
 
 
 def copied(module: Module) -> Module:
@@ -148,9 +149,11 @@ class Standing:
             if type(each).__module__.startswith("torch.nn.modules."):
                 continue  # they keep nothing in lists
             for name, value in attributes.items():
+                if name in _MACHINERY or type(value) in _NUMBERS:
+                    continue
                 if name in _STRUCTURE:
                     self._kept[id(value)] = (each, value, _shallow(value))
-                elif name not in _MACHINERY and not isinstance(value, (Tensor, int, float, str)):
+                else:
                     self._look_into(each, value, _DEEP)
 
     def end(self, put_back: bool) -> None:

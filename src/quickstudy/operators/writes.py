@@ -56,7 +56,11 @@ class Buffers:
         scope = self.scope
         if scope is None or not (scope.values or scope.updated):
             return args, kwargs
-        args = tuple([scope.resolved(value) for value in args])
+        values, updated = scope.values, scope.updated
+        for value in args:
+            if id(value) in values or id(value) in updated or isinstance(value, (list, tuple)):
+                args = tuple([scope.resolved(value) for value in args])
+                break
         return args, {name: scope.resolved(value) for name, value in kwargs.items()} if kwargs else kwargs
 
     def change(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
