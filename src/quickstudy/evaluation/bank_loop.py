@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from quickstudy import batching
 from quickstudy.core import Learner, Output, State, Task
@@ -25,6 +24,7 @@ from quickstudy.evaluation.finite import no_answer, refuse
 from quickstudy.functional import random
 from quickstudy.functional.checks import as_device
 from quickstudy.functional.numbers import whole
+from quickstudy.operators.modes import evaluating
 from quickstudy.tasks.base import Bank, TaskDistribution
 
 BANK_SEED = 2024
@@ -146,34 +146,6 @@ def predictions(
                 outputs = batching.predict(batch.learner, states, batch.tasks.query.inputs)
                 refuse(no_answer(outputs, batch.tasks.query), learner, batch.indices)
             yield Predicted(batch.indices, states, outputs, batch.tasks)
-
-
-_LOCK = threading.Lock()
-_EVALUATED: dict[int, tuple[int, list[tuple[nn.Module, bool]]]] = {}
-"""How many evaluations of a learner are under way, by its identity, and the modes that its modules had before them."""
-
-
-@contextmanager
-def evaluating(learner: Learner) -> Iterator[None]:
-    """Put a learner into evaluation mode, then give every module back the mode that it had.
-
-    Threads may evaluate one learner at the same time: the last to end gives the modes back.
-    """
-    with _LOCK:
-        # The learner is alive, and so its identity its own, as long as this runs.
-        count, modes = _EVALUATED.get(id(learner)) or (0, [(module, module.training) for module in learner.modules()])
-        _EVALUATED[id(learner)] = count + 1, modes
-        learner.eval()
-    try:
-        yield
-    finally:
-        with _LOCK:
-            count, modes = _EVALUATED.pop(id(learner))
-            if count > 1:
-                _EVALUATED[id(learner)] = count - 1, modes
-            else:
-                for module, training in modes:
-                    module.training = training
 
 
 def task_batches(chunks: range, stop: int, bank: TaskDistribution) -> Iterator[Tensor]:

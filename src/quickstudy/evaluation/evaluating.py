@@ -15,13 +15,14 @@ from quickstudy import batching
 from quickstudy.core import Examples, Learner, Output, Resumable
 from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.errors import InputError
-from quickstudy.evaluation.bank_loop import BANK_SEED, Batch, as_bank, batches, evaluating
+from quickstudy.evaluation.bank_loop import BANK_SEED, Batch, as_bank, batches
 from quickstudy.evaluation.finite import no_answer, no_figure, refuse
 from quickstudy.evaluation.metrics.base import Metric, find_metric
 from quickstudy.evaluation.results import Report
 from quickstudy.evaluation.scoring import by_presentation, calibration_error, sureness
 from quickstudy.functional.classes import answerable
 from quickstudy.functional.numbers import whole
+from quickstudy.operators.modes import evaluating
 from quickstudy.tasks.base import TaskDistribution
 
 Progress = Callable[[int, int], None]

@@ -125,7 +125,11 @@ class HeadParameters(AllParameters):
     def names(self) -> list[str]:
         """Names of the adapted parameters."""
         prefix = f"{self.head}." if self.head else ""
-        names = [name for name in super().names() if name.startswith(prefix)]
+        every = list(self.net.named_parameters(remove_duplicate=False))
+        # A parameter that also stands elsewhere is known by its first name.
+        own = {id(value) for name, value in every if name.startswith(prefix)}
+        named = dict(every)
+        names = [name for name in super().names() if id(named[name]) in own]
         if not names:
             layers = sorted({name.rpartition(".")[0] for name, _ in self.net.named_parameters()})
             raise InputError(f"no trainable parameter under head='{self.head}'; layers with parameters: {layers}")

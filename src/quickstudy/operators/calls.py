@@ -11,7 +11,12 @@ when a net is adapted in an inner loop and mapped over tasks:
 - Fused attention, which has no second derivative: the maths kernel.
 - `cdist`, hard sigmoid and embedding bags, which have no second derivative: written out.
 - Embeddings with a padding index, whose second-order gradients are silently wrong under vmap, too.
+- Instance norm's running averages: read under the policy 'frozen', and never written.
 - Bilinear layers and weight norm, which have no batching rule and would run task by task: written out.
+
+The module stays as it is: adapted parameters are seen by this thread alone (`operators.substitution`). What a forward
+leaves on its modules in a transform, or with adapted parameters, is put back; in other calls it stays, as in plain
+PyTorch (`operators.traces`). Buffers that it changes in place are copies (`operators.writes`).
 """
 
 from __future__ import annotations
@@ -63,6 +68,7 @@ Statistics = tuple[tuple[Tensor, Tensor], ...]
 
 Given = Statistics | Literal["frozen"] | None
 """Batch statistics to use: those of an earlier call, the net's running averages, or None for those of the rows."""
+
 
 def check_policy(policy: BatchNormPolicy) -> None:
     """Raise InputError if a batch norm policy is unknown."""
@@ -145,20 +151,25 @@ def call(
     return output, tuple(mode.used)
 
 
-@contextlib.contextmanager
-def _alone(net: nn.Module) -> Iterator[None]:
+def _alone(net: nn.Module) -> contextlib.AbstractContextManager[None]:
     """Keep norms from taking statistics of other processes' rows, which are of other tasks."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        yield
-        return
-    shared = [each for each in net.modules() if isinstance(each, nn.SyncBatchNorm) and each.training]
-    for module in shared:
-        module.training = False
+        return _NOTHING
+    return _unsynchronised([each for each in net.modules() if isinstance(each, nn.SyncBatchNorm) and each.training])
+
+
+_NOTHING = contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _unsynchronised(norms: list[nn.SyncBatchNorm]) -> Iterator[None]:
+    for norm in norms:
+        norm.training = False
     try:
         yield
     finally:
-        for module in shared:
-            module.training = True
+        for norm in norms:
+            norm.training = True
 
 
 class _Corrections(TorchFunctionMode):

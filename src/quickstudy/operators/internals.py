@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch._subclasses import FakeTensor
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 __all__ = [
     "AnyBatchNorm",
@@ -42,6 +43,7 @@ __all__ = [
     "unwrapped",
     "weight_norm",
     "with_module",
+    "without_graph",
 ]
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -80,6 +82,12 @@ def level() -> int:
 def transforming() -> bool:
     """Return whether this thread is inside a transform, such as vmap or grad, or records operations."""
     return level() > 0 or torch._C._len_torch_dispatch_stack() > 0
+
+
+def without_graph(tensor: Tensor) -> Tensor:
+    """Return a tensor of no transform without its history, also within a transform."""
+    with temporarily_clear_interpreter_stack(), _disable_current_modes():
+        return tensor.detach()
 
 
 def unwrapped(tensor: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which layers take statistics of their inputs over rows, or keep running averages of them: what a policy covers."""
+"""The norms that take statistics of rows, or keep running averages of them: these a policy covers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dis
 import functools
 import types
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 from weakref import WeakSet
 
 import torch
@@ -41,11 +41,11 @@ def found(net: nn.Module) -> None:
 def _keeps(module: nn.Module) -> bool:
     if isinstance(module, AnyNorm):
         return not isinstance(module, AnyInstanceNorm) or module.track_running_stats
-    return _calls(type(module)) and "weight" not in own_buffers(module)
+    return _calls(cast(Any, type(module))) and "weight" not in own_buffers(module)
 
 
 @functools.cache
-def _calls(cls: type) -> bool:
+def _calls(cls: Any) -> bool:
     """Return whether the code of a class calls batch norm itself, or a function of its file that does."""
     if cls.__module__.startswith("torch.nn."):
         return False
@@ -63,9 +63,9 @@ def _reaches(value: Any, seen: set[Any]) -> bool:
         for target in _targets(code, function.__globals__):
             if any(target is getattr(home, name) for home in _HOMES for name in _CALLED):
                 return True
-            if isinstance(target, types.FunctionType) and target.__module__ == function.__module__:
-                if _reaches(target, seen):
-                    return True
+            near = isinstance(target, types.FunctionType) and target.__module__ == function.__module__
+            if near and _reaches(target, seen):
+                return True
     return False
 
 

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Scope:
-    """What one thread sees in place of the tensors that modules hold."""
+    """The view of one thread: what it sees in place of the tensors that modules hold."""
 
     def __init__(self, outer: Scope | None = None) -> None:
         self.level = level()
@@ -37,7 +37,7 @@ class Scope:
         self.updated: dict[int, Tensor] = {} if outer is None else dict(outer.updated)
         """What buffers became in place, by the identity of the buffer."""
         self.standing = traces.Standing()
-        self.turn = traces.Turn(outer is None or outer.turn.waits)
+        self.turn: traces.Turn = traces.Turn(outer is None or outer.turn.waits)
         self._alive: list[Tensor] = []
 
     def seen(self, slots: Slots, name: str, value: Any) -> Any:
@@ -93,7 +93,7 @@ class Slots(traces.Marked):
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return what is seen under a name."""
-        return self[name] if name in self else default
+        return self[name] if name in self else default  # noqa: SIM401
 
     def items(self) -> Any:
         """Return names and what is seen under them."""
@@ -191,7 +191,9 @@ def _keep(scope: Scope, module: nn.Module) -> None:
 def _tell(names: Iterable[str]) -> None:
     for name in sorted(set(names) - _TOLD):
         _TOLD.add(name)
-        log.warning("what a net assigns to its buffer '%s' while it learns a task is not kept: tasks are alone", name)
+        log.warning(
+            "what a net assigns to its buffer '%s' while it learns a task is not kept: no task affects another", name
+        )
 
 
 @contextmanager

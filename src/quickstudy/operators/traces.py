@@ -1,7 +1,9 @@
-"""What a forward leaves on its modules besides its output, and putting it back.
+"""Putting back what a forward leaves on its modules besides its output.
 
 A net may keep its last features or an attention map, append to a list, count its calls in a buffer. Within a transform
 what it keeps is a tensor of that transform, which nobody can use, copy or save once the transform has ended.
+
+So tensors are put back. Numbers and words stay as the forward left them, such as a counter that is an attribute.
 
 Looked through are attributes of modules, and the lists, dictionaries, sets and plain objects in them. What lies
 elsewhere, such as a list of the user's that a hook fills, cannot be found. Its tensors stay those of the transform, and
@@ -17,14 +19,22 @@ import copy
 import operator
 import sys
 import threading
+import weakref
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from quickstudy.errors import InputError
-from quickstudy.operators.internals import own_forward_hooks, own_modules, own_parameters, own_pre_hooks
+from quickstudy.operators.internals import (
+    in_transform,
+    own_forward_hooks,
+    own_modules,
+    own_parameters,
+    own_pre_hooks,
+    without_graph,
+)
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -35,6 +45,7 @@ _DEEP = 3
 """How many containers within each other are looked through."""
 _STRUCTURE = frozenset({"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"})
 _MACHINERY = frozenset(nn.Module().__dict__) - _STRUCTURE
+_NUMBERS = frozenset({int, float, str, bool, type(None)})
 _LIBRARIES = frozenset(sys.stdlib_module_names) | {"torch", "numpy"}
 
 
@@ -73,17 +84,22 @@ def needs_turn(found: list[nn.Module]) -> bool:
     """Return whether a net of these modules, itself the first, may leave something on them."""
     if not getattr(own_parameters(found[0]), "known", False):
         return True
-    return any(
-        getattr(own_parameters(each), "writes", False) or own_forward_hooks(each) or own_pre_hooks(each)
-        for each in found
-    )
+    for each in found:
+        if own_forward_hooks(each) or own_pre_hooks(each) or getattr(own_parameters(each), "writes", False):
+            return True
+    return False
 
 
 def copied(module: Module) -> Module:
-    """Return a deep copy of a module, made while no thread has left anything on it for a moment."""
+    """Return a deep copy of a module, made while no thread has left anything on it for a moment.
+
+    Tensors that a forward has left on modules, or old weight norm, have no history in the copy.
+    """
+    found = modules(module)
     with Turn() as turn:
-        turn.take(modules(module))
-        return copy.deepcopy(module)
+        turn.take(found)
+        left = [value for each in found for value in each.__dict__.values() if isinstance(value, Tensor)]
+        return copy.deepcopy(module, {id(value): value.detach() for value in left if value.grad_fn is not None})
 
 
 class Turn:
@@ -133,7 +149,11 @@ class Standing:
             if type(each).__module__.startswith("torch.nn.modules."):
                 continue  # they keep nothing in lists
             for name, value in attributes.items():
-                if name not in _MACHINERY:
+                if name in _MACHINERY or type(value) in _NUMBERS:
+                    continue
+                if name in _STRUCTURE:
+                    self._kept[id(value)] = (each, value, _shallow(value))
+                else:
                     self._look_into(each, value, _DEEP)
 
     def end(self, put_back: bool) -> None:
@@ -193,28 +213,44 @@ def _same(now: Any, before: Any) -> bool:
 
 
 def _restore(now: Any, before: Any) -> None:
+    """Put tensors back, and what had been where tensors are now. Numbers and words stay: they are of no transform."""
     if isinstance(before, int):
-        del now[before:]
+        if _of_tensors(now[before:]):
+            del now[before:]
     elif isinstance(now, dict):
         for name in [name for name in now if name not in before]:
-            dict.__delitem__(now, name)
+            if _of_tensors(dict.__getitem__(now, name)):
+                dict.__delitem__(now, name)
         for name, value in before.items():
-            if dict.get(now, name) is not value or name not in now:
+            found = dict.get(now, name)
+            if (found is not value or name not in now) and (_of_tensors(found) or _of_tensors(value)):
                 dict.__setitem__(now, name, _without_graph(value))
-    else:
+    elif _of_tensors(now) or _of_tensors(before):
         now.clear()
         (now.update if isinstance(now, set) else now.extend)(before)
 
 
+def _of_tensors(value: Any, depth: int = _DEEP) -> bool:
+    """Return whether a value is a tensor, or holds or refers to one."""
+    if isinstance(value, (Tensor, weakref.ref)):
+        return True
+    if isinstance(value, (str, bytes, nn.Module)) or not depth:
+        return False
+    inside = value if isinstance(value, (list, tuple, dict, set, collections.deque)) else _attributes(value)
+    parts: Iterable[Any] = () if inside is None else inside.values() if isinstance(inside, dict) else inside
+    return any(_of_tensors(part, depth - 1) for part in parts)
+
+
 def _without_graph(value: Any) -> Any:
     # What a forward computes anew needs no graph, with which it could not be copied.
-    return value.detach() if isinstance(value, Tensor) and value.grad_fn is not None else value
+    plain = isinstance(value, Tensor) and not in_transform(value) and value.grad_fn is not None
+    return without_graph(value) if plain else value
 
 
 def _check_sizes(root: nn.Module) -> None:
     for name, module in root.named_modules():
         own: Iterable[Any] = own_parameters(module).values()
-        if any(isinstance(value, UninitializedTensorMixin) for value in own):
+        if any(is_lazy(value) for value in own):
             raise InputError(
                 f"layer '{name or 'net'}' ({type(module).__name__}) has yet to learn its sizes from a first input; run "
                 "the net once, net(inputs), before a learner is made of it"

@@ -47,6 +47,7 @@ class Buffers:
         self.net, self.frozen, self.scope = net, frozen, scope
         self._owners: dict[int, tuple[Tensor, nn.Module, str]] | None = None
         self._counters: dict[int, Tensor] = {}
+        self._copies: dict[int, tuple[Tensor, Tensor]] = {}
 
     def resolved(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return arguments as this thread sees them, wherever the net had them from."""
@@ -55,7 +56,11 @@ class Buffers:
         scope = self.scope
         if scope is None or not (scope.values or scope.updated):
             return args, kwargs
-        args = tuple([scope.resolved(value) for value in args])
+        values, updated = scope.values, scope.updated
+        for value in args:
+            if id(value) in values or id(value) in updated or isinstance(value, (list, tuple)):
+                args = tuple([scope.resolved(value) for value in args])
+                break
         return args, {name: scope.resolved(value) for name, value in kwargs.items()} if kwargs else kwargs
 
     def change(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -64,8 +69,11 @@ class Buffers:
         Raises:
             RuntimeError: numbers of one task change a buffer, which others see.
         """
-        target = kwargs.get("out", args[0] if args else None)
-        owned = self._owned(target)
+        target: Any = kwargs.get("out", args[0] if args else None)
+        copy, whole = self._copies.get(id(target), (None, target))
+        if copy is not target:
+            whole = target
+        owned = self._owned(whole)
         if owned is None:
             args, kwargs = self.resolved(args, kwargs)
             return func(*args, **kwargs)
@@ -75,41 +83,43 @@ class Buffers:
         if self.scope is None and not isinstance(module, AnyNorm):
             return func(*args, **kwargs)
         refused = f"in-place change of buffer '{name}', which is not one task's alone"
-        if buffer is not target:
+        if buffer is not whole:
             raise RuntimeError(f"{refused}, through a view of it")
         args, kwargs = self.resolved(args, kwargs)
         if func is F.normalize:
             value = result = func(*args, **{key: given for key, given in kwargs.items() if key != "out"})
         else:
-            value = kwargs.get("out", args[0] if args else None).clone()
+            value = (kwargs["out"] if "out" in kwargs else args[0]).clone()
             args, kwargs = (args, {**kwargs, "out": value}) if "out" in kwargs else ((value, *args[1:]), kwargs)
             try:
                 result = func(*args, **kwargs)
             except RuntimeError as error:
-                if "vmap" not in str(error):
+                if not any(sign in str(error) for sign in ("vmap", "broadcast")):
                     raise
                 raise RuntimeError(f"{refused}, by numbers of one task") from error
-        if self.scope is None:
-            self._counters[id(buffer)] = value
-        else:
-            self.scope.update(buffer, value)
+        self._copies[id(value)] = (value, buffer)
+        for tensor in (buffer, target):
+            if self.scope is None:
+                self._counters[id(tensor)] = value
+            else:
+                self.scope.update(tensor, value)
         return result
 
     def owns(self, tensor: Tensor | None) -> bool:
         """Return whether a tensor is a buffer of the net."""
-        return tensor is not None and not isinstance(tensor, nn.Parameter) and id(tensor) in self._buffers()
+        return tensor is not None and not isinstance(tensor, nn.Parameter) and id(tensor) in self._found()
 
     def _owned(self, target: Any) -> tuple[Tensor, nn.Module, str] | None:
         """Return the buffer that a tensor is, or is a view of, with its module and name."""
         if not isinstance(target, Tensor):
             return None
-        owners = self._buffers()
+        owners = self._found()
         found = owners.get(id(target))
         if found is None and owners and self.scope is not None:
             found = owners.get(id(base_of(target)))
         return found
 
-    def _buffers(self) -> dict[int, tuple[Tensor, nn.Module, str]]:
+    def _found(self) -> dict[int, tuple[Tensor, nn.Module, str]]:
         if self._owners is None:
             self._owners = {}
             for module in traces.modules(self.net):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import os
-import warnings
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -34,6 +33,7 @@ from quickstudy.functional.numbers import whole
 from quickstudy.learners import ProtoNet
 from quickstudy.nets.taking import as_taken
 from quickstudy.operators import trees
+from quickstudy.operators.traces import copied
 from quickstudy.shipped import pretrained
 from quickstudy.sklearn import saving
 from quickstudy.sklearn.rows import input_errors, moved, ndim, shape_errors, standardised
@@ -208,16 +208,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             else:
                 X, y = validate_data(self, X, y, dtype="numeric")
             try:
-                with warnings.catch_warnings():
-                    # One example of each class is what this is for.
-                    warnings.filterwarnings("ignore", message="The number of unique classes")
-                    check_classification_targets(y)
+                # Thrice, for one example of each class, which is what this is for, would be warned of as too few.
+                check_classification_targets(np.concatenate([y, y, y]))
                 classes, labels = np.unique(y, return_inverse=True)
             except TypeError as error:
                 raise InputError(f"y mixes labels that cannot be sorted ({error}); use one kind of label") from error
         if len(classes) < 2:
             raise InputError(f"y holds only one class, '{classes[0]}'; give rows of at least two classes")
-        adapted = ProtoNet(nn.Flatten()) if learner is None else copy.deepcopy(learner)
+        adapted = ProtoNet(nn.Flatten()) if learner is None else copied(learner)
         adapted.to(device).eval()
         inputs = as_taken(X, adapted)
         shape = row_shapes(inputs)
@@ -282,7 +280,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 X = check_array(X, dtype="numeric", allow_nd=True, estimator=self, input_name="X")
             else:
                 X = validate_data(self, X, reset=False, dtype="numeric")
-        learner = self.learner_.to(device)
+        learner = self.learner_
+        if any(tensor.device.type != device.type for tensor in _tensors(learner)):
+            learner.to(device)  # other threads may predict, so only where it must be
         inputs = as_taken(X, learner)
         if row_shapes(inputs) != self.input_shape_:
             raise InputError(

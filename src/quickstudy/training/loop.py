@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
+import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -38,6 +41,21 @@ CHECKPOINT_SECONDS = 30.0
 """Longest wall time between checkpoints; there is one after each validation too."""
 VALIDATION_SEED = 2023
 """Seed of the bank of validation tasks. It differs from the test seed: synthetic tasks would otherwise coincide."""
+
+_TURN = threading.RLock()
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def in_turn(method: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Return a method that waits while another thread trains: learners may share a net, and all share a generator."""
+
+    @functools.wraps(method)
+    def inner(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with _TURN:
+            return method(*args, **kwargs)
+
+    return inner
 
 
 @dataclass
@@ -80,7 +98,8 @@ def prepared(
         lasting: takes what has to be put back or let go when the run has ended, however it ends.
     """
     learner = asked.learner
-    ranks = joined(fabric)
+    with _TURN:  # Fabric changes classes of PyTorch for a moment
+        ranks = joined(fabric)
     same = {"steps": asked.steps, "validate_every": asked.validate_every, "patience": asked.patience}
     ranks.agree({**facts, **same, "log_every": asked.log_every, "resume": resume, "folder": asked.run_dir is not None})
     lasting.enter_context(random.torch_state_kept(fabric.device))
@@ -193,6 +212,7 @@ class Trainer:
             evaluations=standing.step * asked.outer.evaluations(asked.meta_batch * self.meta_loss.ranks.size),
         )
 
+    @in_turn
     def _step(self) -> float:
         asked, standing, ranks = self.asked, self.standing, self.meta_loss.ranks
         outer, step = asked.outer, standing.step
@@ -237,6 +257,7 @@ class Trainer:
         if self.device.type == "cuda":
             torch.cuda.default_generators[self.device.index or 0].manual_seed(number)
 
+    @in_turn
     def _validate(self, bar: Progress) -> bool:
         asked, standing = self.asked, self.standing
         assert asked.validation is not None
