@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 import time
@@ -126,40 +127,40 @@ def slopes(loss: Tensor, net: nn.Module) -> list[Tensor]:
     return [torch.zeros_like(v) if g is None else g for g, v in zip(found, values, strict=True)]
 
 
-def forward(net: nn.Module, tasks: Task) -> float:
+def forward(net: nn.Module, plain: nn.Module, tasks: Task) -> float:
     """Compare outputs."""
     with torch.no_grad():
         found = batching.map_tasks(lambda x: call(net, x, given="frozen")[0], tasks.query.inputs)
-        return gap([found], [torch.stack([net(x) for x in tasks.query.inputs])])
+        return gap([found], [torch.stack([plain(x) for x in tasks.query.inputs])])
 
 
-def proto_net(net: nn.Module, tasks: Task) -> float:
+def proto_net(net: nn.Module, plain: nn.Module, tasks: Task) -> float:
     """Compare a prototypical network's loss and its gradient."""
     learner = qs.learners.ProtoNet(net, batch_norm="frozen").eval()
     losses = batching.map_tasks(lambda task: learner.loss(learner.adapt(task.support), task.query), tasks)
     found = [losses.sum(), *slopes(losses.sum(), net)]
     expected = torch.zeros((), dtype=torch.float64)
     for task in (batching.select(tasks, i) for i in range(TASKS)):
-        rows = net(torch.cat([task.support.inputs, task.query.inputs]))  # one row of each class
+        rows = plain(torch.cat([task.support.inputs, task.query.inputs]))  # one row of each class
         distances = (rows[WAYS:].unsqueeze(1) - rows[:WAYS]).square().sum(-1)
         expected = expected + F.cross_entropy(-distances, task.query.labels)
-    return max(gap(found[:1], [expected]), gap(found[1:], slopes(expected, net)))
+    return max(gap(found[:1], [expected]), gap(found[1:], slopes(expected, plain)))
 
 
-def maml(net: nn.Module, tasks: Task) -> float:
+def maml(net: nn.Module, plain: nn.Module, tasks: Task) -> float:
     """Compare the second-order gradient of MAML's loss after one inner step."""
     adapts = qs.learners.MAML if sum(p.numel() for p in net.parameters()) <= SMALL else qs.learners.ANIL
     learner = adapts(net, lr=LR, steps=1, batch_norm="frozen").eval()
     losses = batching.map_tasks(lambda task: learner.loss(learner.adapt(task.support), task.query), tasks)
     found = [losses.sum(), *slopes(losses.sum(), net)]
-    named = dict(net.named_parameters())
     names = learner.adapted.names()
     with Twice():
-        expected = _maml_plainly(net, tasks, named, names)
-        return max(gap(found[:1], [expected]), gap(found[1:], slopes(expected, net)))
+        expected = _maml_plainly(plain, tasks, names)
+        return max(gap(found[:1], [expected]), gap(found[1:], slopes(expected, plain)))
 
 
-def _maml_plainly(net: nn.Module, tasks: Task, named: dict[str, Tensor], names: list[str]) -> Tensor:
+def _maml_plainly(net: nn.Module, tasks: Task, names: list[str]) -> Tensor:
+    named = dict(net.named_parameters())
     expected = torch.zeros((), dtype=torch.float64)
     for task in (batching.select(tasks, i) for i in range(TASKS)):
         inner = F.cross_entropy(net(task.support.inputs), task.support.labels)
@@ -178,8 +179,9 @@ def judged(build: Callable[[], tuple[nn.Module, int]]) -> dict[str, Any]:
     tasks = drawn(size)
     row: dict[str, Any] = {"parameters": sum(p.numel() for p in net.parameters())}
     for compare in (forward, proto_net, maml):
+        # Some keep tables made of parameters in evaluation mode: each comparison has nets of its own.
         try:
-            row[compare.__name__] = compare(net, tasks)
+            row[compare.__name__] = compare(copy.deepcopy(net), copy.deepcopy(net), tasks)
         except QuickstudyError as error:
             row[compare.__name__] = f"refused: {error}"
         except Exception as error:
