@@ -74,6 +74,11 @@ def uses_batch_statistics(net: nn.Module) -> bool:
     return any(isinstance(module, BATCH_NORMS) for module in net.modules())
 
 
+def keeps_none(net: nn.Module) -> bool:
+    """Return whether a batch norm layer of a net keeps no running averages."""
+    return any(isinstance(module, BATCH_NORMS) and module.running_mean is None for module in net.modules())
+
+
 _MATMULS = {F.linear, torch.matmul, torch.bmm, torch.conv1d, torch.conv2d, torch.conv3d}
 
 
@@ -176,7 +181,9 @@ class _Corrections(TorchFunctionMode):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor:
-        if self.given is None:
+        # Where no layer keeps none, the net standardises something else so, such as a convolution's weight.
+        own = self.given == "frozen" and running_mean is None and not keeps_none(self.layouts.net)
+        if self.given is None or own:
             mean, var = batch_statistics(input, self.mask)
         else:
             mean, var = self._given(running_mean, running_var)
