@@ -19,6 +19,7 @@ from torch.func import vmap
 from quickstudy.core import Examples, Learner, Output, State, Streaming
 from quickstudy.errors import InputError
 from quickstudy.operators import trees
+from quickstudy.operators.layer_errors import raise_naming_branch
 
 
 def count(tasks: Any) -> int:
@@ -70,10 +71,15 @@ def map_tasks(function: Callable[..., Any], *batched: Any, chunk_size: int | Non
 
     Raises:
         InputError: the arguments disagree about T.
+        UnsupportedLayerError: the function reads values of tensors, as in `if x.sum() > 0`.
     """
     count(batched)
     # 'different': a net's own dropout draws afresh in each task.
-    return vmap(function, randomness="different", chunk_size=chunk_size)(*batched)
+    try:
+        return vmap(function, randomness="different", chunk_size=chunk_size)(*batched)
+    except RuntimeError as error:
+        raise_naming_branch(error)
+        raise
 
 
 def adapt(learner: Learner, support: Any, keys: Tensor | None = None, chunk_size: int | None = None) -> State:

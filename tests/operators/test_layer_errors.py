@@ -13,6 +13,7 @@ from torch.func import grad, vmap
 from torch.utils.checkpoint import checkpoint
 
 import quickstudy as qs
+from quickstudy import batching
 from quickstudy.errors import InputError, UnsupportedLayerError
 from quickstudy.operators.calls import call
 
@@ -224,3 +225,33 @@ def test_tokens_of_queries_alone() -> None:
     state = learner.adapt(qs.Examples(support, torch.arange(3)))
     with pytest.raises(InputError, match=r"layer '0' \(Embedding\)"):
         learner.predict(state, query)
+
+
+class Branching(qs.learners.ProtoNet):
+    def __init__(self, way: str) -> None:
+        super().__init__(nn.Linear(4, 3))
+        self.way = way
+
+    def adapt(self, support: qs.Examples) -> Any:
+        state = super().adapt(support)
+        total = support.inputs.sum()
+        if self.way == "if" and total > 0:
+            return state
+        if self.way == "not" and not total:
+            return state
+        if self.way == "item" and total.item() > 0:
+            return state
+        if self.way == "own":
+            raise RuntimeError("a mistake of its own")
+        return state
+
+
+@pytest.mark.parametrize("way", ["if", "not", "item"])
+def test_learners_that_branch_on_values_are_shown_the_line(way: str) -> None:
+    batch = batching.stack([qs.Examples(torch.randn(3, 4), torch.arange(3))] * 2)
+    with pytest.raises(
+        UnsupportedLayerError, match=rf'`if self.way == "{way}".*test_layer_errors.*adapt.*torch\.where'
+    ):
+        batching.adapt(Branching(way), batch)
+    with pytest.raises(RuntimeError, match="a mistake of its own"):
+        batching.adapt(Branching("own"), batch)

@@ -7,6 +7,7 @@ plainly, with the values of one task.
 from __future__ import annotations
 
 import dis
+import linecache
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.func import functional_call
 
-from quickstudy.errors import InputError, UnsupportedLayerError
+from quickstudy.errors import InputError, QuickstudyError, UnsupportedLayerError
 from quickstudy.operators import trees
 from quickstudy.operators.internals import example_of, in_transforms, plainly
 
@@ -74,6 +75,26 @@ def raise_named(
     ) from error
 
 
+def raise_naming_branch(error: Exception) -> None:
+    """Raise an error that shows the line of code, outside of any net, that reads values inside vmap; else return.
+
+    Raises:
+        UnsupportedLayerError: it does.
+    """
+    own = [trace for trace in _frames(error) if not trace.tb_frame.f_code.co_filename.startswith(_TORCH)]
+    code = own[-1].tb_frame.f_code
+    if isinstance(error, QuickstudyError) or code.co_filename.startswith(_OURS) or _raises(own[-1]):
+        return
+    if not (_branches(own[-1]) or "vmap" in str(error)):
+        return
+    place = f"{Path(code.co_filename).name}, line {own[-1].tb_lineno}, in {code.co_name}"
+    line = linecache.getline(code.co_filename, own[-1].tb_lineno).strip()
+    raise UnsupportedLayerError(
+        f"`{line}` ({place}) cannot be batched over tasks: {_first_line(error).rstrip('.')}. Choose with torch.where, "
+        "and compute with tensors, for tasks differ"
+    ) from error
+
+
 def without_checkpoints() -> AbstractContextManager[None]:
     """Return a context in which activation checkpoints fail at once where they would fail in backward, inside vmap."""
     if torch.compiler.is_compiling() or not in_transforms():
@@ -92,6 +113,12 @@ def _raises(trace: TracebackType) -> bool:
     """Return whether a frame has an error of its own, from `raise` or `assert`, and not from what it called."""
     code = trace.tb_frame.f_code.co_code
     return dis.opname[code[trace.tb_lasti]] == "RAISE_VARARGS"
+
+
+def _branches(trace: TracebackType) -> bool:
+    """Return whether a frame was about to choose by a value."""
+    name = dis.opname[trace.tb_frame.f_code.co_code[trace.tb_lasti]]
+    return "JUMP" in name or name in ("UNARY_NOT", "TO_BOOL")
 
 
 def _innermost(net: nn.Module, error: Exception) -> str:
