@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from quickstudy.errors import UnsupportedLayerError
+from quickstudy.errors import QuickstudyError, UnsupportedLayerError
 from quickstudy.operators.internals import OpOverload, TorchDispatchMode
 
 
@@ -28,6 +28,7 @@ def raise_without_derivative(error: Exception, module: nn.Module, run: Callable[
     """
     match = re.search(r"derivative for '?(?:aten::)?(\w+)'? is not implemented", str(error))
     if match is None:
+        _raise_of_engine(error)
         return
     name = match[1]
     finder = _Finder(name.removesuffix("_backward"), module)
@@ -41,6 +42,21 @@ def raise_without_derivative(error: Exception, module: nn.Module, run: Callable[
         f"{layer} cannot be differentiated so often: PyTorch has no derivative of {name}. Replace the layer, freeze it "
         "(requires_grad_(False)), or use a first-order learner, such as FOMAML"
     ) from error
+
+
+def _raise_of_engine(error: Exception) -> None:
+    """Raise an error with what is known, if autograd's engine failed: no layer runs then that could be named."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if isinstance(error, (QuickstudyError, torch.OutOfMemoryError)) or trace is None:
+        return
+    if trace.tb_frame.f_code.co_name == "_engine_run_backward":
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise UnsupportedLayerError(
+            f"a layer cannot be batched over tasks or differentiated so often: {first}. It failed in a backward pass, "
+            "which does not say where: try a first-order learner, or freeze layers (requires_grad_(False)) to find it"
+        ) from error
 
 
 class _Finder(TorchDispatchMode):  # type: ignore[no-untyped-call]

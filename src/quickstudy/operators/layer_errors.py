@@ -56,6 +56,7 @@ def raise_named(
     theirs = innermost.tb_frame.f_code.co_filename.startswith((_TORCH, _OURS))
     if not theirs and _raises(innermost):
         return
+    _refuse_kinds(net, error)
     layer, first = _innermost(net, error), _first_line(error)
     if _works_plainly(net, args, kwargs, params):
         raise UnsupportedLayerError(
@@ -73,6 +74,38 @@ def raise_named(
         f"the net does not take inputs {given}: layer {layer} says '{first}'; give inputs of the shape, dtype and "
         "range that the net was built for, or build the net to match"
     ) from error
+
+
+def check_net(net: nn.Module) -> None:
+    """Check that a net has its parameters.
+
+    Raises:
+        InputError: a lazy layer has not seen inputs yet.
+    """
+    for name, module in net.named_modules():
+        if any(torch.nn.parameter.is_lazy(value) for value in module.parameters(recurse=False)):
+            raise InputError(
+                f"layer '{name or 'net'}' ({type(module).__name__}) has no parameters yet; run the net once on an "
+                "example of its inputs, then build the learner"
+            )
+
+
+def _refuse_kinds(net: nn.Module, error: Exception) -> None:
+    """Raise an error if there is a module that runs its layers out of our reach, which nothing but failing tells."""
+    for name, module in net.named_modules():
+        for kind, mend in _KINDS.items():
+            if isinstance(module, kind):
+                raise UnsupportedLayerError(
+                    f"layer '{name or 'net'}' ({type(module).__name__}) runs its layers out of reach of transforms: "
+                    f"{_first_line(error).rstrip('.')}. {mend}"
+                ) from error
+
+
+_KINDS: dict[type[nn.Module], str] = {
+    torch.jit.ScriptModule: "Give the module from before torch.jit.script or trace.",
+    nn.DataParallel: "Give its .module: tasks are spread over devices by the library (torchrun).",
+    nn.parallel.DistributedDataParallel: "Give its .module: tasks are spread over devices by the library (torchrun).",
+}
 
 
 def raise_naming_branch(error: Exception) -> None:
