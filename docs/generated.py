@@ -71,6 +71,16 @@ def pretrained() -> str:
     return markdown(kept("pretrained"))
 
 
+def nets() -> str:
+    """Return what `python -m tests.nets.sweep` found."""
+    rows = ["| net | million parameters | outputs | ProtoNet | MAML |", "|---|---|---|---|---|"]
+    for name, row in sorted(kept("nets").items()):
+        gaps = [row[part] for part in ("forward", "proto_net", "maml")]
+        cells = [f"{gap:.0e}" if isinstance(gap, float) else gap for gap in gaps]
+        rows.append(f"| {name} | {row['parameters'] / 1e6:.1f} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
 def benchmarks() -> str:
     """Return what was measured beside other libraries."""
     from benchmarks.page import KEPT, measured
@@ -92,6 +102,7 @@ GENERATED: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/results/ledger.md", "rows"): ledger,
     ("docs/studies/learned-optimizers.md", "results"): learned_optimizer,
     ("docs/guide/pretrained.md", "results"): pretrained,
+    ("docs/guide/nets.md", "nets"): nets,
     ("docs/benchmarks.md", "results"): benchmarks,
     ("docs/guide/scaling.md", "results"): scaling,
 }

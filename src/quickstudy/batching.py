@@ -20,6 +20,7 @@ from torch.func import vmap
 from quickstudy.core import Examples, Learner, Output, State, Streaming
 from quickstudy.errors import InputError
 from quickstudy.operators import trees
+from quickstudy.operators.layer_errors import raise_naming_branch
 from quickstudy.operators.substitution import undisturbed
 
 
@@ -72,6 +73,7 @@ def map_tasks(function: Callable[..., Any], *batched: Any, chunk_size: int | Non
 
     Raises:
         InputError: the arguments disagree about T.
+        UnsupportedLayerError: the function reads values of tensors, as in `if x.sum() > 0`.
     """
     count(batched)
     modules = tuple(_modules(function))
@@ -82,7 +84,11 @@ def map_tasks(function: Callable[..., Any], *batched: Any, chunk_size: int | Non
             return function(*arguments)
 
     # 'different': a net's own dropout draws afresh in each task.
-    return vmap(one, randomness="different", chunk_size=chunk_size)(*batched)
+    try:
+        return vmap(one, randomness="different", chunk_size=chunk_size)(*batched)
+    except RuntimeError as error:
+        raise_naming_branch(error)
+        raise
 
 
 def _modules(function: Callable[..., Any]) -> Iterator[nn.Module]:

@@ -70,3 +70,19 @@ def test_classifier_of_scikit_learn(learner: type[Learner]) -> None:
     wide = qs.FewShotClassifier(learner(net)).fit(x.numpy(), y.numpy()).predict(x.numpy())  # type: ignore[call-arg]
     half = qs.FewShotClassifier(learner(copy.deepcopy(net).half())).fit(x.half().numpy(), y.numpy())  # type: ignore[call-arg]
     assert (half.predict(x.half().numpy()) == wide).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_default_dtype_changes_nothing(kind: str, name: str, dtype: torch.dtype) -> None:
+    learner, task = made(kind, name)
+    learner, task = learner.to(dtype), batching.to_dtype(task, dtype)
+    expected = answers(kind, learner, task)
+    torch.set_default_dtype(torch.float64)
+    try:
+        state = learner.learn(task.support, random.key(0))
+        found = learner.predict(state, task.query.inputs)
+        assert {leaf.dtype for leaf in trees.leaves(found)} | {learner.loss(state, task.query).dtype} == {dtype}
+        assert torch.equal(answers(kind, learner, task), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -1,6 +1,7 @@
 """Nets as pure functions: batch statistics, shapes of inputs, and errors that name the layer."""
 
 import re
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -75,6 +76,22 @@ def test_instance_norm_ignores_running_averages() -> None:
     call(net, x)
     assert torch.equal(net.running_mean, torch.zeros(3))
     torch.testing.assert_close(call(net.eval(), x)[0], nn.InstanceNorm2d(3)(x))
+
+
+class Standardised(nn.Conv2d):
+    """A convolution whose weight is standardised by batch norm's operator, beside a batch norm layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = self.weight.reshape(1, len(self.weight), -1)
+        weight = nn.functional.batch_norm(flat, None, None, training=True, momentum=0.0).reshape_as(self.weight)
+        return nn.functional.conv2d(x, weight, self.bias)
+
+
+@pytest.mark.parametrize("given", [None, "frozen"])
+def test_weights_are_standardised_by_themselves(given: Literal["frozen"] | None) -> None:
+    net = nn.Sequential(Standardised(1, 3, 3), nn.BatchNorm2d(3))
+    x = torch.randn(2, 1, 5, 5)
+    torch.testing.assert_close(call(net, x, given=given)[0], net.train(given is None)(x))
 
 
 def test_uses_batch_statistics() -> None:

@@ -13,6 +13,7 @@ from torch.func import grad, vmap
 from torch.utils.checkpoint import checkpoint
 
 import quickstudy as qs
+from quickstudy import batching
 from quickstudy.errors import InputError, UnsupportedLayerError
 from quickstudy.operators.calls import call
 
@@ -224,3 +225,76 @@ def test_tokens_of_queries_alone() -> None:
     state = learner.adapt(qs.Examples(support, torch.arange(3)))
     with pytest.raises(InputError, match=r"layer '0' \(Embedding\)"):
         learner.predict(state, query)
+
+
+class Branching(qs.learners.ProtoNet):
+    def __init__(self, way: str) -> None:
+        super().__init__(nn.Linear(4, 3))
+        self.way = way
+
+    def adapt(self, support: qs.Examples) -> Any:
+        state = super().adapt(support)
+        total = support.inputs.sum()
+        if self.way == "if" and total > 0:
+            return state
+        if self.way == "not" and not total:
+            return state
+        if self.way == "item" and total.item() > 0:
+            return state
+        if self.way == "own":
+            raise RuntimeError("a mistake of its own")
+        return state
+
+
+@pytest.mark.parametrize("way", ["if", "not", "item"])
+def test_learners_that_branch_on_values_are_shown_the_line(way: str) -> None:
+    batch = batching.stack([qs.Examples(torch.randn(3, 4), torch.arange(3))] * 2)
+    with pytest.raises(
+        UnsupportedLayerError, match=rf'`if self.way == "{way}".*test_layer_errors.*adapt.*torch\.where'
+    ):
+        batching.adapt(Branching(way), batch)
+    with pytest.raises(RuntimeError, match="a mistake of its own"):
+        batching.adapt(Branching("own"), batch)
+
+
+def test_modules_out_of_reach_are_named() -> None:
+    with pytest.raises(UnsupportedLayerError, match=r"layer 'net' \(DataParallel\).*\.module"):
+        qs.learners.MAML(nn.DataParallel(nn.Linear(4, 3))).adapt(qs.Examples(torch.randn(6, 4), torch.arange(6) % 3))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_scripts_are_named() -> None:
+    script = torch.jit.script(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3)))
+    with pytest.raises(
+        UnsupportedLayerError, match=r"layer 'net' \(RecursiveScriptModule\).*before torch\.jit\.script"
+    ):
+        qs.learners.MAML(script).adapt(qs.Examples(torch.randn(6, 4), torch.arange(6) % 3))
+
+
+@pytest.mark.parametrize("learner", [qs.learners.MAML, qs.learners.ProtoNet, lambda net: qs.learners.FineTune(net, 5)])
+def test_lazy_layers_must_have_seen_inputs(learner: Callable[[nn.Module], qs.Learner]) -> None:
+    net = nn.Sequential(nn.LazyLinear(4), nn.ReLU(), nn.Linear(4, 3))
+    net.features = 3  # type: ignore[assignment]
+    with pytest.raises(InputError, match=r"layer '0' \(LazyLinear\) has no parameters yet; run the net once"):
+        learner(net)
+    net(torch.zeros(1, 4))
+    learner(net)
+
+
+class Adjacent(nn.Module):
+    """Multiplies with a sparse matrix, whose gradient cannot be batched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sparse.mm(torch.eye(len(x)).to_sparse(), self.linear(x))
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_errors_of_backward_passes_are_said_as_far_as_known() -> None:
+    x, y = torch.randn(60, 4), torch.arange(60) % 12
+    tasks = qs.tasks.FewShot(qs.datasets.arrays(x.numpy(), y.numpy()), ways=3, shots=1, queries=2)
+    with pytest.raises(UnsupportedLayerError, match=r"Sparse.*backward pass.*first-order"):
+        qs.meta_train(qs.learners.MAML(Adjacent()), tasks, steps=1, meta_batch=2, progress=False, compile=False)

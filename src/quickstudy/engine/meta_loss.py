@@ -19,6 +19,7 @@ from quickstudy.engine.ranks import ALONE, Ranks
 from quickstudy.engine.recording import Recordable, Recorded
 from quickstudy.errors import InputError
 from quickstudy.operators import trees
+from quickstudy.operators.derivatives import raise_without_derivative
 from quickstudy.operators.substitution import with_parameters
 
 log = logging.getLogger(__name__)
@@ -167,6 +168,13 @@ class MetaLoss:
         return found
 
     def _backward(self, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
+        try:
+            return self._backward_in_chunks(learner, tasks, keys)
+        except RuntimeError as error:
+            raise_without_derivative(error, learner, lambda: self(tasks, keys, learner))
+            raise
+
+    def _backward_in_chunks(self, learner: Learner, tasks: Task, keys: Tensor) -> Tensor:
         size = self.size(tasks, len(keys))
         batch = (tasks, keys, self._weights(learner, tasks, keys, size))
         if size >= len(keys):

@@ -14,6 +14,7 @@ from quickstudy.functional import random
 from quickstudy.functional.classes import class_means
 from quickstudy.operators.answers import answer
 from quickstudy.operators.calls import Given, Statistics, call, uses_batch_statistics
+from quickstudy.operators.layer_errors import check_net
 from quickstudy.problem import Optimizee, Problem, budget
 
 Theta = dict[str, Tensor]
@@ -25,6 +26,7 @@ class Adapted(nn.Module):
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
+        check_net(net)
         self.net = net
 
     own: ClassVar[bool] = False

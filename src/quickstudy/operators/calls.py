@@ -88,6 +88,11 @@ def given_by(policy: str, statistics: Statistics | None = None) -> Given:
     return statistics if policy == "support" else None
 
 
+def keeps_none(net: nn.Module) -> bool:
+    """Return whether a batch norm layer of a net keeps no running averages."""
+    return any(isinstance(module, BATCH_NORMS) and module.running_mean is None for module in net.modules())
+
+
 _MATMULS = {F.linear, torch.matmul, torch.bmm, torch.conv1d, torch.conv2d, torch.conv3d}
 
 
@@ -218,7 +223,9 @@ class _Corrections(TorchFunctionMode):
         if self.buffers.owns(weight) and running_mean is not None and running_var is not None:
             mean, var = running_mean, running_var  # of a layer that is frozen by design
         else:
-            if self.given is None:
+            # Where no layer keeps none, the net standardises something else so, such as a convolution's weight.
+            own = self.given == "frozen" and running_mean is None and not keeps_none(self.layouts.net)
+            if self.given is None or own:
                 mean, var = batch_statistics(input, self.mask)
             else:
                 mean, var = self._given(running_mean, running_var)

@@ -7,6 +7,7 @@ plainly, with the values of one task.
 from __future__ import annotations
 
 import dis
+import linecache
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import disable_saved_tensors_hooks
 
-from quickstudy.errors import InputError, UnsupportedLayerError
+from quickstudy.errors import InputError, QuickstudyError, UnsupportedLayerError
 from quickstudy.operators import trees
 from quickstudy.operators.internals import example_of, in_transforms, plainly
 from quickstudy.operators.substitution import exchanged
@@ -55,6 +56,7 @@ def raise_named(
     theirs = innermost.tb_frame.f_code.co_filename.startswith((_TORCH, _OURS))
     if not theirs and _raises(innermost):
         return
+    _refuse_kinds(net, error)
     layer, first = _innermost(net, error), _first_line(error)
     if _works_plainly(net, args, kwargs, params):
         raise UnsupportedLayerError(
@@ -71,6 +73,58 @@ def raise_named(
     raise InputError(
         f"the net does not take inputs {given}: layer {layer} says '{first}'; give inputs of the shape, dtype and "
         "range that the net was built for, or build the net to match"
+    ) from error
+
+
+def check_net(net: nn.Module) -> None:
+    """Check that a net has its parameters.
+
+    Raises:
+        InputError: a lazy layer has not seen inputs yet.
+    """
+    for name, module in net.named_modules():
+        if any(torch.nn.parameter.is_lazy(value) for value in module.parameters(recurse=False)):
+            raise InputError(
+                f"layer '{name or 'net'}' ({type(module).__name__}) has no parameters yet; run the net once on an "
+                "example of its inputs, then build the learner"
+            )
+
+
+def _refuse_kinds(net: nn.Module, error: Exception) -> None:
+    """Raise an error if there is a module that runs its layers out of our reach, which nothing but failing tells."""
+    for name, module in net.named_modules():
+        for kind, mend in _KINDS.items():
+            if isinstance(module, kind):
+                raise UnsupportedLayerError(
+                    f"layer '{name or 'net'}' ({type(module).__name__}) runs its layers out of reach of transforms: "
+                    f"{_first_line(error).rstrip('.')}. {mend}"
+                ) from error
+
+
+_KINDS: dict[type[nn.Module], str] = {
+    torch.jit.ScriptModule: "Give the module from before torch.jit.script or trace.",
+    nn.DataParallel: "Give its .module: tasks are spread over devices by the library (torchrun).",
+    nn.parallel.DistributedDataParallel: "Give its .module: tasks are spread over devices by the library (torchrun).",
+}
+
+
+def raise_naming_branch(error: Exception) -> None:
+    """Raise an error that shows the line of code, outside of any net, that reads values inside vmap; else return.
+
+    Raises:
+        UnsupportedLayerError: it does.
+    """
+    own = [trace for trace in _frames(error) if not trace.tb_frame.f_code.co_filename.startswith(_TORCH)]
+    code = own[-1].tb_frame.f_code
+    if isinstance(error, QuickstudyError) or code.co_filename.startswith(_OURS) or _raises(own[-1]):
+        return
+    if not (_branches(own[-1]) or "vmap" in str(error)):
+        return
+    place = f"{Path(code.co_filename).name}, line {own[-1].tb_lineno}, in {code.co_name}"
+    line = linecache.getline(code.co_filename, own[-1].tb_lineno).strip()
+    raise UnsupportedLayerError(
+        f"`{line}` ({place}) cannot be batched over tasks: {_first_line(error).rstrip('.')}. Choose with torch.where, "
+        "and compute with tensors, for tasks differ"
     ) from error
 
 
@@ -92,6 +146,12 @@ def _raises(trace: TracebackType) -> bool:
     """Return whether a frame has an error of its own, from `raise` or `assert`, and not from what it called."""
     code = trace.tb_frame.f_code.co_code
     return dis.opname[code[trace.tb_lasti]] == "RAISE_VARARGS"
+
+
+def _branches(trace: TracebackType) -> bool:
+    """Return whether a frame was about to choose by a value."""
+    name = dis.opname[trace.tb_frame.f_code.co_code[trace.tb_lasti]]
+    return "JUMP" in name or name in ("UNARY_NOT", "TO_BOOL")
 
 
 def _innermost(net: nn.Module, error: Exception) -> str:

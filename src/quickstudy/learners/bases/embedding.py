@@ -10,6 +10,7 @@ from quickstudy.core import Examples, Learner
 from quickstudy.operators.answers import answer
 from quickstudy.operators.calls import BatchNormPolicy, Statistics, check_policy, given_by, uses_batch_statistics
 from quickstudy.operators.internals import with_module
+from quickstudy.operators.layer_errors import check_net
 
 
 class EmbeddingLearner(Learner):
@@ -29,6 +30,7 @@ class EmbeddingLearner(Learner):
     def __init__(self, net: nn.Module, batch_norm: BatchNormPolicy = "support") -> None:
         super().__init__()
         check_policy(batch_norm)
+        check_net(net)
         self.net = net
         self.norm_policy: BatchNormPolicy = batch_norm
 

@@ -13,6 +13,7 @@ from quickstudy.errors import InputError
 from quickstudy.functional.distances import unit
 from quickstudy.operators.answers import answer
 from quickstudy.operators.calls import BatchNormPolicy, Statistics, call, check_policy, given_by, uses_batch_statistics
+from quickstudy.operators.layer_errors import check_net
 
 
 class CosineHead(nn.Module):
@@ -53,6 +54,7 @@ class PretrainedLearner(Learner):
         if classes < 1:
             raise InputError(f"classes must be at least 1, not {classes}")
         check_policy(batch_norm)
+        check_net(net)
         self.net = net
         self.norm_policy: BatchNormPolicy = batch_norm
         self.pretraining_head: nn.Module = CosineHead(size, classes) if cosine else nn.Linear(size, classes)
