@@ -61,7 +61,14 @@ def test_ranges_of_whole_numbers() -> None:
 def test_real_numbers() -> None:
     assert real("lr", 1) == 1
     assert type(real("lr", 1)) is int
-    for value in (0.5, np.float32(0.5), np.float64(0.5), np.array(0.5), torch.tensor(0.5), torch.tensor(0.5).bfloat16()):
+    for value in (
+        0.5,
+        np.float32(0.5),
+        np.float64(0.5),
+        np.array(0.5),
+        torch.tensor(0.5),
+        torch.tensor(0.5).bfloat16(),
+    ):
         found = real("lr", value, above=0)
         assert (found, type(found)) == (0.5, float)
     for value, said in (
@@ -140,7 +147,7 @@ def test_whatever_is_registered_has_its_numbers_checked_and_stored_as_pythons() 
     try:
         built = Halved(np.float32(0.5), times=torch.tensor(3), shares=[np.float64(0.5)])
         assert describe(built)["arguments"] == {"lr": 0.5, "times": 3, "shares": [0.5]}
-        with pytest.raises(InputError, match="times must be a whole number, not 2.5"):
+        with pytest.raises(InputError, match=r"times must be a whole number, not 2\.5"):
             Halved(0.5, 2.5)
         with pytest.raises(TypeError, match="unexpected keyword argument 'time'"):
             Halved(0.5, time=2)
@@ -160,7 +167,14 @@ def parts() -> list[tuple[Any, dict[str, Any]]]:
     built += [entry.build() for name, entry in table("outer").items() if name not in ("PES", "Truncated")]
     built += [qs.outer.PES(length=2), qs.rules.AdamW(), qs.rules.LSTMRule(), qs.rules.MLPRule(), qs.rules.VeLO()]
     built += [t.FewShot(data, 2, 1, 2), t.Sequential(data, 2, 2), t.Supervised(data, 4), t.Fitting(net, data, 12, 6)]
-    built += [t.Sinusoid(), t.MultiModal(), t.GaussianProcess(), t.LinearRegression(), t.Motion(), t.PatternCompletion()]
+    built += [
+        t.Sinusoid(),
+        t.MultiModal(),
+        t.GaussianProcess(),
+        t.LinearRegression(),
+        t.Motion(),
+        t.PatternCompletion(),
+    ]
     built += [t.Copy(), t.AssociativeRecall(), t.Quadratics(), t.LogisticRegression(), t.Imitation(net, 6)]
     built += [qs.nets.conv4(), qs.nets.mlp(3, (4,), 2), qs.nets.resnet12()]
     found = []

@@ -119,7 +119,7 @@ CHANGES: list[tuple[str, Callable[[Plan], Plan], str]] = [
     ("FromTaskData", lambda p: {"query": p["query"] - 10**6}, "has row -"),
     ("MetaDataset", lambda p: {"query.rows": p["query.rows"] + 500}, "has row"),
     ("MetaDataset", lambda p: {"query.labels": p["query.labels"] * 0}, "label"),
-    ("SourcePairs", lambda p: {"query": p["support"].clone()}, "both in the support"),
+    ("SourcePairs", lambda p: {"query": p["support"].clone()}, "is both in the"),
     ("SourcePairs", lambda p: {"query": p["query"].clone().fill_(-1)}, "no query"),
     ("Mixture", lambda p: {"part": p["part"] + 2}, "'part' holds numbers outside 0..1"),
     ("Mixture", lambda p: {"query": p["support"].repeat(1, 4, 1)}, "both in|twice"),
@@ -216,7 +216,12 @@ def test_a_bank_leaves_its_distribution_as_it_is_at_every_moment(name: str, monk
     source.seed = 7
     first = source.batch(0, 2)
     seeds: list[int] = []
-    inner = [source, *getattr(source, "parts", []), getattr(source, "problems", source), getattr(source, "source", source)]
+    inner = [
+        source,
+        *getattr(source, "parts", []),
+        getattr(source, "problems", source),
+        getattr(source, "source", source),
+    ]
     before = [each.seed for each in inner]
     plan = type(source).plan
 
