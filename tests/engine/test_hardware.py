@@ -53,7 +53,7 @@ found = [kept(size, 256 // size) for size in (32, 16, 4)]
 try:
     qs.evaluate(learner, tasks, 5, progress=lambda *_: 1 / 0)
 except ZeroDivisionError:
-    qs.meta_train(learner, tasks, steps=2, meta_batch=2, progress=False, device="cpu")
+    pass
 print(found + [kept(size, 256 // size) for size in (32, 16, 4)])
 """
 

@@ -128,7 +128,7 @@ def test_targets_are_never_broadcast(outputs: tuple[int, ...], targets: tuple[in
 
 def test_the_loss_of_relations_counts_all_classes_of_the_support() -> None:
     """A query of the first class alone has one class fewer, which must not be compared with every score."""
-    learner = qs.learners.RelationNet(qs.nets.mlp(4, (4,), 3))
+    learner = CLASSIFICATION["RelationNet"](mlp, WAYS)
     state = learner.adapt(qs.Examples(X, Y))
     query = qs.Examples(X[:2], torch.zeros(2).long())
     scores = torch.sigmoid(learner.predict(state, query.inputs))
@@ -156,7 +156,6 @@ def test_arrays_of_every_order_are_read_as_they_are() -> None:
             np.asfortranarray(x),
             x[::-1][::-1],
             read_only,
-            np.asmatrix(x),
             [*torch.tensor(x)],
         ):
             assert as_tensor(value).tolist() == x.tolist()
@@ -169,7 +168,7 @@ def test_arrays_of_every_order_are_read_as_they_are() -> None:
 
 
 def test_lists_within_dicts_are_arrays_too() -> None:
-    rows = qs.Examples({"a": [[1.0], [2.0]], "b": (np.zeros((2, 3)), [[1], [2]])}, [0, 1])
+    rows = qs.Examples({"a": [[1.0], [2.0]], "b": (np.zeros((2, 3)), torch.tensor([[1], [2]]))}, [0, 1])
     assert rows.inputs["a"].shape == (2, 1)
     assert rows.inputs["b"][1].tolist() == [[1], [2]]
 
@@ -188,9 +187,14 @@ def test_rows_of_one_number() -> None:
 @pytest.mark.parametrize("augment", [lambda x: x, lambda: None, lambda x, keys, more: x, "flip", 3])
 def test_what_augments_takes_inputs_and_keys(augment: Any) -> None:
     data = qs.datasets.arrays(np.zeros((20, 2)), np.arange(20) % 4)
-    for make in (qs.tasks.FewShot, qs.tasks.Sequential, qs.tasks.Supervised):
+    options: dict[Any, dict[str, Any]] = {
+        qs.tasks.FewShot: {"ways": 2},
+        qs.tasks.Sequential: {"ways": 2, "presentations": 2},
+        qs.tasks.Supervised: {},
+    }
+    for make, own in options.items():
         with pytest.raises(InputError, match=r"augment must be a function \(inputs, keys\) -> inputs"):
-            make(data, augment=augment)
+            make(data, **own, augment=augment)
     assert takes(lambda x, keys=None: x, 2) is None
     assert takes(nn.Identity(), 1) is None
 
