@@ -11,7 +11,7 @@ import quickstudy as qs
 from quickstudy import registry
 from quickstudy.errors import CheckpointError, InputError
 from quickstudy.learners import L2O
-from quickstudy.optim import LearnedOptimizer, load_rule, save_rule, shipped
+from quickstudy.optim import DEFAULT, LearnedOptimizer, load_rule, save_rule, shipped
 from quickstudy.problem import Optimizee, Problem
 from quickstudy.rules import LearnedRule
 from quickstudy.storage.checkpoint import load_checkpoint, save_checkpoint, write_json
@@ -335,7 +335,7 @@ def test_mistakes_are_named():
         LearnedOptimizer(parameters, Known(), steps=0)
     with pytest.raises(InputError, match="lr must be 0 or more, not -1"):
         LearnedOptimizer(parameters, Known(), lr=-1)
-    with pytest.raises(InputError, match="weight_decay must be 0 or more, not nan"):
+    with pytest.raises(InputError, match="weight_decay must be finite, not nan"):
         LearnedOptimizer([{"params": parameters, "weight_decay": float("nan")}], Known())
 
 
@@ -414,3 +414,26 @@ def test_state_of_another_rule_is_refused() -> None:
     one.step()
     with pytest.raises(CheckpointError, match="another optimiser's"):
         optimiser(qs.rules.LSTMRule()).load_state_dict(one.state_dict())
+
+
+@pytest.mark.parametrize("rule", [DEFAULT, qs.rules.LSTMRule(hidden=3), qs.rules.MLPRule(), qs.rules.VeLO(hidden=4)])
+def test_parameters_without_numbers_of_one_number_frozen_or_without_gradient(rule):
+    def run(shapes):
+        torch.manual_seed(0)
+        parameters = [nn.Parameter(torch.randn(shape)) for shape in shapes]
+        frozen, idle = nn.Parameter(torch.ones(2), requires_grad=False), nn.Parameter(torch.ones(2))
+        optimizer = LearnedOptimizer([*parameters, frozen, idle], rule)
+        for _ in range(3):
+            optimizer.zero_grad()
+            sum(p.square().sum() for p in parameters).backward()
+            optimizer.step(loss=1.0)
+        optimizer.load_state_dict(optimizer.state_dict())
+        assert frozen.tolist() == idle.tolist() == [1, 1]
+        return [p.detach() for p in parameters]
+
+    shapes = [(0,), (2, 3), (), (0, 4), (3, 0), (1, 1)]
+    found, full = run(shapes), run([shape for shape in shapes if 0 not in shape])
+    assert [tuple(p.shape) for p in found] == shapes
+    assert all(torch.equal(a, b) for a, b in zip([p for p in found if p.numel()], full, strict=True))
+    assert all(bool(p.isfinite().all()) for p in full)
+    assert [tuple(p.shape) for p in run([(0,), (0, 2)])] == [(0,), (0, 2)]

@@ -93,7 +93,7 @@ class Task:
     A meta-batch is a Task too, each tensor with a leading dimension T.
 
     Raises:
-        InputError: the query has a label that the support lacks.
+        InputError: the query has a label that the support lacks, or one has classes and the other targets.
     """
 
     support: Examples
@@ -101,6 +101,11 @@ class Task:
 
     def __post_init__(self) -> None:
         """Refuse a query that asks for a class which the support does not show (one task built by hand)."""
+        if isinstance(self.support.labels, Tensor) and isinstance(self.query.labels, Tensor):
+            kinds = [rows.labels.dtype.is_floating_point for rows in (self.support, self.query)]
+            if kinds[0] != kinds[1]:
+                words = ["targets of regression" if floating else "classes" for floating in kinds]
+                raise InputError(f"the support's labels are {words[0]} and the query's {words[1]}; give both alike")
         if self.support.ways is None or self.query.ways is None or self.query.labels.ndim != 1:
             return
         if torch.compiler.is_compiling() or in_transform(self.query.labels):

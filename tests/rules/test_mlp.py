@@ -156,7 +156,7 @@ def test_a_number_of_steps_that_is_passed_does_no_harm() -> None:
     [
         ({"hidden": 0}, "hidden"),
         ({"lr": -1.0}, "lr"),
-        ({"momenta": (0.9, 0.99)}, "3 decays"),
+        ({"momenta": (0.9, 0.99)}, "momenta must be 3 numbers"),
         ({"squares": (0.9, 1.0)}, "squares"),
     ],
 )

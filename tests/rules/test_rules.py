@@ -289,3 +289,31 @@ def test_velo_refuses(wrong: dict[str, object]) -> None:
 def test_lstm_refuses(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match="must be positive"):
         LSTMRule(**wrong)  # type: ignore[arg-type]
+
+
+EMPTY: list[list[tuple[int, ...]]] = [[(0,), (3,)], [(0, 3), (2, 2)], [(3, 0), ()], [(2, 0, 3), (1,), (0,)], [(0, 0)]]
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("shapes", EMPTY, ids=str)
+def test_tensors_without_numbers_change_nothing(name: str, shapes: list[tuple[int, ...]]) -> None:
+    """The others move as if there were no empty ones, which stay, with their state."""
+    rule, generator = built(name), torch.Generator().manual_seed(1)
+    theta = {str(i): torch.randn(s, generator=generator, dtype=torch.float64) for i, s in enumerate(shapes)}
+    full = {n: value for n, value in theta.items() if value.numel()}
+    state, other = rule.start(theta), rule.start(full) if full else {}
+    for _ in range(STEPS):
+        theta, state = rule.update({n: value + 1 for n, value in theta.items()}, state, theta, torch.tensor(0.5))
+        if full:
+            full, other = rule.update({n: value + 1 for n, value in full.items()}, other, full, torch.tensor(0.5))
+    assert list(theta) == list(state) == [str(i) for i in range(len(shapes))]
+    assert [tuple(value.shape) for value in theta.values()] == shapes
+    assert all(torch.equal(theta[n], value) and bool(value.isfinite().all()) for n, value in full.items())
+
+
+@pytest.mark.parametrize("rule", [qs.rules.SGD(0.1), qs.rules.AdamW(), qs.rules.ProximalSGD(0.1, 0.1)], ids=repr)
+def test_fixed_rules_of_tensors_without_numbers(rule: qs.rules.Rule) -> None:
+    theta = {"a": torch.zeros(0, 3), "b": torch.ones(2), "c": torch.ones(())}
+    moved, _ = rule.update(theta, rule.start(theta), theta)
+    assert [tuple(value.shape) for value in moved.values()] == [(0, 3), (2,), ()]
+    assert all(bool((moved[n] < theta[n]).all()) for n in "bc")

@@ -72,11 +72,11 @@ def test_strength_is_of_all_sizes_but_the_grid() -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(InputError, match="rotation must not be negative"):
+    with pytest.raises(InputError, match="rotation must be 0 or more"):
         Warp(rotation=-1)
     with pytest.raises(InputError, match="grid"):
         Warp(grid=1)
-    with pytest.raises(InputError, match="must not be negative"):
+    with pytest.raises(InputError, match="must be 0 or more"):
         Warp().times(-0.5)
     with pytest.raises(InputError, match="needs images"):
         Warp()(torch.zeros(2, 3, 4), KEYS[:2])

@@ -13,9 +13,10 @@ from torch import Tensor
 from quickstudy.core import Examples, Learner, Output
 from quickstudy.errors import InputError
 from quickstudy.evaluation.bank_loop import BANK_SEED, predictions
-from quickstudy.evaluation.metrics.rows import row_mask
+from quickstudy.evaluation.metrics.rows import check_logits, points_and_targets, row_mask
 from quickstudy.evaluation.statistics import interval95
 from quickstudy.functional.coverage import Rows, of_classes, of_targets
+from quickstudy.functional.numbers import real, whole
 from quickstudy.functional.predictive import Gaussian, Predictive
 from quickstudy.tasks.base import TaskDistribution
 
@@ -91,10 +92,14 @@ def reliability(
         points: number of points of the risk-coverage curve.
 
     Raises:
-        InputError: a level outside (0, 1), or what `refuses` says.
+        InputError: a level outside (0, 1), a number out of its range, or what `refuses` says.
+        NonFiniteError: predictions are NaN or infinite.
     """
-    if not 0 < level < 1:
-        raise InputError(f"level must lie between 0 and 1, not {level}")
+    try:
+        real("level", level, above=0, below=1)
+    except InputError as error:
+        raise InputError(f"level must lie between 0 and 1, not {level!r}") from error
+    points, noise = whole("points", points), None if noise is None else real("noise", noise, above=0)
     found, numbers = [], []
     with closing(predictions(learner, distribution, tasks, seed)) as predicted:
         for indices, _, outputs, batch in predicted:
@@ -135,6 +140,10 @@ def _judged(outputs: Output, query: Examples, level: float, noise: float | None)
     why, mask = refuses(outputs, query, noise), row_mask(query)
     if why is not None:
         raise InputError(why)
+    if query.labels.dtype.is_floating_point:
+        points_and_targets(outputs, query)
+    else:
+        check_logits(outputs, query)
     flat, labels = _flat(outputs, mask, noise), query.labels[mask]
     return of_classes(flat, labels, level) if isinstance(flat, Tensor) else of_targets(flat, labels.double(), level)
 

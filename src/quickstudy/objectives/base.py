@@ -24,6 +24,7 @@ from torch import Tensor
 from quickstudy.core import Examples, Learner, State, Task
 from quickstudy.engine.objective import LossOfTask, Objective, lifted, objective
 from quickstudy.errors import InputError
+from quickstudy.functional.checks import takes
 from quickstudy.registry import lookup
 
 __all__ = ["LossOfTask", "Objective", "Wrapper", "joined", "named", "objective"]
@@ -39,6 +40,9 @@ def named(objective: Objective | LossOfTask | str) -> Objective:
     found = found() if isinstance(found, type) else found
     if not callable(found):
         raise InputError(f"an objective is a function (learner, task, key) -> loss or its name, not {objective!r}")
+    reason = None if isinstance(found, Objective) else takes(found, 3)
+    if reason is not None:
+        raise InputError(f"an objective must be a function (learner, task, key) -> loss, and {reason}")
     return lifted(found)
 
 

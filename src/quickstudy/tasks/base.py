@@ -278,14 +278,14 @@ class Bank(TaskDistribution):
             )
         expected = source.plan(torch.zeros(1, dtype=torch.long, device=source.device))
         if _form(plan) != _form(expected) or len({value.shape[0] for value in plan.values()}) > 1:
-            raise CheckpointError(f"bank {path} holds tasks of another shape than {source!r} draws")
+            raise CheckpointError(f"bank {path} holds tasks of another shape than this {type(source).__name__} draws")
         if not all(len(value) for value in plan.values()):
             raise CheckpointError(f"bank {path} holds no task; make a new bank")
         seed = _check_facts(f"bank {path}", facts.get("tasks", "{}"), plan, source)
         plan = {name: value.to(source.device) for name, value in plan.items()}
         reason = source.refuses(plan)
         if reason is not None:
-            raise CheckpointError(f"bank {path} holds no tasks of {source!r}: {reason}; make a new bank")
+            raise CheckpointError(f"bank {path} holds no tasks of {type(source).__name__}: {reason}; make a new bank")
         return cls(source, plan, seed)
 
 

@@ -1,4 +1,4 @@
-"""What a plan of rows must keep to, whoever wrote it: rows that exist, a query apart from its support, whole classes.
+"""Checks of a plan of rows, whoever wrote it: rows that exist, a query apart from its support, labels that are classes.
 
 A plan that was drawn keeps to it. One that was read from a file may have been changed, and a query that is among the
 rows of its support has no honest figure.

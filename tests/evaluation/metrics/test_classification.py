@@ -107,3 +107,21 @@ def test_a_task_without_rows_has_no_accuracy() -> None:
     query = masked(np.zeros((2, 2), np.int64), np.array([[False, False], [True, False]]), 2)
     found = find_metric("accuracy").of(torch.tensor([1.0, 0.0]).expand(2, 2, 2), query)
     assert np.array_equal(found, [math.nan, 1.0], equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "auc", "average_precision", "mrr", "hits@1", "ndcg@2"])
+@pytest.mark.parametrize("shape", [(2, 5, 3), (2, 1, 3), (1, 4, 3), (2, 4)])
+def test_logits_of_other_rows_are_refused_and_never_broadcast(name: str, shape: tuple[int, ...]) -> None:
+    query = qs.Examples(torch.zeros(2, 4, 1), torch.arange(8).reshape(2, 4) % 3, ways=3, check=False)
+    with pytest.raises(InputError, match="do not fit labels"):
+        find_metric(name).of(torch.zeros(shape), query)
+
+
+def test_the_intersection_in_a_task_without_a_query_is_undefined() -> None:
+    counts = torch.tensor([[True, True], [False, False]])
+    query = qs.Examples(torch.zeros(2, 2, 1), torch.ones(2, 2, 3, 3).long(), counts, 2, check=False)
+    logits = torch.stack([torch.zeros(2, 2, 3, 3), torch.ones(2, 2, 3, 3)], 2)
+    found = find_metric("iou").of(logits, query)
+    assert float(found[0]) == 1
+    assert bool(found[1].isnan())
+    assert find_metric("iou").partial

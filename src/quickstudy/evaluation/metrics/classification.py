@@ -16,7 +16,7 @@ from torch import Tensor
 from quickstudy.core import Examples
 from quickstudy.errors import InputError
 from quickstudy.evaluation.metrics.base import metric
-from quickstudy.evaluation.metrics.rows import classes_of, mean_of_rows, row_mask
+from quickstudy.evaluation.metrics.rows import check_logits, classes_of, mean_of_rows, row_mask
 
 
 @metric("accuracy", label="Accuracy", predicts="classes", partial=True, upper=1.0, chance=lambda ways: 1 / ways)
@@ -66,6 +66,7 @@ def _one_against_rest(outputs: Tensor, query: Examples) -> tuple[Tensor, Tensor,
     labels = query.labels
     if labels.dtype.is_floating_point or labels.ndim != 2:
         raise InputError(f"areas under curves need one class per row, not labels {tuple(labels.shape[1:])} per task")
+    check_logits(outputs, query)
     logits = outputs.double()
     if logits.shape[2] == 2:
         scores, classes = (logits[:, :, 1:] - logits[:, :, :1]), torch.ones(1, device=labels.device)

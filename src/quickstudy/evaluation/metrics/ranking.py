@@ -15,7 +15,7 @@ from torch import Tensor
 from quickstudy.core import Examples, Output
 from quickstudy.errors import InputError
 from quickstudy.evaluation.metrics.base import metric
-from quickstudy.evaluation.metrics.rows import points_and_targets, row_mask
+from quickstudy.evaluation.metrics.rows import check_logits, points_and_targets, row_mask
 
 
 class Rankings(NamedTuple):
@@ -85,6 +85,7 @@ def rankings(outputs: Output, query: Examples) -> Rankings:
         if bool((relevance.where(items, 0.0) < 0).any()):
             raise InputError("labels say how relevant items are, so none may be negative")
     elif query.labels.ndim == 2:
+        check_logits(outputs, query)
         scores = outputs
         relevance = query.labels.unsqueeze(2) == torch.arange(outputs.shape[2], device=outputs.device)
         items, counted = torch.ones_like(relevance), mask

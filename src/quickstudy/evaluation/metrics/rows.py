@@ -23,8 +23,23 @@ def mean_of_rows(values: Tensor, query: Examples) -> Tensor:
     It is nan in tasks where no row counts.
     """
     values, mask = values.double(), row_mask(query)
+    if values.shape[:2] != mask.shape:
+        raise InputError(f"answers {tuple(values.shape)} are not one for each of the query's rows {tuple(mask.shape)}")
     rows = values.flatten(2).mean(2) if values.ndim > 2 else values
     return torch.where(mask, rows, 0.0).sum(1) / mask.double().sum(1)
+
+
+def check_logits(outputs: Output, query: Examples) -> None:
+    """Raise InputError unless outputs are logits (T, Q, N, ...) of labels (T, Q, ...), so that each has its own."""
+    if (
+        not isinstance(outputs, Tensor)
+        or outputs.ndim < 3
+        or (*outputs.shape[:2], *outputs.shape[3:]) != tuple(query.labels.shape)
+    ):
+        raise InputError(
+            f"logits {tuple(getattr(outputs, 'shape', ()))} do not fit labels {tuple(query.labels.shape)}: each row of a task needs "
+            "one class and (N,) logits"
+        )
 
 
 def classes_of(outputs: Output, query: Examples) -> Tensor:
@@ -35,11 +50,7 @@ def classes_of(outputs: Output, query: Examples) -> Tensor:
     """
     if query.labels.dtype.is_floating_point:
         raise InputError("this metric judges classes, and labels are numbers; take 'mse', say")
-    if outputs.ndim < 3 or (*outputs.shape[:2], *outputs.shape[3:]) != tuple(query.labels.shape):
-        raise InputError(
-            f"logits {tuple(outputs.shape)} do not fit labels {tuple(query.labels.shape)}: each row of a task needs "
-            "one class and (N,) logits"
-        )
+    check_logits(outputs, query)
     classes: Tensor = outputs.argmax(2)
     return classes
 

@@ -71,6 +71,8 @@ class Imitation(TaskDistribution):
         self.net, self.dimensions, self.outputs, self.classify = net, dimensions, outputs, classify
         self.rows, self.judged = rows, judged
         scales = {"conditioning": conditioning, "input_scale": input_scale, "start_scale": start_scale}
+        # The one that is not used is checked too.
+        parse_scale("sharpness", sharpness), parse_scale("noise", noise)
         scales |= {"sharpness": sharpness} if classify else {"noise": noise}
         self._scales = {name: parse_scale(name, value) for name, value in scales.items()}
         initialise(net, random.key(0))
