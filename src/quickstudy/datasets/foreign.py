@@ -73,7 +73,7 @@ def _length(data: Any) -> int:
     try:
         if hasattr(data, "__getitem__"):
             return len(data)
-    except (TypeError, NotImplementedError):
+    except (TypeError, ValueError, NotImplementedError):
         pass
     raise InputError("the data set must have a length and items; read an iterable one into arrays first")
 
