@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 import quickstudy.datasets as datasets
+from quickstudy.datasets.glyphs import _blur
 from quickstudy.errors import DataError, InputError
 
 
@@ -175,10 +176,14 @@ def test_labels_stay_apart(y: Any, classes: tuple[str, ...]) -> None:
 
 
 def test_drawings_are_the_same_under_any_default_dtype() -> None:
-    def made() -> list[str]:
-        glyphs = datasets.glyphs(scripts=("COPTIC",), size=14, examples=2, cache=False)
-        more = datasets.with_combinations(glyphs, 1, within="script")
-        return [glyphs.fingerprint, more.fingerprint]
+    images = torch.randint(0, 256, (60, 1, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    labels, source = torch.arange(60) // 5, torch.arange(60) % 5
+    names = tuple(f"{number:02d}" for number in range(12))
+    drawings = datasets.ClassData(images, labels, names, attributes={"alphabet": ("a",) * 12}, source=source)
+
+    def made() -> list[Any]:
+        blurred = _blur(images.to(torch.float32), 1.0)
+        return [datasets.with_combinations(drawings, 2).fingerprint, blurred.dtype, blurred.tolist()]
 
     wanted = made()
     torch.set_default_dtype(torch.float64)
