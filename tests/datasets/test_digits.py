@@ -120,3 +120,20 @@ def test_real_digits(real_data: Path) -> None:
     data = datasets.double_mnist(real_data, examples=2, digits="test")
     assert data.inputs.shape == (200, 1, 64, 64)
     assert 0.03 < float(data.inputs.float().mean()) / 255 < 0.1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        bytes(3),
+        b"\0\0\x08\xff" + bytes(4 * 255),
+        b"\0\0\x08\x05" + b"\0" * 4 + b"\xff" * 16,
+        b"\0\0\x08\x01\xff\xff\xff\xff",
+        b"\0\0\x0e\xff" + b"\xff" * 1020,
+    ],
+)
+def test_impossible_idx_files_end_in_one_kind_of_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "f").write_bytes(content)
+    with pytest.raises(DataError, match="/f "):
+        read_idx(tmp_path / "f")

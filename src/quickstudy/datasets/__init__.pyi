@@ -2,13 +2,13 @@ from . import base as base
 from . import columns as columns
 from . import combining as combining
 from . import digits as digits
+from . import foreign as foreign
 from . import joining as joining
 from . import opening as opening
 from . import reading as reading
 from . import splitting as splitting
 from . import tables as tables
 from .arrays import arrays as arrays
-from .arrays import dataset as dataset
 from .base import ClassData as ClassData
 from .base import with_rotations as with_rotations
 from .combining import with_combinations as with_combinations
@@ -17,6 +17,7 @@ from .digits import double_mnist as double_mnist
 from .digits import double_mnist_split as double_mnist_split
 from .digits import triple_mnist as triple_mnist
 from .digits import triple_mnist_split as triple_mnist_split
+from .foreign import dataset as dataset
 from .glyphs import glyphs as glyphs
 from .images import images as images
 from .joining import join as join

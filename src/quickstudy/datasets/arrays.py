@@ -1,4 +1,4 @@
-"""Data that are in memory already: arrays and PyTorch data sets."""
+"""Data that are in memory already, as arrays."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from PIL import Image
+from numpy.typing import NDArray
 from torch import Tensor
 
 from quickstudy.datasets.base import ClassData
 from quickstudy.errors import InputError
-from quickstudy.functional.checks import as_array, check_readable, check_tree, over_arrays
+from quickstudy.functional.checks import check_tree, over_arrays
+from quickstudy.functional.names import composed
 
 
 def arrays(
@@ -39,7 +40,8 @@ def arrays(
         targets: (M, ...) dense targets, say masks.
 
     Raises:
-        InputError: X is ragged, not numbers, or holds NaN or infinity, or X and y differ in length.
+        InputError: X is ragged, sparse, masked, not real numbers, or holds NaN or infinity, labels are of no such kind,
+            or X and y differ in length.
 
     Examples:
         >>> arrays([[0.0, 1.0], [2.0, 3.0]], ["cat", "dog"]).classes
@@ -63,110 +65,95 @@ def arrays(
     )
 
 
-def dataset(data: torch.utils.data.Dataset[Any], name: str | None = None) -> ClassData:
-    """Return a map-style PyTorch data set, such as torchvision's, read into memory.
-
-    Args:
-        data: has a length, and gives (x, y) for 0..M-1: x a tensor, an array, a number or a PIL image, all of one
-            shape; y a label as of `arrays`. If it has a list `classes`, as torchvision's have, integer labels get
-            their names there.
-        name: how results name the data; None means the data set's type.
-
-    Raises:
-        InputError: it is an iterable without length, or its items are not such pairs; the message names the item.
-    """
-    if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
-        raise InputError("the data set must have a length and items; read an iterable one into arrays first")
-    rows: list[Tensor] = []
-    labels: list[Any] = []
-    for index in range(len(data)):
-        item = data[index]
-        if not isinstance(item, (tuple, list)) or len(item) != 2:
-            raise InputError(
-                f"item {index} of the data set is not a pair (x, y); wrap the data set in one that gives it"
-            )
-        value, label = item
-        if isinstance(value, Image.Image):
-            pixels = np.array(value if value.mode in ("L", "RGB") else value.convert("RGB"))
-            value = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-        row = numbers(value, f"x of item {index}")
-        if rows and (row.shape != rows[0].shape or row.dtype != rows[0].dtype):
-            raise InputError(
-                f"x of item {index} is {tuple(row.shape)} of {row.dtype} and the first {tuple(rows[0].shape)} of "
-                f"{rows[0].dtype}; give the data set a transform that makes them equal"
-            )
-        rows.append(row)
-        labels.append(label.item() if isinstance(label, (Tensor, np.generic)) else label)
-    if not rows:
-        raise InputError("the data set is empty")
-    known = getattr(data, "classes", None)
-    used = known is not None and all(isinstance(label, int) for label in labels)
-    result = arrays(torch.stack(rows), labels, name or type(data).__name__)
-    if not used or known is None:
-        return result
-    # Only the classes that occur: a subset of a data set may lack some.
-    named = tuple(str(known[int(label)]) for label in result.classes)
-    return ClassData(result.inputs, result.labels, named, result.name)
-
-
 def inputs_of(X: Any, what: str = "X") -> Any:
     """Return a tensor, or a pytree of tensors, that shares no memory with the caller's."""
     return over_arrays(numbers, X, what)
 
 
 def numbers(value: Any, what: str) -> Tensor:
-    """Return a tensor that shares no memory with the caller's."""
+    """Return a tensor that shares no memory with the caller's.
+
+    Raises:
+        InputError: the value is no plain array of real numbers; the message says what to do.
+    """
     if isinstance(value, Tensor):
-        check_readable(what, value)
-        if value.is_complex():
-            raise InputError(f"{what} holds {value.dtype}, not numbers; give real and imaginary parts as two features")
-        return value.detach().clone()
-    if isinstance(value, (list, tuple)) and any(isinstance(each, Tensor) for each in value):
-        value = [as_array(each, what) for each in value]
-    try:
-        array = np.asarray(as_array(value, what))
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise InputError(f"{what} is ragged ({error}); rows must have one shape") from error
+        return _plain(value, what).detach().clone()
+    if hasattr(value, "toarray") and not isinstance(value, np.ndarray):
+        raise InputError(f"{what} is sparse; make it dense with .toarray()")
+    array = _array(value, what)
     if array.dtype.kind not in "biuf":
-        raise InputError(f"{what} holds {array.dtype}, not numbers; encode it first")
+        raise InputError(f"{what} holds {array.dtype}, not numbers; encode it first{_encoding(array)}")
     if array.dtype.kind == "f" and array.dtype.itemsize >= 8:
         # NumPy's and Python's floats are double by default, which nets are not.
         return torch.tensor(array.astype(np.float64), dtype=torch.get_default_dtype())
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
+        if array.size and int(array.max()) >= 1 << 63:
+            raise InputError(f"{what} holds whole numbers of 2**63 or more; convert it to floats")
         array = array.astype(np.int64)
     return torch.tensor(np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="))))
 
 
+def _plain(value: Tensor, what: str) -> Tensor:
+    """Return a tensor if it is a dense one of real numbers that lies in memory, else say how to make it one."""
+    advice = None
+    if value.is_nested:
+        advice = "is nested; pad its rows to one shape"
+    elif value.layout != torch.strided:
+        advice = "is sparse; make it dense with .to_dense()"
+    elif value.is_meta:
+        advice = "is on the device 'meta', which holds no numbers; load it first"
+    elif value.is_quantized:
+        advice = "is quantised; make it floats with .dequantize()"
+    elif value.is_complex():
+        advice = "holds complex numbers, not real ones; use torch.view_as_real"
+    elif value.dtype.is_floating_point and value.dtype.itemsize == 1:
+        advice = f"holds {value.dtype}, which nets cannot compute with; convert it with .float()"
+    if advice is not None:
+        raise InputError(f"{what} {advice}")
+    return value
+
+
+def _array(value: Any, what: str) -> NDArray[Any]:
+    """Return an array of what a user gives, tensors among it, or raise InputError."""
+    if isinstance(value, Tensor):
+        value = _plain(value, what).detach().cpu()
+        # NumPy has no such numbers.
+        found: NDArray[Any] = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+        return found
+    if isinstance(value, (list, tuple)) and any(isinstance(each, Tensor) for each in value):
+        value = [_array(each, what) if isinstance(each, Tensor) else each for each in value]
+    # NumPy drops the mask of arrays in a list.
+    for each in value if isinstance(value, (list, tuple)) else [value]:
+        if isinstance(each, np.ma.MaskedArray) and np.ma.is_masked(each):
+            raise InputError(f"{what} has masked values; fill them in with .filled(...), or drop such rows")
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError, OverflowError) as error:
+        first = str(error).partition("\n")[0]
+        raise InputError(f"{what} is ragged ({first}); rows must have one shape") from error
+
+
+def _encoding(array: NDArray[Any]) -> str:
+    if array.dtype.kind in "UT" or (array.size and isinstance(array.flat[0], str)):
+        return ", texts for example with scikit-learn's TfidfVectorizer"
+    return ", as numbers of seconds or days" if array.dtype.kind in "mM" else ""
+
+
 def _labels(y: Any, classes: Sequence[str] | None) -> tuple[Tensor, tuple[str, ...]]:
     """Return labels 0..C-1 (M,) and the C names."""
-    y = as_array(y, "y")
     if isinstance(y, (list, tuple)):
-        y = [each.item() if isinstance(each, (Tensor, np.generic)) and each.ndim == 0 else each for each in y]
+        y = [each.item() if isinstance(each, (Tensor, np.generic)) and _is_number(each) else each for each in y]
         if len({isinstance(each, str) for each in y}) > 1:
             raise InputError("y mixes strings and numbers; use one kind of label")
-    try:
-        array = np.asarray(y)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise InputError(f"y is ragged ({error}); give one label per row") from error
+        if any(type(each) is int and not -(1 << 63) <= each < 1 << 63 for each in y):
+            # NumPy would make floats of them, which do not tell such numbers apart.
+            y = np.array(y, dtype=object)
+    array = _array(y, "y")
     if array.ndim != 1:
-        raise InputError(f"y must be (M,), one label per row, not {array.shape}")
-    if array.dtype.kind == "O":
-        kinds = {type(each) for each in array}
-        if kinds <= {str, np.str_}:
-            array = array.astype(str)
-        elif kinds <= {int, bool, np.int64, np.int32}:
-            try:
-                array = array.astype(np.int64)
-            except OverflowError as error:
-                raise InputError("y holds integers beyond 64 bits; give them as strings, which name classes") from error
-        else:
-            raise InputError(f"y holds {', '.join(sorted(kind.__name__ for kind in kinds))}; use strings or integers")
-    if array.dtype.kind == "f":
-        if not np.isfinite(array).all() or (array != np.floor(array)).any():
-            raise InputError("y holds NaN, infinity or fractions; labels must be strings or integers")
-        array = array.astype(np.int64)
-    if array.dtype.kind not in "biuUT":
-        raise InputError(f"y holds {array.dtype}; labels must be strings or integers")
+        column = array.ndim == 2 and array.shape[1] == 1
+        advice = "; use y.ravel()" if column else "; of one-hot rows take y.argmax(1)" if array.ndim == 2 else ""
+        raise InputError(f"y must be (M,), one label per row, not {array.shape}{advice}")
+    array = _one_kind(array)
     if classes is not None:
         if array.dtype.kind not in "biu" or (len(array) and not 0 <= array.min() <= array.max() < len(classes)):
             raise InputError(f"with classes given, labels must be integers in 0..{len(classes) - 1}")
@@ -174,3 +161,34 @@ def _labels(y: Any, classes: Sequence[str] | None) -> tuple[Tensor, tuple[str, .
     values, indices = np.unique(array, return_inverse=True)
     names = tuple(str(value) for value in cast("list[Any]", values.tolist()))
     return torch.tensor(indices.astype(np.int64)), names
+
+
+def _is_number(value: Tensor | np.generic[Any]) -> bool:
+    return value.ndim == 0 and not (isinstance(value, Tensor) and value.is_meta)
+
+
+def _one_kind(array: NDArray[Any]) -> NDArray[Any]:
+    """Return labels as strings, as numbers of 64 bits or, where these are too few, as Python's whole numbers."""
+    if array.dtype.kind == "O":
+        kinds = {type(each) for each in array}
+        if all(issubclass(kind, str) for kind in kinds):
+            array = array.astype(str)
+        elif all(issubclass(kind, (int, np.integer, np.bool_)) for kind in kinds):
+            large = any(not -(1 << 63) <= int(each) < 1 << 63 for each in array)
+            array = np.array([int(each) for each in array], dtype=object) if large else array.astype(np.int64)
+        elif all(issubclass(kind, (int, float, np.number, np.bool_)) for kind in kinds):
+            array = array.astype(np.float64)
+        else:
+            raise InputError(f"y holds {', '.join(sorted(kind.__name__ for kind in kinds))}; use strings or integers")
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all() or (array != np.floor(array)).any():
+            raise InputError("y holds NaN, infinity or fractions; labels must be strings or integers")
+        large = bool((np.abs(array) >= 2.0**63).any())
+        array = np.array([int(each) for each in array], dtype=object) if large else array.astype(np.int64)
+    if array.dtype.kind == "S":
+        raise InputError("y holds bytes; make strings of them, with numpy.char.decode(y)")
+    if array.dtype.kind not in "biuUTO":
+        raise InputError(f"y holds {array.dtype}; labels must be strings or integers")
+    if array.dtype.kind in "UT" and not all(each.isascii() for each in set(array.tolist())):
+        array = np.array([composed(each) for each in array.tolist()])
+    return array

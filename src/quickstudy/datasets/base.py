@@ -17,6 +17,7 @@ from torch import Tensor
 from quickstudy.datasets.splitting import chosen, divided, groups_of
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional.checks import check_tree, row_shapes
+from quickstudy.functional.names import composed
 from quickstudy.operators import trees
 from quickstudy.registry import TABLES, Entry, Made, register
 
@@ -65,8 +66,15 @@ class ClassData:
                 raise InputError(f"{key} has {len(value)} rows and inputs {rows}; give one per example")
         if self.labels.ndim != 1 or self.labels.dtype.is_floating_point:
             raise InputError(f"labels must be (M,) integers, not {tuple(self.labels.shape)} of {self.labels.dtype}")
+        for name in self.classes:
+            if not isinstance(name, str):
+                raise InputError(f"class names must be strings, not {type(name).__name__}; use str(...)")
+        # Names are compared in one spelling from here on.
+        if not all(name.isascii() for name in self.classes):
+            object.__setattr__(self, "classes", tuple(map(composed, self.classes)))
         if len(set(self.classes)) != len(self.classes):
-            raise InputError("class names repeat; each class needs a name of its own")
+            twice = next(name for place, name in enumerate(self.classes) if name in self.classes[:place])
+            raise InputError(f"class names repeat, such as '{twice}'; each class needs a name of its own")
         for key, values in self.attributes.items():
             if len(values) != len(self.classes):
                 raise InputError(f"attribute '{key}' has {len(values)} values for {len(self.classes)} classes")
@@ -181,10 +189,12 @@ class ClassData:
         if classes is not None:
             seen: set[str] = set()
             for part in classes:
-                overlap = seen & set(part)
-                if overlap:
-                    raise InputError(f"class '{min(overlap)}' is in two parts of the split; parts must be disjoint")
-                seen |= set(part)
+                names = set(map(composed, part))
+                if seen & names:
+                    raise InputError(
+                        f"class '{min(seen & names)}' is in two parts of the split; parts must be disjoint"
+                    )
+                seen |= names
             parts = tuple(self.subset(list(part)) for part in classes)
         else:
             places = divided(self.classes if by is None else self._values(by), fractions, seed, by or "class")

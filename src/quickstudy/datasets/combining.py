@@ -90,9 +90,10 @@ def with_combinations(data: ClassData, groups: int, within: str = "alphabet", se
         )
     rows = torch.cat([rows for _, rows in plan])
     counts = torch.tensor([len(rows) for _, rows in plan])
-    boxes = torch.tensor([[each[1:] if each else (1.0, 1.0, 0.0, 0.0) for each in pieces] for pieces, _ in plan])
+    corners = [[each[1:] if each else (1.0, 1.0, 0.0, 0.0) for each in pieces] for pieces, _ in plan]
+    boxes = torch.tensor(corners, dtype=torch.float32)
     boxes = boxes.repeat_interleave(counts, 0)
-    shake = torch.rand(len(rows), 2, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    shake = torch.rand(len(rows), 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float32) * 2 - 1
     room = 1 - boxes[:, 1, :2]
     boxes[:, 1, 2:] = (boxes[:, 1, 2:] + SHAKE * shake).clamp(-room, room)
     where = images.device
@@ -149,10 +150,13 @@ def _paired(order: list[int], chance: Random) -> list[Character]:
 def _drawn(inputs: Tensor, rows: Tensor, boxes: Tensor) -> Tensor:
     """Return new drawings (n, C, H, W), of rows (n, 2) of their pieces and boxes (n, 2, 4): width, height, x, y."""
     whole = 255.0 if inputs.dtype == torch.uint8 else 1.0
+    kind = torch.float32 if inputs.dtype == torch.uint8 else inputs.dtype
     found = []
     for part, box in zip(torch.split(rows, 1024), torch.split(boxes, 1024), strict=True):
-        new = _placed(inputs[part[:, 0]] / whole, box[:, 0])
-        new = torch.maximum(new, _placed(inputs[part[:, 1]] / whole, box[:, 1]) * (part[:, 1] >= 0).view(-1, 1, 1, 1))
+        new = _placed(inputs[part[:, 0]].to(kind) / whole, box[:, 0])
+        new = torch.maximum(
+            new, _placed(inputs[part[:, 1]].to(kind) / whole, box[:, 1]) * (part[:, 1] >= 0).view(-1, 1, 1, 1)
+        )
         found.append((new * whole).round().to(inputs.dtype) if whole > 1 else new.to(inputs.dtype))
     return torch.cat(found)
 
@@ -164,7 +168,8 @@ def _placed(images: Tensor, boxes: Tensor) -> Tensor:
     images = torch.where(small, F.max_pool2d(images, 3, 1, 1), images)
     # Two readings a pixel along each side.
     sides = [
-        (torch.arange(2 * size, device=boxes.device) + 0.5) / size - 1 for size in (images.shape[3], images.shape[2])
+        (torch.arange(2 * size, device=boxes.device, dtype=boxes.dtype) + 0.5) / size - 1
+        for size in (images.shape[3], images.shape[2])
     ]
     x, y = ((side - boxes[:, 2 + i, None]) / boxes[:, i, None] for i, side in enumerate(sides))
     grid = (len(boxes), y.shape[1], x.shape[1])

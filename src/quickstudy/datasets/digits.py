@@ -35,7 +35,7 @@ _FILES = {
     "t10k-labels-idx1-ubyte": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-_IDX_LIMIT = 1 << 31
+_IDX_LIMIT = 1 << 30
 _SHARES = (0.64, 0.16, 0.20)
 
 
@@ -132,8 +132,12 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     # Python's integers do not overflow, whatever the header claims.
     expected = start + math.prod(shape) * kind.itemsize
     if len(content) != expected:
-        raise DataError(f"{path} should have {expected} bytes for shape {shape} and has {len(content)}")
-    return np.frombuffer(content, kind, offset=start).reshape(shape).astype(kind.newbyteorder("="))
+        raise DataError(f"{path} should have {expected} bytes for shape {shape[:8]} and has {len(content)}")
+    try:
+        array = np.frombuffer(content, kind, offset=start).reshape(shape)
+    except ValueError as error:  # more than 64 dimensions, or too large ones beside one of size 0
+        raise DataError(f"{path} has an impossible shape of {dims} dimensions; download it again") from error
+    return array.astype(kind.newbyteorder("="), copy=False)
 
 
 def _mnist(path: str | os.PathLike[str] | None, digits: Source) -> list[NDArray[np.uint8]]:

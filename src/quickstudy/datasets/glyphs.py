@@ -288,7 +288,7 @@ def _deform(drawings: Tensor, draws: Tensor) -> Tensor:
 def _blur(pictures: Tensor, sigma: float) -> Tensor:
     """Return pictures (M, 1, H, W) after a Gaussian blur of `sigma` pixels."""
     radius = max(1, math.ceil(2.5 * sigma))
-    kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma) ** 2)
+    kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=pictures.dtype) / sigma) ** 2)
     kernel = kernel / kernel.sum()
     rows = F.conv2d(pictures, kernel.view(1, 1, 1, -1), padding=(0, radius))
     return F.conv2d(rows, kernel.view(1, 1, -1, 1), padding=(radius, 0))

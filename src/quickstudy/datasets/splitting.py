@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 
 from quickstudy.errors import InputError, unknown_name
+from quickstudy.functional.names import composed
 
 
 def groups_of(values: Sequence[str]) -> dict[str, list[int]]:
@@ -29,11 +30,12 @@ def chosen(given: Sequence[int] | Sequence[str], names: Sequence[str], kind: str
         InputError: there is no such thing, or one is given twice.
     """
     table = {name: place for place, name in enumerate(names)}
+    spelled = {composed(name): place for name, place in table.items()}
     found: list[int] = []
     for each in given:
-        if isinstance(each, str) and each not in table:
+        if isinstance(each, str) and each not in table and composed(each) not in spelled:
             raise unknown_name(kind, each, names)
-        place = table[each] if isinstance(each, str) else int(each)
+        place = table.get(each, spelled.get(composed(each), 0)) if isinstance(each, str) else int(each)
         if not -len(names) <= place < len(names):
             raise InputError(f"there is no {kind} number {place}; {kinds} are numbered 0..{len(names) - 1}")
         found.append(place % len(names))

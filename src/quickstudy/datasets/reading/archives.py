@@ -157,6 +157,9 @@ def read_gzip(path: Path, limit: int) -> bytes:
         DataError: it is no plain file, is truncated or corrupt, or holds more than `limit` bytes.
     """
     readable(path)
+    # A file that is a bomb says so before it fills the memory.
+    packed = max(1 << 20, int(Limits().ratio * path.stat().st_size))
+    limit = min(limit, packed)
     try:
         with open(path, "rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"

@@ -26,8 +26,9 @@ def walk(root: Path, limits: Limits) -> tuple[list[str], list[str], list[str]]:
     folders: list[str] = []
     broken: list[str] = []
     check = Check(root, limits)
-    # The folders that are open above, by which a link back is known; two links to one folder elsewhere are fine.
-    waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", (_identity(root),))]
+    # The folders above, by which a link back is known; two links to one folder elsewhere are fine.
+    whole = root.resolve()
+    waiting = [("", tuple(_identity(each) for each in (whole, *whole.parents)))]
     while waiting:
         inside, above = waiting.pop()
         try:

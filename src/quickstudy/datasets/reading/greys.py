@@ -43,7 +43,8 @@ class Greys:
         """
         white = self.white or (_TOP_FLOAT if mode == "F" else _TOP_16)
         low, high = float(values.min(initial=0)), float(values.max(initial=0))
-        if not (low >= 0 and high <= white):  # NaN is neither
+        # A float of 32 bits may be above what rounds to it; NaN is neither.
+        if not (low >= 0 and high <= white * (1 + 1e-6)):
             raise DataError(
                 f"image {where} holds values from {low:g} to {high:g}, outside 0..{white:g}; give white=..., the value "
                 "that is white, or convert it to 8 bits a channel"
@@ -54,7 +55,7 @@ class Greys:
             table = np.rint(np.minimum(np.arange(65536), white) / (white / 255)).astype(np.uint8)
             found: NDArray[np.uint8] = table[values]
             return found
-        return np.rint(values.astype(np.float64) / (white / 255)).astype(np.uint8)
+        return np.rint(np.minimum(values.astype(np.float64), white) / (white / 255)).astype(np.uint8)
 
     def note_colours(self, image: Image.Image, where: str) -> None:
         """Note the largest value of a colour image of 16 bits, of which PIL reads the upper 8.

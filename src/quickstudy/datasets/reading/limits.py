@@ -44,7 +44,7 @@ def readable(path: str | os.PathLike[str]) -> Path:
     """
     place = Path(path)
     if not place.exists():
-        raise DataNotFoundError(f"there is no file or folder {place}; check the path")
+        raise DataNotFoundError(f"there is no folder or file {place}; check the path")
     if not place.is_file():
         raise DataError(f"{place} is not a plain file; give a file")
     return place

@@ -15,57 +15,16 @@ import math
 import pickletools
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from quickstudy.datasets.reading.unpickled import DTYPES, NAMES, Arguments, Name, Unfinished, expanded
 from quickstudy.errors import DataError
 
 _MOST_STEPS = 20_000_000
 _MOST_NUMBERED = 10_000
-_CORES = ("numpy.core", "numpy._core")
-_BUILTINS = ("builtins", "__builtin__")
-
-# Under the names that old and new versions of NumPy and Python write, what a name stands for here.
-_NAMES = {
-    ("numpy", "ndarray"): "ndarray",
-    ("numpy", "dtype"): "dtype",
-    ("collections", "OrderedDict"): "dict",
-    ("collections", "defaultdict"): "defaultdict",
-    ("_codecs", "encode"): "encode",
-    **{(module, "list"): "list" for module in _BUILTINS},
-    **{(module, "bytes"): "bytes" for module in _BUILTINS},
-    **{(f"{core}.multiarray", "_reconstruct"): "array" for core in _CORES},
-    **{(f"{core}.multiarray", "scalar"): "scalar" for core in _CORES},
-    **{(f"{core}.numeric", "_frombuffer"): "frombuffer" for core in _CORES},
-}
-_DTYPES = {kind + size for kind, sizes in (("u", "1248"), ("i", "1248"), ("f", "248"), ("b", "1")) for size in sizes}
-
-
-@dataclass(frozen=True)
-class _Name:
-    """What a pickle names, by the word of `_NAMES`."""
-
-    word: str
-
-
-@dataclass
-class _Unfinished:
-    """A dtype or an array whose state is still to come, and where the pickle keeps it."""
-
-    word: str
-    dtype: str = ""
-    places: list[int] = field(default_factory=list)
-
-
 _KNOWN = {ord(each.code) for each in pickletools.opcodes}
-
-
-class _Arguments(tuple[Any, ...]):
-    """A tuple that holds a name or a dtype: it may be handed to a step, and lie nowhere else."""
-
-    __slots__ = ()
 
 
 class Machine:
@@ -103,7 +62,7 @@ class Machine:
         result = self._plain(self._pop())
         if self._stack or self._marks:
             raise DataError("it leaves values behind")
-        if _expanded(result) > _MOST_STEPS + len(self._content):
+        if expanded(result) > _MOST_STEPS + len(self._content):
             raise DataError("its containers hold one another too often")
         return result
 
@@ -146,7 +105,7 @@ class Machine:
 
     @staticmethod
     def _plain(value: Any) -> Any:
-        if isinstance(value, (_Name, _Unfinished, _Arguments, np.dtype)):
+        if isinstance(value, (Name, Unfinished, Arguments, np.dtype)):
             raise DataError("it keeps a function, a type or an unfinished array as a value")
         return value
 
@@ -174,7 +133,7 @@ class Machine:
         if place < 0:
             raise DataError("it keeps a value at a negative place")
         self._memo[place] = value
-        if isinstance(value, _Unfinished):
+        if isinstance(value, Unfinished):
             value.places.append(place)
 
     def _get(self, place: int) -> None:
@@ -203,11 +162,11 @@ class Machine:
         self._stack.append(str(self._take(self._number(form)), "utf-8", "surrogatepass"))
 
     def _name(self, module: str, name: str) -> None:
-        word = _NAMES.get((module, name))
+        word = NAMES.get((module, name))
         if word is None:
             asked = f"{module}.{name}"[:100]
             raise DataError(f"it asks for {asked}, which an array has no need of; do not trust this file")
-        self._stack.append(_Name(word))
+        self._stack.append(Name(word))
 
     def _stack_global(self) -> None:
         name, module = self._pop(), self._pop()
@@ -217,10 +176,10 @@ class Machine:
 
     def _tuple_of(self, values: list[Any]) -> None:
         for value in values:
-            if isinstance(value, _Unfinished):
+            if isinstance(value, Unfinished):
                 self._plain(value)
-        special = any(isinstance(value, (_Name, _Arguments, np.dtype)) for value in values)
-        self._stack.append(_Arguments(values) if special else tuple(values))
+        special = any(isinstance(value, (Name, Arguments, np.dtype)) for value in values)
+        self._stack.append(Arguments(values) if special else tuple(values))
 
     def _extend(self, values: list[Any]) -> None:
         target = self._top()
@@ -258,17 +217,17 @@ class Machine:
 
     def _reduce(self) -> None:
         given, called = self._pop(), self._pop()
-        if not isinstance(called, _Name) or not isinstance(given, tuple):
+        if not isinstance(called, Name) or not isinstance(given, tuple):
             raise DataError("it calls what is no function")
         self._stack.append(self._made(called.word, given))
 
     def _made(self, word: str, given: tuple[Any, ...]) -> Any:
-        """Return what one of `_NAMES` makes of its arguments."""
+        """Return what one of `NAMES` makes of its arguments."""
         match word, given:
-            case "array", (_Name("ndarray"), tuple(), _):
-                return _Unfinished("array")
-            case "dtype", (str(name), *_) if name in _DTYPES:
-                return _Unfinished("dtype", name)
+            case "array", (Name("ndarray"), tuple(), _):
+                return Unfinished("array")
+            case "dtype", (str(name), *_) if name in DTYPES:
+                return Unfinished("dtype", name)
             case "dtype", (str(name), *_):
                 raise DataError(f"it has an array of type '{name[:20]}'; only plain numbers and Booleans are read")
             case "scalar", (np.dtype() as dtype, data):
@@ -279,7 +238,7 @@ class Machine:
                 return self._latin1(data)
             case "bytes", ():
                 return b""
-            case ("dict", ()) | ("defaultdict", () | (_Name("list"),)):
+            case ("dict", ()) | ("defaultdict", () | (Name("list"),)):
                 return {}
             case "dict", (list(pairs),) if all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
                 self._new_dict([value for pair in pairs for value in pair])
@@ -290,7 +249,7 @@ class Machine:
 
     def _build(self) -> None:
         state, target = self._pop(), self._pop()
-        if not isinstance(target, _Unfinished) or not isinstance(state, tuple):
+        if not isinstance(target, Unfinished) or not isinstance(state, tuple):
             raise DataError("it sets the state of what is no array")
         if target.word == "dtype":
             # version, byte order, and nothing that makes the type more than a plain one
@@ -337,38 +296,6 @@ def _small(value: int) -> int:
 
 def _int(line: bytes) -> int:
     return _small(int(line.rstrip(b"L")))
-
-
-def _expanded(value: Any) -> int:
-    """Return how many values there are where each container is counted as often as it is held.
-
-    Raises:
-        DataError: a container holds itself.
-    """
-    sizes: dict[int, int] = {}
-    under_way: set[int] = set()
-    waiting = [value]
-    while waiting:
-        each = waiting[-1]
-        children = [child for child in _held(each) if isinstance(child, (list, dict, tuple))]
-        if id(each) not in sizes and id(each) not in under_way:
-            under_way.add(id(each))
-            for child in children:
-                if id(child) in under_way:
-                    raise DataError("a container holds itself")
-                if id(child) not in sizes:
-                    waiting.append(child)
-            continue
-        waiting.pop()
-        if id(each) not in sizes:
-            size = 1 + len(_held(each)) + sum(sizes[id(child)] for child in children)
-            sizes[id(each)] = min(size, 1 << 62)  # doubled a million times, it would be a number of a million bits
-            under_way.discard(id(each))
-    return sizes[id(value)]
-
-
-def _held(value: Any) -> Any:
-    return value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
 
 
 def _pushed(value: Callable[[Machine], Any]) -> Callable[[Machine], None]:
