@@ -43,6 +43,8 @@ def restored(asked: Settings, folder: RunFolder, optimizer: torch.optim.Optimize
             folder.path, content["best_step"],
         )  # fmt: skip
         return replace(Standing.of(content, None), best=math.nan, best_step=0)
+    if best is not None:
+        ckpt.check_weights(asked.learner, best, folder.path / ckpt.BEST)
     standing = Standing.of(content, best)
     if best is not None and folder.best_is_older(standing.best_step):
         folder.save(ckpt.BEST, standing.best_content())
