@@ -13,7 +13,8 @@ from quickstudy.annotations import fits, misfits
     ("value", "hint"),
     [
         (3, int), (3, float), (None, int | None), ((1, 2), Sequence[int]), ((1, 2), list[int]), ((), tuple[int, ...]),
-        ("a", Literal["a", "b"]), (True, bool), (True, bool | Literal["record"] | None), ("record", bool | Literal["record"]),
+        ("a", Literal["a", "b"]), (True, bool), (True, bool | Literal["record"] | None),
+        ("record", bool | Literal["record"]),
         ({"a": 1.5}, Mapping[str, float]), (True, Any), ({"a": ["b"]}, dict[str, list[str]]),
     ],
 )  # fmt: skip

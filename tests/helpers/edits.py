@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 ODD: tuple[Any, ...] = (
-    None, True, False, -1, 0, 1, 2.5, 10**9, 10**40, float("nan"), float("inf"), "", "x", "best", "\ud800", "a" * 10_000,
+    None, True, False, -1, 0, 1, 2.5, 10**9, 10**40, float("nan"), float("inf"), "", "x",
+    "best", "\ud800", "a" * 10_000,
     [], [1], ["x"], [[1, 2]], {}, {"x": 1}, {"dict": 5}, {"custom": 3}, {"learner": "MAML", "arguments": {}},
     {"net": ["mlp"], "arguments": {}}, {"rule": "SGD", "arguments": [1]},
 )  # fmt: skip

@@ -77,13 +77,15 @@ def test_a_run_that_cannot_be_looked_at_is_not_begun_anew(tmp_path: Path, monkey
     assert (folder / "last.safetensors").read_bytes() == whole
     (folder / "last.safetensors").rename(tmp_path / "moved")
     (folder / "last.safetensors").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(CheckpointError, match="a link to .*nowhere, which is not there"):
+    with pytest.raises(CheckpointError, match=r"a link to .*nowhere, which is not there"):
         train()
 
 
 @pytest.mark.parametrize("name", ["last.safetensors", "run.json"])
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device", "folder"])
-def test_what_is_no_file_is_not_waited_for(tmp_path: Path, kind: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_file_is_not_waited_for(
+    tmp_path: Path, kind: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)  # the name of a socket is short
     path = Path(name)
     with socket.socket(socket.AF_UNIX) as listening:

@@ -32,7 +32,9 @@ def test_another_process_is_named_and_its_end_frees_the_folder(tmp_path: Path) -
     with subprocess.Popen([sys.executable, "-c", HOLD, str(lock)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(CheckpointError, match=rf"process {other.pid} on .* is training in .*choose another run_dir"):
+        with pytest.raises(
+            CheckpointError, match=rf"process {other.pid} on .* is training in .*choose another run_dir"
+        ):
             RunFolder(tmp_path, ALONE)
         RunFolder(tmp_path, Ranks(1, 1))  # not the one that writes
         other.send_signal(signal.SIGKILL)

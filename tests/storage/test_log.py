@@ -49,7 +49,9 @@ def test_a_torn_last_line_is_no_damage(path: Path) -> None:
     assert path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("damage", [b"1,loss\r\n", b"x,loss,1\r\n", b"1,loss,x\r\n", b"\xff\xfe\r\n", b"\0\r\n", b"\r\n"])
+@pytest.mark.parametrize(
+    "damage", [b"1,loss\r\n", b"x,loss,1\r\n", b"1,loss,x\r\n", b"\xff\xfe\r\n", b"\0\r\n", b"\r\n"]
+)
 def test_damaged_lines_are_left_out(path: Path, damage: bytes) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([lines[0], damage, *lines[1:]]))

@@ -72,12 +72,12 @@ def test_nothing_takes_more_memory_than_its_weights(tmp_path: Path, name: str) -
 def test_a_file_of_a_learner_takes_no_more_either(tmp_path: Path) -> None:
     path = tmp_path / "learner.safetensors"
     ckpt.save_checkpoint(path, {"learner": wide(), "weights": {"net.body.0.weight": torch.zeros(2, 2)}})
-    with pytest.raises(CheckpointError, match="weights of another learner|far more than the weights"):
+    with pytest.raises(CheckpointError, match=r"weights of another learner|far more than the weights"):
         shipped.load(path, "learner", qs.Learner)
 
 
 def test_the_degree_of_products_is_bounded() -> None:
-    with pytest.raises(CheckpointError, match="too many|more than"):
+    with pytest.raises(CheckpointError, match=r"too many|more than"):
         build({"net": "Monomials", "arguments": {"scale": [1.0, 1.0], "degree": 10**9}})
 
 

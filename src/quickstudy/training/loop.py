@@ -23,7 +23,7 @@ from quickstudy.evaluation import evaluate
 from quickstudy.functional import random
 from quickstudy.operators.precision import matmuls_in
 from quickstudy.storage import checkpoint as ckpt
-from quickstudy.storage.run_folder import RunFolder
+from quickstudy.storage.run_folder import RunFolder, damaged
 from quickstudy.training.batches import Batches
 from quickstudy.training.interruption import deferred_signals, end_by
 from quickstudy.training.loggers import Loggers
@@ -113,7 +113,8 @@ def prepared(
     batches = Batches(asked.tasks, asked.meta_batch, ranks, named[0][1].dtype)
     parameters = [p for _, p in named]
     return Trainer(
-        asked, standing, meta_loss, parameters, optimizer, batches, fabric.device, folder, loggers, standing.best_step
+        asked, standing, meta_loss, parameters, optimizer, batches, fabric.device, folder, loggers,
+        saved_best=standing.best_step, restored=standing.step or -1,
     )  # fmt: skip
 
 
@@ -136,6 +137,8 @@ class Trainer:
     loggers: Loggers
     saved_best: int
     """The step of the best weights that lie in the run folder."""
+    restored: int
+    """The step of the checkpoint that the run went on from; -1 for a new one."""
     saved: int = 0
     """The last step of which this process wrote a checkpoint."""
 
@@ -215,7 +218,13 @@ class Trainer:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, outer.clip, norm)
         for group in self.optimizer.param_groups:
             group["lr"] = outer.rate(step, asked.steps) * group["factor"]
-        self.optimizer.step()
+        try:
+            self.optimizer.step()
+        except Exception as error:
+            if step != self.restored or self.folder is None:
+                raise
+            last = self.folder.path / ckpt.LAST
+            raise damaged(last, "optimizer", f"is of no such optimiser ({error})") from error
         standing.step += 1
         return float(loss)
 
