@@ -81,8 +81,9 @@ def prepared(
     if fabric.device.type == "cpu":
         keep_pages()
     ranks = joined(fabric)
-    same = {"steps": asked.steps, "validate_every": asked.validate_every, "patience": asked.patience}
-    ranks.agree({**facts, **same, "log_every": asked.log_every, "resume": resume, "folder": asked.run_dir is not None})
+    same = {name: getattr(asked, name) for name in ("steps", "validate_every", "patience", "log_every")}
+    same["parameters"] = {name: [*value.shape] for name, value in learner.state_dict().items()}
+    ranks.agree({**facts, **same, "resume": resume, "folder": asked.run_dir is not None})
     lasting.enter_context(random.torch_state_kept(fabric.device))
     # Moves and converts in place, and gives every process the first one's weights; its wrapper is not needed.
     fabric.setup_module(learner)
