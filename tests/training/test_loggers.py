@@ -12,6 +12,7 @@ import torch
 from lightning_fabric.loggers import CSVLogger
 
 import quickstudy as qs
+from quickstudy.cli import main
 from quickstudy.errors import InputError
 from quickstudy.training import loggers
 from tests.training.test_random_state import recipe
@@ -177,3 +178,9 @@ def test_recipes_pass_them_on(tmp_path: Path) -> None:
     assert told.rows
     assert told.facts[0]["settings"]["recipe"] == "sinusoid-maml"
     assert loggers.check("csv") == ["csv"]
+
+
+def test_the_command_names_them(tmp_path: Path) -> None:
+    given = ["--steps", "1", "--meta-batch", "1", "--validation-tasks", "1", "--compile", "False", "--device", "cpu"]
+    assert main(["train", "sinusoid-maml", *given, "--run-dir", str(tmp_path), "--logger", "csv"]) == 0
+    assert list(tmp_path.glob("csv/*/metrics.csv"))
