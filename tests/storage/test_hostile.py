@@ -18,7 +18,7 @@ from tests.frozen import record
 from tests.helpers.edits import edited
 
 SINE = "sinusoid-maml"
-FEW, MANY = 120, 4000
+FEW, MANY = 120, 1500
 
 
 def go_on(folder: Path, outer: Any = None, steps: int = 4) -> qs.Run:
