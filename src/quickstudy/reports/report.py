@@ -44,7 +44,7 @@ def write_report(
     body = [f"<h1>{page.escape(title)}</h1>", page.paragraph(_subtitle(found), "soft"), _cards(found)]
     body += [_contents(sections.titles(found)), *_beside(found), *sections.sections(found, "r", 2, meter)]
     path = Path(output) if output is not None else run.folder / "report.html"
-    write_atomically(path, page.page(f"{title}: {run.name}", body).encode())
+    write_atomically(path, page.page(f"{title}: {run.name}", body).encode(errors="replace"))
     return path
 
 
@@ -125,7 +125,7 @@ def write_comparison(
         body += [f'<h2 id="run{i}">{page.escape(label)}</h2>', page.paragraph(_subtitle(found), "soft"), _cards(found)]
         body += sections.sections(found, f"run{i}", 3, meter)
     path = Path(output)
-    write_atomically(path, page.page(title, body).encode())
+    write_atomically(path, page.page(title, body).encode(errors="replace"))
     return path
 
 
