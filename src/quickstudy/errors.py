@@ -37,7 +37,7 @@ class CheckpointError(QuickstudyError, RuntimeError):
 
 
 class Difference(NamedTuple):
-    """What is one thing here and another in a run folder: its name, and both values, as in JSON."""
+    """One thing here and another in a run folder: its name, and both values, as in JSON."""
 
     name: str
     here: Any

@@ -197,6 +197,22 @@ def test_a_signal_to_one_stops_all_at_the_same_step(folder: Path) -> None:
     assert [text.count("saved to") for _, text in ended] == [1, 0]
 
 
+def test_processes_that_do_not_fit_are_told_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUICKSTUDY_TIMEOUT", "4")
+    ended = end(start("third", tmp_path, torchrun))
+    assert ended[0][0] == 0, ended[0][1]
+    told = [json.loads((tmp_path / f"third{rank}.json").read_text()) for rank in range(2)]
+    assert told[0] == told[1]
+    values = {"seed": "seed is 0 and 1", "steps": "steps is 3 and 4", "meta_batch": "meta_batch is 2 and 3"}
+    values |= {"outer": "outer is", "run_dir": "folder is True and False", "parameters": "parameters is"}
+    assert set(told[0]) == set(values)
+    for name, words in values.items():
+        assert f"processes 0 and 1 were to train together, but not the same: {words}" in told[0][name]
+    assert "has waited in vain for another one" in (tmp_path / "late.txt").read_text()
+    assert "QUICKSTUDY_TIMEOUT" in (tmp_path / "late.txt").read_text()
+    assert (tmp_path / "log0.txt").read_text().count("has waited 0 s for another one") == 1
+
+
 def test_torchrun(tmp_path: Path) -> None:
     """The real thing, interrupted."""
     recipe = ["sinusoid-maml", "--steps", "1000000", "--meta-batch", "2", "--compile", "False", "--validate-every", "5"]

@@ -1,10 +1,12 @@
 """What `test_distributed.py` has several processes do: distributed_run.py PART FOLDER, started as by torchrun."""
 
 import json
+import logging
 import math
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +26,19 @@ from tests.helpers.blobs import make_blobs
 TRAIN, HELD = make_blobs().split(fractions=(0.7, 0.3))
 
 
-def make_learner(dropout: float = 0.0) -> qs.learners.MAML:
+def make_learner(dropout: float = 0.0, hidden: int = 6) -> qs.learners.MAML:
     """Return a learner with other weights in every process: the first one's must win."""
     torch.manual_seed(launch().rank)
-    net = nn.Sequential(nn.Linear(4, 6), nn.Dropout(dropout), nn.Tanh(), nn.Linear(6, 3))
+    net = nn.Sequential(nn.Linear(4, hidden), nn.Dropout(dropout), nn.Tanh(), nn.Linear(hidden, 3))
     return qs.learners.MAML(net, lr=0.1)
 
 
-def train(folder: Path | None, meta_batch: int, steps: int = 9, dropout: float = 0.0, **options: Any) -> qs.Run:
+def train(
+    folder: Path | None, meta_batch: int, steps: int = 9, dropout: float = 0.0, hidden: int = 6, **options: Any
+) -> qs.Run:
     options = {"outer": qs.outer.Gradient(0.1, optimizer="adam", clip=1.0), "validate_every": 3, **options}
     return qs.meta_train(
-        make_learner(dropout),
+        make_learner(dropout, hidden),
         qs.tasks.FewShot(TRAIN, ways=3, shots=(1, 2), queries=2),
         validation=qs.tasks.FewShot(HELD, ways=3, queries=2),
         steps=steps,
@@ -187,5 +191,36 @@ def second(folder: Path) -> None:
         (folder / f"step{launch().rank}.txt").write_text(str(done[0]))
 
 
+def third(folder: Path) -> None:
+    """Two processes that were to train different things, then one that stops without a word."""
+    rank, facts = launch().rank, {}
+    join("cpu")
+    logging.basicConfig(filename=folder / f"log{rank}.txt")
+    different: dict[str, dict[str, Any]] = {
+        "seed": {"seed": rank},
+        "steps": {"steps": 3 + rank},
+        "meta_batch": {"meta_batch": 2 + rank},
+        "outer": {"outer": qs.outer.Gradient(0.1 + rank)},
+        "parameters": {"hidden": 6 + rank},
+        "run_dir": {"folder": None if rank else folder / "run"},
+    }
+    for name, options in different.items():
+        try:
+            train(**{"folder": None, "meta_batch": 2, "steps": 3, **options})
+        except RanksError as error:
+            facts[name] = str(error)
+    (folder / f"third{rank}.json").write_text(json.dumps(facts))
+    qs.engine.ranks.REMARK_SECONDS = 0.4
+    if rank == 1:
+        (folder / "pid").write_text(str(os.getpid()))
+        while True:
+            time.sleep(1)
+    try:
+        train(None, 2)
+    except RanksError as error:
+        (folder / "late.txt").write_text(str(error))
+    os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
+
+
 if __name__ == "__main__":
-    {"first": first, "second": second}[sys.argv[1]](Path(sys.argv[2]))
+    {"first": first, "second": second, "third": third}[sys.argv[1]](Path(sys.argv[2]))

@@ -55,7 +55,7 @@ def launch() -> Launch:
         size, local = _number("WORLD_SIZE", 1, least=1), _number("LOCAL_WORLD_SIZE", 1, least=1)
         if size > 1 and "RANK" not in os.environ:
             raise LaunchError(f"WORLD_SIZE={size} but RANK is not set; {_HOW}")
-        rank = _place("RANK", "WORLD_SIZE", size)
+        rank = _place("RANK", "WORLD_SIZE", size) if "WORLD_SIZE" in os.environ else _number("RANK", 0)
         if "LOCAL_RANK" in os.environ:
             _place("LOCAL_RANK", "LOCAL_WORLD_SIZE", local)
         if local > size:

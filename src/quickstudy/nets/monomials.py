@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 
 from quickstudy.errors import InputError
 from quickstudy.registry import register
+
+MOST_PRODUCTS = 10**6
+"""Products of the largest set of them: as features they would be more than any solver takes."""
 
 
 @register("net")
@@ -22,7 +26,8 @@ class Monomials(nn.Module):
         angles: numbers of the inputs that are angles, in rad.
 
     Raises:
-        InputError: a degree or scale is not positive, or an angle is not the number of an input.
+        InputError: a degree or scale is not positive, a degree gives too many products, or an angle is not the number
+            of an input.
     """
 
     def __init__(self, scale: Sequence[float], degree: int = 2, angles: Sequence[int] = ()) -> None:
@@ -35,6 +40,10 @@ class Monomials(nn.Module):
         self.plain = [i for i in range(len(scale)) if i not in angles]
         self.scale = [float(scale[i]) for i in self.plain]
         count = len(self.plain) + 2 * len(self.angles)
+        if math.comb(count + degree, degree) > MOST_PRODUCTS:
+            raise InputError(
+                f"{degree=} of {count} inputs gives more than {MOST_PRODUCTS} products; take a smaller one"
+            )
         # Each row names the factors of one product; the last number is a factor of 1.
         self.factors = list(itertools.combinations_with_replacement(range(count + 1), degree))
         self.features = len(self.factors)

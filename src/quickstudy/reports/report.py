@@ -60,7 +60,7 @@ def write_page(run: OpenedRun, path: Path, tasks: int = 600, meter: Meter = sile
     title = f"{found.report.learner} on {found.report.tasks.get('name')}"
     body = [f"<h1>{page.escape(title)}</h1>", page.paragraph(_subtitle(found), "soft"), _cards(found)]
     body += [_contents(sections.titles(found)), *_beside(found), *sections.sections(found, "r", 2, meter)]
-    write_atomically(path, page.page(f"{title}: {run.name}", body).encode())
+    write_atomically(path, page.page(f"{title}: {run.name}", body).encode(errors="replace"))
     return path
 
 
@@ -167,7 +167,7 @@ def write_page_of_several(
         each = assess(run, count, meter=meter, curve_steps=curve_steps(run), **known)
         body += [f'<h2 id="run{i}">{page.escape(method.label)}</h2>', page.paragraph(_subtitle(each), "soft")]
         body += [_cards(each), *sections.sections(each, f"run{i}", 3, meter)]
-    write_atomically(path, page.page(title, body).encode())
+    write_atomically(path, page.page(title, body).encode(errors="replace"))
     return path
 
 

@@ -19,7 +19,7 @@ from quickstudy.registry import build
 Item = TypeVar("Item", bound=nn.Module)
 TIMES, SPARE = 64, 10**7
 """How many numbers a constructor may handle: so many for each of the weights, and so many besides."""
-CALLS, SPARE_CALLS = 1000, 100_000
+CALLS, SPARE_CALLS = 100, 10_000
 """How many calls of PyTorch a constructor may make: so many for each tensor of weights, and so many besides."""
 
 

@@ -22,7 +22,7 @@ Named = Literal["csv", "tensorboard", "wandb", "mlflow"]
 
 
 class Logger(Protocol):
-    """What is told the rows of a run's log."""
+    """Something that is told the rows of a run's log."""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> Any:
         """Take in values by name, of a step."""

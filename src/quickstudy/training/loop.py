@@ -27,7 +27,7 @@ from quickstudy.evaluation import evaluate
 from quickstudy.functional import random
 from quickstudy.operators.precision import matmuls_in
 from quickstudy.storage import checkpoint as ckpt
-from quickstudy.storage.run_folder import RunFolder
+from quickstudy.storage.run_folder import RunFolder, damaged
 from quickstudy.tasks.base import TaskDistribution
 from quickstudy.training.batches import Batches
 from quickstudy.training.interruption import deferred_signals, end_by
@@ -100,8 +100,9 @@ def prepared(
     learner = asked.learner
     with _TURN:  # Fabric changes classes of PyTorch for a moment
         ranks = joined(fabric)
-    same = {"steps": asked.steps, "validate_every": asked.validate_every, "patience": asked.patience}
-    ranks.agree({**facts, **same, "log_every": asked.log_every, "resume": resume, "folder": asked.run_dir is not None})
+    same = {name: getattr(asked, name) for name in ("steps", "validate_every", "patience", "log_every")}
+    same["parameters"] = {name: [*value.shape] for name, value in learner.state_dict().items()}
+    ranks.agree({**facts, **same, "resume": resume, "folder": asked.run_dir is not None})
     lasting.enter_context(random.torch_state_kept(fabric.device))
     # Moves and converts in place, and gives every process the first one's weights; its wrapper is not needed.
     fabric.setup_module(learner)
@@ -131,7 +132,8 @@ def prepared(
     batches = Batches(asked.tasks, asked.meta_batch, ranks, named[0][1].dtype)
     parameters = [p for _, p in named]
     return Trainer(
-        asked, standing, meta_loss, parameters, optimizer, batches, fabric.device, folder, loggers, standing.best_step
+        asked, standing, meta_loss, parameters, optimizer, batches, fabric.device, folder, loggers,
+        saved_best=standing.best_step, restored=standing.step or -1,
     )  # fmt: skip
 
 
@@ -162,6 +164,8 @@ class Trainer:
     loggers: Loggers
     saved_best: int
     """The step of the best weights that lie in the run folder."""
+    restored: int
+    """The step of the checkpoint that the run went on from; -1 for a new one."""
     saved: int = 0
     """The last step of which this process wrote a checkpoint."""
 
@@ -242,7 +246,13 @@ class Trainer:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, outer.clip, norm)
         for group in self.optimizer.param_groups:
             group["lr"] = outer.rate(step, asked.steps) * group["factor"]
-        self.optimizer.step()
+        try:
+            self.optimizer.step()
+        except Exception as error:
+            if step != self.restored or self.folder is None:
+                raise
+            last = self.folder.path / ckpt.LAST
+            raise damaged(last, "optimizer", f"is of no such optimiser ({error})") from error
         standing.step += 1
         return float(loss)
 

@@ -111,7 +111,7 @@ class _Cell(_Lines):
 
 def _resumed(folder: str, step: int, total: int) -> str:
     if step >= total:
-        return f"the run in {folder} has made its {step} steps already"
+        return f"going on with the run in {folder}, which has made all of its {step} steps"
     return f"going on with the run in {folder}, from step {step}"
 
 

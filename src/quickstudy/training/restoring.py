@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from quickstudy.errors import CheckpointError
 from quickstudy.storage import checkpoint as ckpt
@@ -29,7 +29,7 @@ def restored(asked: Settings, folder: RunFolder, optimizer: torch.optim.Optimize
     """
     content, last = folder.load(), folder.path / ckpt.LAST
     ckpt.load_weights(asked.learner, content["learner"], last)
-    _restore_optimizer(optimizer, content["optimizer"], folder)
+    _restore_optimizer(asked, optimizer, content["optimizer"], last)
     try:
         asked.outer.load_state_dict(content.get("outer", {}))
     except CheckpointError:
@@ -43,16 +43,20 @@ def restored(asked: Settings, folder: RunFolder, optimizer: torch.optim.Optimize
             folder.path, content["best_step"],
         )  # fmt: skip
         return replace(Standing.of(content, None), best=math.nan, best_step=0)
+    if best is not None:
+        ckpt.check_weights(asked.learner, best, folder.path / ckpt.BEST)
     standing = Standing.of(content, best)
     if best is not None and folder.best_is_older(standing.best_step):
         folder.save(ckpt.BEST, standing.best_content())
     return standing
 
 
-def _restore_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any], folder: RunFolder) -> None:
-    last = folder.path / ckpt.LAST
+def _restore_optimizer(asked: Settings, optimizer: torch.optim.Optimizer, saved: dict[str, Any], last: Path) -> None:
     count = sum(p.numel() for group in optimizer.param_groups for p in group["params"])
-    expected = _after_a_step(optimizer) if count <= MOST_COPIED else None
+    expected = _after_a_step(asked) if count <= MOST_COPIED else None
+    wrong = "" if expected is None else _unlike(saved, expected, "", older=True)
+    if wrong:
+        raise damaged(last, "optimizer", f"is of no such optimiser ({wrong})")
     try:
         optimizer.load_state_dict(saved)
         found = optimizer.state_dict()
@@ -65,37 +69,50 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any], 
         raise damaged(last, "optimizer", f"is of no such optimiser ({wrong})")
 
 
-def _after_a_step(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return the state of an optimiser like this one after a step."""
-    dry = copy.deepcopy(optimizer)
-    for group in dry.param_groups:
-        for parameter in group["params"]:
-            parameter.grad = torch.zeros_like(parameter)
+def _after_a_step(asked: Settings) -> dict[str, Any]:
+    """Return the state of an optimiser like that of the run after a step."""
+    named = [(name, p) for name, p in asked.learner.named_parameters() if p.requires_grad]
+    copies = [(name, nn.Parameter(torch.zeros_like(p))) for name, p in named]
+    for _, copy in copies:
+        copy.grad = torch.zeros_like(copy)
+    dry = asked.outer.optimizer(copies)
     dry.step()
     return dry.state_dict()
 
 
-def _unlike(found: Any, expected: Any, path: str) -> str:
-    """Return where a state is not made as another one is; '' if nowhere. A parameter without a gradient has none."""
+def _unlike(found: Any, expected: Any, path: str, older: bool = False) -> str:
+    """Return where a state is not made as another one is; '' if nowhere. A parameter without a gradient has none.
+
+    Args:
+        found: the state.
+        expected: the other one.
+        path: where they are.
+        older: the state may lack options that an earlier PyTorch did not have.
+    """
     if isinstance(expected, dict):
         if not isinstance(found, dict):
             return f"{path} is no dictionary"
-        parts = [key for key in expected if key in found or not (path.endswith("state") and isinstance(key, int))]
+        optional = older and "param_groups" in path
+        parts = [key for key in expected if key in found or not (optional or isinstance(key, int))]
         lacking = [key for key in parts if key not in found]
         if lacking:
             return f"{path} lacks {lacking[0]!r}"
-        return next(filter(None, (_unlike(found[key], expected[key], f"{path} {key}".strip()) for key in parts)), "")
+        return next(
+            filter(None, (_unlike(found[key], expected[key], f"{path} {key}".strip(), older) for key in parts)), ""
+        )
     if isinstance(expected, (list, tuple)):
         if not isinstance(found, (list, tuple)) or len(found) != len(expected):
             return f"{path} has another length"
+        if path.endswith("params") and found != expected:
+            return f"{path} are not numbered"
         pairs = enumerate(zip(found, expected, strict=True))
-        return next(filter(None, (_unlike(one, other, f"{path} {i}") for i, (one, other) in pairs)), "")
+        return next(filter(None, (_unlike(one, other, f"{path} {i}", older) for i, (one, other) in pairs)), "")
     if isinstance(expected, Tensor):
         right = isinstance(found, Tensor) and found.shape == expected.shape
         return "" if right else f"{path} is no tensor of shape {tuple(expected.shape)}"
-    numbers = (int, float)
-    right = isinstance(found, type(expected)) or (isinstance(found, numbers) and isinstance(expected, numbers))
-    return "" if right or expected is None or found is None else f"{path} is {found!r:.40}"
+    numbers = all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in (found, expected))
+    right = numbers or type(found) is type(expected) or expected is None
+    return "" if right else f"{path} is {found!r:.40}"
 
 
 def _said(error: Exception) -> str:

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from quickstudy.storage.locking import TAKEN, take
+from quickstudy.storage.locking import TAKEN
+from quickstudy.storage.locking import take as _take
 
 SECONDS = 1.0
 """Between one try and the next."""
@@ -29,7 +30,7 @@ def alone(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
         told = False
         while True:
             try:
-                take(file.fileno())
+                _take(file.fileno())
                 break
             except TAKEN:
                 if not told:
