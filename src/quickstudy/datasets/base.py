@@ -251,14 +251,18 @@ def made_of(data: ClassData, whole: ClassData, how: str, arguments: dict[str, An
         object.__setattr__(data, "config", {"dataset": how, "arguments": {"data": Made(config), **arguments}})
 
 
-# These two are not recorded as calls: `subset` and `split` describe what they return.
-TABLES["dataset"] |= {
-    "subset": Entry("subset", lambda data, classes, name: data.subset(list(classes), name)),
-    "part_of_split": Entry(
-        "part_of_split",
-        lambda data, number, by, fractions, seed, classes, count: data.split(by, fractions, seed, classes)[number],
-    ),
-}
+def subset(data: ClassData, classes: Sequence[str], name: str | None) -> ClassData:
+    """Return `data.subset(classes, name)`."""
+    return data.subset(list(classes), name)
+
+
+def part_of_split(data: ClassData, number: int, count: int, **how: Any) -> ClassData:
+    """Return part `number` of `data.split(...)`, which has `count` parts."""
+    return data.split(**how)[number]
+
+
+# Not recorded as calls: the methods describe what they return.
+TABLES["dataset"] |= {each.__name__: Entry(each.__name__, each) for each in (subset, part_of_split)}
 
 
 def bytes_of(value: Tensor) -> bytes:

@@ -80,12 +80,12 @@ class OwnClasses:
                 f"{self.data} has {count} classes; few-shot learning needs at least {FEWEST}, as training, validation "
                 "and test have two or more each that the others lack"
             )
-        held_out = max(self._test_ways, round(0.2 * count))
+        held_out = max(self._wanted_ways, round(0.2 * count))
         train, *rest = whole.split(
             by=self._groups, fractions=((count - 2 * held_out) / count, held_out / count, held_out / count)
         )
         least = min(len(part.classes) for part in (train, *rest))
-        if least < self._test_ways:
+        if least < (self.ways or 2):
             raise InputError(
                 f"the groups of {self.data} leave a part of the split {least} classes; take --ways {least}"
             )
@@ -106,6 +106,11 @@ class OwnClasses:
 
     @property
     def _test_ways(self: Any) -> int:
+        """The number of ways asked for, or as many as every part of the split has classes for."""
+        return self.ways or min(self._wanted_ways, *(len(part.classes) for part in self.splits()))  # type: ignore[no-any-return]
+
+    @property
+    def _wanted_ways(self: Any) -> int:
         if self._named:
             return self.ways or USUAL_WAYS
         count = len(self._whole.classes)
@@ -175,7 +180,7 @@ class OwnClasses:
 
     def plan(self: Any) -> RecipeParts:
         """Return the objects that these options describe."""
-        if self.ways and self.train_ways:
+        if "_sized" in vars(self):
             return super().plan()  # type: ignore[no-any-return, misc]
         usual = next(each for each in type(self).__mro__[2:] if dataclasses.is_dataclass(each))
         defaults: dict[str, Any] = {each.name: each.default for each in dataclasses.fields(usual)}
@@ -187,7 +192,12 @@ class OwnClasses:
             sized = dataclasses.replace(sized, train_ways=min(wanted, len(self.splits()[0].classes)))
         elif "train_ways" not in defaults:
             sized = dataclasses.replace(sized, train_ways=1)  # sequences have none
-        sized.__dict__.update({key: self.__dict__[key] for key in ("_parts", "_whole") if key in self.__dict__})
+        # Fewer examples than a method's own settings want are all that there are.
+        fewest = min(int(part.counts.min()) for part in self.splits())
+        for key, most in (("train_shots", fewest - 1), ("presentations", fewest)):
+            if key in defaults and getattr(self, key) == defaults[key] and most >= 1:
+                sized = dataclasses.replace(sized, **{key: min(defaults[key], most)})
+        vars(sized).update({"_sized": True, **{key: vars(self)[key] for key in ("_parts", "_whole") if key in vars(self)}})
         return sized.plan()  # type: ignore[no-any-return]
 
     @property
@@ -251,8 +261,8 @@ class AnyLearner(FewShotRecipe):
     """A learner that a file of a user's own registers, with the usual settings of few-shot methods."""
 
     outputs: str = "auto"
-    """What the net ends in: 'ways' numbers, one per class, or 'features'; 'auto' takes ways for learners whose inner
-    loop adapts a net, and features for all others."""
+    """End of the net: 'ways' numbers, one per class, or 'features'; 'auto' takes ways for learners whose inner loop
+    adapts a net, and features for all others."""
     method: Annotated[str, Suppress] = field(default="", init=False)
 
     def make_learner(self, train: ClassData) -> Learner:
