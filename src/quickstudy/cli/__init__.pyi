@@ -2,6 +2,7 @@ from . import adapt_folder as adapt_folder
 from . import adapting as adapting
 from . import answers as answers
 from . import axes as axes
+from . import catalogue as catalogue
 from . import commands as commands
 from . import completion as completion
 from . import console as console
@@ -9,6 +10,7 @@ from . import demo as demo
 from . import entry as entry
 from . import judging as judging
 from . import listing as listing
+from . import listing_pretrained as listing_pretrained
 from . import options as options
 from . import own_images as own_images
 from . import own_tables as own_tables

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import signal
 import sys
+import textwrap
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
+from quickstudy.cli.catalogue import catalogue
 from quickstudy.cli.completion import COMMANDS
 from quickstudy.cli.parsing import option_error, parsed
 from quickstudy.cli.training import Train
@@ -155,13 +157,14 @@ def _speak_plainly() -> None:
 
 
 def _train(args: list[str]) -> int:
-    from quickstudy.recipes.own_classes import asked, methods
-    from quickstudy.registry import table
-
     if not args or args[0] in ("-h", "--help"):
-        listed = [{name: entry.summary for name, entry in each.items()} for each in (methods(), table("recipe"))]
-        print(_train_help(*listed))
+        names = catalogue()
+        print(
+            _train_help(*({name: each.summary for name, each in names[kind].items()} for kind in ("method", "recipe")))
+        )
         return 0 if args else 2
+    from quickstudy.recipes.own_classes import asked
+
     given, *rest = args
     try:
         entry = asked(given)
@@ -181,7 +184,7 @@ def overview() -> str:
     """Return the help of the command as a whole."""
     lines = ["usage: quickstudy [-h] [--version] [--debug] COMMAND ...", ""]
     lines += ["Meta-learning in PyTorch: learn to learn from many small tasks.", "", "commands:"]
-    lines += [f"  {name:<12}{(command.__doc__ or '').partition(chr(10))[0]}" for name, command in COMMANDS.items()]
+    lines += _entries({name: (command.__doc__ or "").partition("\n")[0] for name, command in COMMANDS.items()})
     lines += ["", "options:", "  -h, --help  this help; every command has its own: quickstudy train --help"]
     lines += ["  --version   the version", "  --debug     show the traceback of an error"]
     lines += ["  --import F  import a Python file that registers methods, nets or data of your own; may come again"]
@@ -194,17 +197,18 @@ def overview() -> str:
 
 
 def _train_help(methods: dict[str, str], recipes: dict[str, str]) -> str:
-    width = max(map(len, [*methods, *recipes])) + 2
     lines = ["usage: quickstudy train METHOD --data PATH [OPTIONS] [--run-dir DIR] [--seeds N] [--no-resume]"]
-    lines += [
-        "       quickstudy train RECIPE [OPTIONS] [--run-dir DIR] [--seeds N] [--no-resume]",
-        "",
-        f"{Train.__doc__}",
-    ]
-    lines += ["", "methods, for classes of your own in a folder, an archive or a table:"]
-    lines += [*(f"  {name:<{width}}{summary}" for name, summary in methods.items()), ""]
-    lines += ["recipes:", *(f"  {name:<{width}}{summary}" for name, summary in recipes.items()), ""]
+    lines += ["       quickstudy train RECIPE [OPTIONS] [--run-dir DIR] [--seeds N] [--no-resume]", ""]
+    lines += [f"{Train.__doc__}", "", "methods, for classes of your own in a folder, an archive or a table:"]
+    lines += [*_entries(methods), "", "recipes:", *_entries(recipes), ""]
     return "\n".join([*lines, "Options differ between them: quickstudy train METHOD --help"])
+
+
+def _entries(summaries: dict[str, str]) -> list[str]:
+    """Return names with what they are, in lines of at most 100 columns."""
+    room = max(map(len, summaries), default=0) + 4
+    style: dict[str, Any] = {"width": 100, "subsequent_indent": " " * room, "break_on_hyphens": False}
+    return [textwrap.fill(f"  {name:<{room - 2}}{what}", **style) for name, what in summaries.items()]
 
 
 def _exit_on_sigterm() -> Any:

@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from quickstudy.cli.catalogue import catalogue
+
 if TYPE_CHECKING:
     from rich.table import Table
 
     from quickstudy.cli.axes import Combination
 
-KINDS = ("recipes", "learners", "datasets", "nets", "rules", "outer", "objectives", "metrics", "tasks", "reproductions")
 Kind = Literal[
+    "overview",
     "all",
+    "pretrained",
     "recipes",
+    "methods",
     "learners",
     "datasets",
     "nets",
@@ -29,23 +33,43 @@ Kind = Literal[
     "tasks",
     "reproductions",
 ]
+WIDTH = 100
+"""Most columns of a page."""
 TABLES = {
     "recipes": "recipe",
+    "methods": "method",
     "learners": "learner",
+    "datasets": "dataset",
     "nets": "net",
     "rules": "rule",
+    "outer": "outer",
     "objectives": "objective",
     "metrics": "metric",
-    "reproductions": "reproduction",
+    "tasks": "tasks",
+}
+KINDS = ("pretrained", *TABLES, "reproductions")
+WHAT = {
+    "pretrained": ("trained already, for `quickstudy adapt`", ()),
+    "recipes": ("published results and examples, for `quickstudy train`", ("glyphs-maml", "omniglot-protonet")),
+    "methods": ("for classes of your own: `quickstudy train METHOD --data PATH`", ("protonet", "maml")),
+    "learners": ("methods as Python classes: WHAT is learned across tasks", ("ProtoNet", "MAML")),
+    "outer": ("outer optimisers: HOW it is learned", ("Gradient", "Reptile")),
+    "objectives": ("what learning well means: WHY", ("query_loss", "WorstCase")),
+    "tasks": ("distributions of tasks: FROM WHERE", ("FewShot", "Sinusoid")),
+    "datasets": ("data to make tasks from", ("glyphs", "omniglot")),
+    "nets": ("neural networks", ("conv4", "mlp")),
+    "rules": ("update rules of inner loops", ("SGD", "Adam")),
+    "metrics": ("what is measured in evaluation", ("accuracy", "mse")),
+    "reproductions": ("figures of the documentation, for `quickstudy reproduce`", ()),
 }
 
 
 @dataclass
 class List:
-    """List all that has a name: recipes, learners, data sets, nets, metrics, and so on."""
+    """List what has a name: learners, recipes, data sets, nets, metrics, and so on."""
 
-    kind: Annotated[Positional[Kind], arg(metavar="KIND")] = "all"
-    """Kind: all, recipes, learners, datasets, nets, rules, outer, objectives, metrics, tasks or reproductions."""
+    kind: Annotated[Positional[Kind], arg(metavar="KIND")] = "overview"
+    """Kind of names, such as recipes, or all; without it, how many there are of each kind."""
     axes: bool = False
     """Show which outer optimisers train which learners for which objectives, and why the others do not."""
     json: bool = False
@@ -53,9 +77,7 @@ class List:
 
     def __call__(self) -> int:
         """Show the tables."""
-        from quickstudy.cli.console import show, table
-        from quickstudy.cli.reproduce import overview
-        from quickstudy.registry import table as entries
+        from quickstudy.cli.console import show
 
         if self.axes:
             from quickstudy.cli.axes import combinations
@@ -64,15 +86,83 @@ class List:
                 for each in combinations():
                     print(json.dumps(asdict(each)))
             else:
-                show(*map_of(list(combinations())))
-            return 0
-        for kind in KINDS:
-            if self.kind in ("all", kind) and kind == "reproductions":
-                show(f"{kind}:", *overview(entries("reproduction")))
-            elif self.kind in ("all", kind):
-                columns, rows = listed(kind)
-                show(f"{kind}:", table(columns, rows))
+                show(*map_of(list(combinations())), width=WIDTH)
+        elif self.kind == "overview":
+            show(*overview(), width=WIDTH)
+        else:
+            for kind in KINDS if self.kind == "all" else (self.kind,):
+                show(*page(kind), width=WIDTH)
         return 0
+
+
+def overview() -> list[Table | str]:
+    """Return how many names there are of each kind, with a few of them."""
+    from quickstudy import shipped
+    from quickstudy.cli.console import table
+
+    names = catalogue()
+    rows = []
+    for kind, (what, examples) in WHAT.items():
+        if kind == "pretrained":
+            known = shipped.names("learner")
+            rows.append([kind, str(len(known)), ", ".join(known[:2]), what])
+        elif kind == "reproductions":
+            rows.append([kind, "", "", what])
+        else:
+            known = [*names[TABLES[kind]]]
+            rows.append([kind, str(len(known)), ", ".join(each for each in examples if each in known), what])
+    return [
+        table(["kind", "number", "such as", "what"], rows, ["number"]),
+        "More: `quickstudy list KIND`, `quickstudy list all`; what goes with what: `quickstudy list --axes`",
+    ]
+
+
+def page(kind: str) -> list[Table | str]:
+    """Return all names of a kind, in groups where there are many."""
+    from quickstudy.cli.console import table
+
+    if kind == "reproductions":
+        from quickstudy.cli.reproduce import overview as studies
+        from quickstudy.registry import table as entries
+
+        return [f"{kind}:", *studies(entries("reproduction"))]
+    if kind == "pretrained":
+        from quickstudy.cli.listing_pretrained import columns_and_rows
+
+        return [f"{kind}:", table(*columns_and_rows())]
+    columns, rows = listed(kind)
+    parts: list[Table | str] = [f"{kind}: {len(rows)}"]
+    for title, members in groups(kind, rows).items():
+        parts += [title, table(columns, members)] if title else [table(columns, members)]
+    return parts
+
+
+def listed(kind: str) -> tuple[list[str], list[list[str]]]:
+    """Return the columns and rows of a table of names."""
+    names = catalogue()[TABLES[kind]]
+    shown = ("learns", "paper") if kind == "learners" else ("paper",) if kind == "recipes" else ()
+    facts = [fact for fact in shown if any(fact in each.facts for each in names.values())]
+    rows = [[name, each.summary, *(each.facts.get(fact, "") for fact in facts)] for name, each in names.items()]
+    return ["name", "what", *facts], rows
+
+
+def groups(kind: str, rows: list[list[str]]) -> dict[str, list[list[str]]]:
+    """Return the rows of a table by group: recipes by their data, learners by their family."""
+    names = catalogue()[TABLES[kind]]
+    found: dict[str, list[list[str]]] = {}
+    for row in rows:
+        found.setdefault(_group(kind, row[0], names[row[0]].facts), []).append(row)
+    if kind == "recipes":  # groups of one or two are one group
+        small = [title for title, members in found.items() if len(members) < 3]
+        found["others"] = [row for title in small for row in found.pop(title)]
+    return found
+
+
+def _group(kind: str, name: str, facts: dict[str, str]) -> str:
+    if kind == "recipes":
+        words = name.split("-")
+        return "-".join(words[:2]) if words[0] == "double" else words[0]
+    return facts.get("family", "") if kind == "learners" else ""
 
 
 def map_of(found: list[Combination]) -> list[Table | str]:
@@ -83,11 +173,12 @@ def map_of(found: list[Combination]) -> list[Table | str]:
         list(dict.fromkeys(getattr(each, axis) for each in found)) for axis in ("outer", "objective", "learner")
     )
     fine = [each for each in found if each.reason is None]
-    by_goal = Counter((each.outer, each.objective) for each in fine)
+    by_goal = Counter((each.objective, each.outer) for each in fine)
     by_learner = Counter((each.learner, each.outer) for each in fine)
+    numbers = [str(i + 1) for i in range(len(outers))]
 
-    def cells(count: Counter[tuple[str, str]], row: str, columns: list[str]) -> list[str]:
-        return [str(count[row, column] or "-") for column in columns]
+    def rows(count: Counter[tuple[str, str]], labels: list[str]) -> list[list[str]]:
+        return [[label, *(str(count[label, outer] or "-") for outer in outers)] for label in labels]
 
     reasons: Counter[str] = Counter()
     for each in found:
@@ -95,35 +186,22 @@ def map_of(found: list[Combination]) -> list[Table | str]:
             # Words that are names only by chance stay: Reptile's outer rule, a pretraining head.
             general = re.sub(rf"\b{each.learner}\b(?!'s outer rule)", "LEARNER", each.reason)
             reasons[re.sub(rf"\b{each.objective}\b(?! head|')", "OBJECTIVE", general)] += 1
-    return [
-        f"{len(fine):,} of {len(found):,} combinations of an outer optimiser, an objective and a learner make sense.",
-        "",
-        f"HOW by WHY: with how many of {len(names)} learners",
-        table(["outer optimiser", *goals], [[row, *cells(by_goal, row, goals)] for row in outers], goals),
-        f"WHAT by HOW: for how many of {len(goals)} objectives",
-        table(["learner", *outers], [[row, *cells(by_learner, row, outers)] for row in names], outers),
-        "Why not:",
-        table(["times", "reason"], [[str(count), reason] for reason, count in reasons.most_common()], ["times"]),
-        "FROM WHERE: any tasks that the learner can learn; see: quickstudy list tasks",
+    what = catalogue()["outer"]
+    summaries = [
+        [n, outer, what[outer].summary if outer in what else ""] for n, outer in zip(numbers, outers, strict=True)
     ]
-
-
-def listed(kind: str) -> tuple[list[str], list[list[str]]]:
-    """Return the columns and rows of a table of names."""
-    import inspect
-
-    from quickstudy import datasets
-    from quickstudy.registry import table
-
-    if kind == "datasets":
-        functions = {name: getattr(datasets, name) for name in dir(datasets)}
-        rows = [
-            [name, (inspect.getdoc(each) or "").partition("\n")[0]]
-            for name, each in sorted(functions.items())
-            if inspect.isfunction(each) and not name.endswith("_split") and name != "with_rotations"
-        ]
-        return ["name", "what"], rows
-    entries = table(TABLES.get(kind, kind))
-    facts = list(dict.fromkeys(fact for entry in entries.values() for fact in entry.facts))
-    rows = [[name, entry.summary, "; ".join(entry.facts.values())] for name, entry in entries.items()]
-    return (["name", "what", ", ".join(facts)], rows) if facts else (["name", "what"], [row[:2] for row in rows])
+    return [
+        "A method joins a learner (WHAT is learned across tasks), an outer optimiser (HOW), and an objective (WHY).",
+        f"{len(fine):,} of {len(found):,} combinations make sense. The tables count them; - means that none does.",
+        "",
+        "HOW: outer optimisers, whose numbers head the tables below",
+        table(["number", "outer optimiser", "what"], summaries, ["number"]),
+        f"WHY: with how many of the {len(names)} learners each objective goes, by outer optimiser",
+        table(["objective", *numbers], rows(by_goal, goals), numbers),
+        f"WHAT: with how many of the {len(goals)} objectives each learner goes, by outer optimiser",
+        table(["learner", *numbers], rows(by_learner, names), numbers),
+        "Why others do not go together, and how often that is the reason:",
+        table(["times", "reason"], [[str(count), reason] for reason, count in reasons.most_common()], ["times"]),
+        "FROM WHERE: any tasks that the learner can learn; see `quickstudy list tasks`",
+        "One combination after the other, with its reason: `quickstudy list --axes --json`",
+    ]

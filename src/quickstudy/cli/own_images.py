@@ -129,7 +129,7 @@ def images_for(learner: Learner | None, size: int | None, fit: Fit, invert: Inve
     """
     channels, edge = (3, size or 32) if learner is None else image_shape(learner, size)
     # nets.Drawings sees by itself what is ink.
-    white = bool(set(re.split(r"\W+", data)) & set(WHITE_ON_BLACK)) and not _takes_drawings(learner)
+    white = bool(set(re.split(r"\W+", data)) & set(WHITE_ON_BLACK)) and not takes_drawings(learner)
     if invert == "auto" and not (channels == 1 and white):
         invert = "no"
     return OwnImages(channels, edge, edge, fit, invert)
@@ -137,7 +137,7 @@ def images_for(learner: Learner | None, size: int | None, fit: Fit, invert: Inve
 
 def image_shape(learner: Learner, size: int | None) -> tuple[int, int]:
     """Return the channels and the edge of the images that a learner's net reads."""
-    if _takes_drawings(learner):
+    if takes_drawings(learner):
         return 1, size or 84
     for module in learner.modules():
         channels, edge = getattr(module, "channels", None), getattr(module, "size", None)
@@ -151,5 +151,6 @@ def image_shape(learner: Learner, size: int | None) -> tuple[int, int]:
     raise InputError(f"{type(learner).__name__} of this run does not read images, so there is nothing to adapt it to")
 
 
-def _takes_drawings(learner: Learner | None) -> bool:
+def takes_drawings(learner: Learner | None) -> bool:
+    """Return whether a learner's net sees by itself what is ink, whatever the size and the colours."""
     return learner is not None and any(isinstance(each, Drawings) for each in learner.modules())
