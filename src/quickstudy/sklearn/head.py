@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from quickstudy.core import Examples, Learner
+from quickstudy.functional.distances import squared_euclidean
 
 SHRINKAGES = {0.01: 0.03, 0.1: 0.07, 0.3: 0.1, 0.6: 0.2, 0.9: 0.3, 0.999: 0.3}
 """By how much covariances are shrunk, and the prior weight of each."""
@@ -169,7 +170,7 @@ def _fit_view(choice: Tensor, x: Tensor, y: Tensor, ways: int, one_shot: bool) -
     means = x.new_zeros(ways, x.shape[1]).index_add_(0, y, x) / torch.bincount(y, minlength=ways)[:, None]
     metrics, offsets, logits = _gaussians(x, y, means, one_shot)
     prior = x.new_tensor(list(SHRINKAGES.values())[-1:] if one_shot else list(SHRINKAGES.values()))
-    squares = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").square()
+    squares = squared_euclidean(x, x).clamp_min(0)
     span = squares.sum() / max(len(x) * (len(x) - 1), 1)
     span = torch.where(span > 0, span, 1.0)
     duals = x.new_zeros(0, len(x), ways)
@@ -185,7 +186,7 @@ def _of_view(view: View, x: Tensor) -> Tensor:
     logits = x @ view.metrics.mT + view.offsets[:, None]
     if not len(view.duals):
         return logits
-    squares = torch.cdist(x, view.rows).square() / view.span
+    squares = squared_euclidean(x, view.rows).clamp_min(0) / view.span
     kernels = torch.stack([torch.exp(-squares / (2 * width)) for width in WIDTHS])
     more = kernels.repeat_interleave(len(PENALTIES), 0) @ view.duals
     return torch.cat([logits, more])
@@ -262,7 +263,7 @@ def _temperatures(logits: Tensor, y: Tensor) -> Tensor:
 
 def _root(rising: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Tensor:
     """Return where functions that rise are zero, by bisection; the nearest end where they are not."""
-    for _ in range(24):
+    for _ in range(16):
         middle = (low + high) / 2
         above = rising(middle) > 0
         low, high = torch.where(above, low, middle), torch.where(above, middle, high)

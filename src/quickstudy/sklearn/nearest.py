@@ -24,7 +24,7 @@ class Gallery(NamedTuple):
     features: Tensor
     """(S, D)."""
     statistics: Any
-    """What the learner embeds queries with."""
+    """The batch statistics or scales with which queries are embedded."""
     unit: Tensor
     """() median distance of a row to the nearest other one."""
 
