@@ -122,3 +122,13 @@ def test_odd_inputs_are_refused_in_a_line(X, says):
     for call in (lambda: qs.FewShotClassifier().fit(X, list("abab")), lambda: clf.predict(X)):
         with pytest.raises(InputError, match=says):
             call()
+
+
+def test_a_data_set_brings_its_labels():
+    letters = qs.datasets.glyphs().subset([0, 40, 80])
+    clf = qs.FewShotClassifier(pretrained="drawings").fit(letters)
+    assert set(clf.classes_) == set(letters.classes)
+    names = np.array(letters.classes)[letters.labels]
+    assert clf.score(letters.inputs, names) > 0.9
+    with pytest.raises(InputError, match="y is None"):
+        clf.fit(letters.inputs)

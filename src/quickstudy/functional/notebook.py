@@ -31,10 +31,7 @@ def examples(inputs: Any, labels: Tensor, title: str) -> str:
     if not isinstance(inputs, Tensor):
         return head
     rows = [[f"{value:.4g}" for value in inputs[i].reshape(-1)[:6].tolist()] for i in range(min(5, len(labels)))]
-    cells = [
-        f"<tr><th>{_text(_short(shown[i]))}</th><td>{_text(' '.join(row))}</td></tr>" for i, row in enumerate(rows)
-    ]
-    return f"{head}<table>{''.join(cells)}</table>"
+    return head + table({f"row {i}, label {_short(shown[i])}": " ".join(row) for i, row in enumerate(rows)})
 
 
 def is_images(inputs: Any) -> bool:
@@ -54,10 +51,9 @@ def curve(steps: Sequence[float], values: Sequence[float], label: str) -> str:
         for x, y in points
     ]
     says = f"{label}: {ys[0]:.4g} at step {xs[0]:g}, {ys[-1]:.4g} at step {xs[-1]:g}"
-    return (
-        f'<svg role="img" aria-label="{_text(says)}" width="300" height="100" viewBox="0 0 300 100"><title>{_text(says)}'
-        f'</title><polyline fill="none" stroke="currentColor" points="{" ".join(place)}"/></svg><p>{_text(says)}</p>'
-    )
+    drawn = f'<polyline fill="none" stroke="currentColor" points="{" ".join(place)}"/>'
+    size = 'width="300" height="100" viewBox="0 0 300 100"'
+    return f'<svg role="img" aria-label="{_text(says)}" {size}>{drawn}</svg><p>{_text(says)}</p>'
 
 
 def _picture(image: Tensor, alt: str) -> str:

@@ -171,7 +171,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classifier.__dict__.update(facts)
         return classifier
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Learn the classes of a support.
 
         Args:
@@ -181,6 +181,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 as they are and cast to the learner's dtype (integers stay integers where the net embeds tokens).
                 A dict or tuple of such arrays, each with S rows, is several inputs of each row. Its Booleans and
                 integers stay what they are, and its images are (S, C, height, width).
+                A data set such as `datasets.images(folder)` returns has its labels, the names of its classes, in it.
             y: (S,) labels: strings, integers or Booleans.
 
         Returns:
@@ -192,6 +193,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 constructor is no learner, no device or out of range.
         """
         learner, device = self._checked_learner(), as_device(self.device)
+        X, y = rows.with_labels(X, y, self)
         several = is_tree(X)
         if several and learner is None:
             raise InputError(

@@ -16,6 +16,7 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from torch import Tensor, nn
 
 from quickstudy.core import Learner
+from quickstudy.datasets.base import ClassData
 from quickstudy.errors import InputError, QuickstudyError
 from quickstudy.functional.checks import over_arrays, row_shapes
 from quickstudy.operators import trees
@@ -94,6 +95,16 @@ def tensors_of(learner: nn.Module) -> Iterator[Tensor]:
     """Return all parameters and buffers."""
     yield from learner.parameters()
     yield from learner.buffers()
+
+
+def with_labels(X: Any, y: Any, estimator: Any) -> tuple[Any, Any]:
+    """Return rows and labels, of a data set where X is one."""
+    if isinstance(X, ClassData) and y is None:
+        return X.inputs, np.array(X.classes)[X.labels.cpu().numpy()]
+    if y is None:
+        name = type(estimator).__name__
+        raise InputError(f"{name} requires y to be passed, but the target y is None; give a label for each row of X")
+    return X, y
 
 
 def on_device(learner: Learner, device: torch.device) -> Learner:
