@@ -73,6 +73,13 @@ def pretrained() -> str:
     return markdown(kept("pretrained"))
 
 
+def heads() -> str:
+    """Return what `quickstudy reproduce heads` found."""
+    from quickstudy_studies.heads import markdown
+
+    return markdown(kept("heads")["runs"])
+
+
 def benchmarks() -> str:
     """Return what was measured beside other libraries."""
     from benchmarks.page import KEPT, measured
@@ -94,6 +101,7 @@ GENERATED: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/results/ledger.md", "rows"): ledger,
     ("docs/studies/learned-optimizers.md", "results"): learned_optimizer,
     ("docs/guide/pretrained.md", "results"): pretrained,
+    ("docs/studies/heads.md", "results"): heads,
     ("docs/benchmarks.md", "results"): benchmarks,
     ("docs/guide/scaling.md", "results"): scaling,
 }
