@@ -81,6 +81,13 @@ def nets() -> str:
     return "\n".join(rows)
 
 
+def heads() -> str:
+    """Return what `quickstudy reproduce heads` found."""
+    from quickstudy_studies.heads import markdown
+
+    return markdown(kept("heads")["runs"])
+
+
 def benchmarks() -> str:
     """Return what was measured beside other libraries."""
     from benchmarks.page import KEPT, measured
@@ -103,6 +110,7 @@ GENERATED: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/studies/learned-optimizers.md", "results"): learned_optimizer,
     ("docs/guide/pretrained.md", "results"): pretrained,
     ("docs/guide/nets.md", "nets"): nets,
+    ("docs/studies/heads.md", "results"): heads,
     ("docs/benchmarks.md", "results"): benchmarks,
     ("docs/guide/scaling.md", "results"): scaling,
 }

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstudy.errors import InputError
+from quickstudy.functional import notebook
 from quickstudy.functional.checks import as_inputs, as_labels, as_tensor, check_rows
 from quickstudy.functional.predictive import Predictive, check_logits, check_targets
 from quickstudy.operators import trees
@@ -73,6 +74,14 @@ class Examples:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        kind = "targets" if self.ways is None else f"labels of {self.ways} ways"
+        shapes = trees.map_leaves(lambda leaf: tuple(leaf.shape), self.inputs)
+        return f"Examples(inputs {shapes}, {kind} {tuple(self.labels.shape)})"
+
+    def _repr_html_(self) -> str:
+        return notebook.examples(self.inputs, self.labels, "Examples")
+
     @property
     def counted(self) -> Tensor:
         """The mask, or all True where there is none: (S,) booleans."""
@@ -98,6 +107,12 @@ class Task:
 
     support: Examples
     query: Examples
+
+    def _repr_html_(self) -> str | None:
+        if self.support.labels.ndim != 1 and self.support.ways is not None:
+            return None  # a meta-batch
+        parts = ((rows.inputs, rows.labels, name) for name, rows in (("Support", self.support), ("Query", self.query)))
+        return "".join(notebook.examples(*part) for part in parts)
 
     def __post_init__(self) -> None:
         """Refuse a query that asks for a class which the support does not show (one task built by hand)."""

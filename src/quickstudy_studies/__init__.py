@@ -43,6 +43,10 @@ STUDIES = {
         "quickstudy_studies.episode:episode",
         "One test task of the demonstration: five characters seen once, and what is said of new drawings of them.",
     ),
+    "heads": Announcement(
+        "quickstudy_studies.heads:heads",
+        "The head of a classifier without a learner beside logistic regression, on scikit-learn's tables and digits.",
+    ),
     "hyper-parameters": Announcement(
         "quickstudy_studies.hyper_parameters.study:hyper_parameters",
         "Find 64 weight decays, and 4 hyper-parameters, on digits: hyper-gradients beside 100 training runs of Optuna.",

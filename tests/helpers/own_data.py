@@ -7,7 +7,9 @@ import numpy as np
 from PIL import Image
 
 
-def pictures(folder: Path, classes: list[str], each: int = 6, edge: int = 20, colour: bool = True, seed: int = 0) -> Path:
+def pictures(
+    folder: Path, classes: list[str], each: int = 6, edge: int = 20, colour: bool = True, seed: int = 0
+) -> Path:
     """Write a folder of pictures for each class: a patch of a colour of its own, noise about it."""
     rng = np.random.default_rng(seed)
     for name in classes:

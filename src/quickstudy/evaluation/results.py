@@ -12,6 +12,7 @@ import numpy as np
 from quickstudy.errors import InputError
 from quickstudy.evaluation.metrics.base import Metric, find_metric
 from quickstudy.evaluation.statistics import interval95
+from quickstudy.functional import notebook
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,18 @@ class Report:
         tasks = f"{every} tasks" if counted == every else f"{counted} of {every} tasks"
         text = f"{self.metric} {self.mean:.3f} +/- {self.interval:.3f} (95 % interval, {tasks})"
         return text if self.batch_norm == "none" else f"{text}, batch norm: {self.batch_norm}"
+
+    def __repr__(self) -> str:
+        return f"Report({self.learner}: {self})"
+
+    def _repr_html_(self) -> str:
+        facts: dict[str, Any] = {"learner": self.learner, self.metric: f"{self.mean:.4g} ± {self.interval:.2g} (95 %)"}
+        facts |= {"tasks": len(self.counted)}
+        if not math.isnan(self.calibration):
+            facts["expected calibration error"] = f"{self.calibration:.3f}"
+        return notebook.table(facts) + notebook.curve(
+            range(len(self.curve)), self.curve, f"{self.metric} by inner step"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain JSON values."""

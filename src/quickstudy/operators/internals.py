@@ -74,6 +74,8 @@ def in_transform(tensor: Tensor) -> bool:
 def in_transforms() -> bool:
     """Return whether any transform, such as vmap or grad, is active."""
     return bool(torch._C._are_functorch_transforms_active())
+
+
 def level() -> int:
     """Return how many transforms, such as vmap or grad, this thread is inside of."""
     return torch._C._functorch.maybe_current_level() or 0
@@ -126,6 +128,8 @@ def has_values(tensor: Tensor) -> bool:
 def storage_of(tensor: Tensor) -> int:
     """Return a number for the memory that a tensor lies in; tensors of the same memory have the same."""
     return int(plain(tensor).untyped_storage()._cdata)
+
+
 def base_of(tensor: Tensor) -> Tensor | None:
     """Return the tensor that a tensor is a view of, outside of all transforms, or None."""
     while in_transform(tensor):

@@ -197,7 +197,9 @@ class OwnClasses:
         for key, most in (("train_shots", fewest - 1), ("presentations", fewest)):
             if key in defaults and getattr(self, key) == defaults[key] and most >= 1:
                 sized = dataclasses.replace(sized, **{key: min(defaults[key], most)})
-        vars(sized).update({"_sized": True, **{key: vars(self)[key] for key in ("_parts", "_whole") if key in vars(self)}})
+        vars(sized).update(
+            {"_sized": True, **{key: vars(self)[key] for key in ("_parts", "_whole") if key in vars(self)}}
+        )
         return sized.plan()  # type: ignore[no-any-return]
 
     @property

@@ -181,7 +181,9 @@ def check_unseen(run: OpenedRun, tasks: TaskDistribution) -> None:
     if tasks.metric == "loss":
         return
     stored = read_json(run.folder / "classes.json")
-    if not isinstance(stored, dict) or not all(fits(stored.get(part, []), list[str]) for part in ("train", "validation")):
+    if not isinstance(stored, dict) or not all(
+        fits(stored.get(part, []), list[str]) for part in ("train", "validation")
+    ):
         raise CheckpointError(f"{run.folder / 'classes.json'} does not hold a run's class split; restore it")
     for part in ("train", "validation"):
         overlap = set(stored.get(part, ())) & set(tasks.classes)

@@ -1,20 +1,61 @@
-"""What a user brings as rows: arrays that scikit-learn checks, and its complaints as the library's own errors."""
+"""Rows that a user brings, as arrays that scikit-learn checks, and its complaints as the library's own errors."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 import torch
-from sklearn.preprocessing import StandardScaler
-from torch import Tensor
+from numpy.typing import NDArray
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from torch import Tensor, nn
 
+from quickstudy.core import Learner
+from quickstudy.datasets.base import ClassData
 from quickstudy.errors import InputError, KindError, QuickstudyError
-from quickstudy.functional.checks import row_shapes
+from quickstudy.functional.checks import over_arrays, row_shapes
 from quickstudy.operators import trees
+
+
+def as_array(name: str, value: Any) -> Any:
+    """Return tensors and lists of tensors as arrays, which scikit-learn checks; anything else as it is.
+
+    Raises:
+        InputError: the value is sparse, has no values, or holds dates, durations or numbers that NumPy does not know.
+    """
+    if scipy.sparse.issparse(value):
+        raise InputError(
+            f"{name} is a sparse matrix, and rows are compared in all their features; make it dense with .toarray(), "
+            "or reduce it first, for example with sklearn.decomposition.TruncatedSVD"
+        )
+    if isinstance(value, (list, tuple)) and value and all(isinstance(row, Tensor) for row in value):
+        if len({row.shape for row in value}) > 1:
+            raise InputError(f"the tensors in {name} differ in shape; give rows of one shape")
+        value = torch.stack(list(value))
+    if not isinstance(value, Tensor):
+        if isinstance(value, np.matrix):
+            raise InputError(f"{name} is a numpy.matrix, which is always two-dimensional; give numpy.asarray of it")
+        kind = getattr(getattr(value, "dtype", None), "kind", "")
+        if kind in ("m", "M", "V"):
+            what = {"m": "durations", "M": "dates", "V": "records"}[kind]
+            raise InputError(f"{name} holds {what}, not numbers; turn them into numbers first")
+        return value
+    if value.device.type == "meta":
+        raise InputError(f"{name} is a meta tensor, which has a shape but no values; give one with values")
+    if value.layout != torch.strided:
+        raise InputError(f"{name} is a sparse tensor; make it dense with .to_dense()")
+    value = value.detach().cpu()
+    if value.is_quantized:
+        raise InputError(f"{name} is a quantised tensor; give numbers, with .dequantize()")
+    try:
+        return (value.float() if value.dtype == torch.bfloat16 else value.resolve_conj().resolve_neg()).numpy()
+    except TypeError as error:
+        raise InputError(f"{name} is a tensor of {value.dtype}, which NumPy lacks; cast it with .float()") from error
 
 
 def ndim(X: Any) -> int:
@@ -22,14 +63,72 @@ def ndim(X: Any) -> int:
     return int(X.ndim) if hasattr(X, "ndim") else np.asarray(X).ndim
 
 
-def standardised(inputs: Tensor, scaler: StandardScaler | None) -> Tensor:
-    """Return inputs (S, ...) as standardised features (S, D), or as they are."""
-    return inputs if scaler is None else torch.from_numpy(scaler.transform(inputs.flatten(1).numpy()))
-
-
 def moved(inputs: Any, device: torch.device) -> Any:
     """Return a tensor, or a pytree of tensors, on a device."""
     return trees.map_leaves(lambda leaf: leaf.to(device), inputs)
+
+
+def checked_trees(X: Any, y: Any, estimator: Any) -> tuple[Any, Any]:
+    """Return a pytree of arrays and its labels (S,), checked as scikit-learn checks single arrays."""
+    X, y = checked_tree(X, estimator), column_or_1d(y, warn=True)
+    check_consistent_length(*trees.leaves(X), y)
+    if y.dtype.kind in "fc":
+        check_array(y, ensure_2d=False, input_name="y")  # NaN is no label
+    return X, y
+
+
+def checked_tree(X: Any, estimator: Any) -> Any:
+    """Return a pytree of arrays of finite numbers, as scikit-learn checks single ones."""
+
+    def checked(value: Any, path: str) -> NDArray[Any]:
+        array: NDArray[Any] = check_array(
+            as_array(path, value), dtype="numeric", allow_nd=True, ensure_2d=False, estimator=estimator, input_name=path
+        )
+        if not array.ndim:
+            raise InputError(f"{path} is a single number; give one row per example")
+        return array
+
+    return over_arrays(checked, X, "X")
+
+
+def tensors_of(learner: nn.Module) -> Iterator[Tensor]:
+    """Return all parameters and buffers."""
+    yield from learner.parameters()
+    yield from learner.buffers()
+
+
+def with_labels(X: Any, y: Any, estimator: Any) -> tuple[Any, Any]:
+    """Return rows and labels, of a data set where X is one."""
+    if isinstance(X, ClassData) and y is None:
+        return X.inputs, np.array(X.classes)[X.labels.cpu().numpy()]
+    if y is None:
+        name = type(estimator).__name__
+        raise InputError(f"{name} requires y to be passed, but the target y is None; give a label for each row of X")
+    return X, y
+
+
+def on_device(learner: Learner, device: torch.device) -> Learner:
+    """Return the learner on a device. Where it is on another, it stays there, as threads may share it."""
+    if all(tensor.device == device for tensor in tensors_of(learner)):
+        return learner
+    return copy.deepcopy(learner).to(device)
+
+
+def of_another_size(inputs: Any, shape: Any, learner: Learner) -> bool:
+    """Return whether inputs (Q, C, ...) differ from images of a shape in size alone: for the net to take or refuse."""
+    if not isinstance(inputs, Tensor) or inputs.ndim != 4 or len(shape) != 3 or inputs.shape[1] != shape[0]:
+        return False
+    return any(isinstance(each, nn.Conv2d) for each in learner.modules())
+
+
+def check_labels(y: NDArray[Any]) -> None:
+    """Raise InputError if labels (S,) are not classes. Not scikit-learn's check, whose warnings need a filter, which
+    threads share."""
+    kind = y.dtype.kind
+    if kind == "f" and bool((y != np.floor(y)).any()):
+        raise InputError("Unknown label type: continuous numbers. Labels are strings, integers or Booleans")
+    if kind not in "biufUOT":
+        raise InputError(f"Unknown label type: {y.dtype}. Labels are strings, integers or Booleans")
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from quickstudy.core import Learner
 from quickstudy.errors import CheckpointError, InputError, QuickstudyError
 from quickstudy.registry import build, describe
+from quickstudy.sklearn.head import SupportHead
 from quickstudy.storage.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from quickstudy.storage.pytrees import decode, encode
 
@@ -46,7 +47,7 @@ def save(path: str | os.PathLike[str], params: dict[str, Any], facts: dict[str, 
         "classifier": FORMAT,
         "version": _version(),
         "params": {name: _param(name, value) for name, value in params.items()},
-        "learner": describe(learner),
+        "learner": None if isinstance(learner, SupportHead) else describe(learner),
         "weights": learner.state_dict(),
         "fitted": coded,
     }
@@ -71,7 +72,7 @@ def load(path: str | os.PathLike[str], learner: Learner | None) -> tuple[dict[st
             f"quickstudy {content.get('version')}, so load it with that version"
         )
     try:
-        own = build(content["learner"]) if learner is None else copy.deepcopy(learner)
+        own = _built(content["learner"]) if learner is None else copy.deepcopy(learner)
     except CheckpointError as error:
         if "object of your own" not in str(error):
             raise
@@ -92,6 +93,10 @@ def load(path: str | os.PathLike[str], learner: Learner | None) -> tuple[dict[st
     except _DAMAGED as error:
         raise CheckpointError(f"{path} is damaged ({error}); save the classifier again") from error
     return params, {**facts, "learner_": own.eval()}
+
+
+def _built(description: Any) -> Any:
+    return SupportHead() if description is None else build(description)
 
 
 def _param(name: str, value: Any) -> Any:

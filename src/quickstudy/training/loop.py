@@ -24,7 +24,7 @@ from quickstudy.engine.meta_loss import MetaLoss
 from quickstudy.engine.ranks import joined
 from quickstudy.errors import InputError
 from quickstudy.evaluation import evaluate
-from quickstudy.functional import random
+from quickstudy.functional import notebook, random
 from quickstudy.operators.precision import matmuls_in
 from quickstudy.storage import checkpoint as ckpt
 from quickstudy.storage.run_folder import RunFolder, damaged
@@ -82,6 +82,17 @@ class Run:
     stopped_early: bool = False
     run_dir: Path | None = None
     evaluations: int = 0
+
+    def __repr__(self) -> str:
+        best = "" if math.isnan(self.best) else f", best {self.best:.4g} at step {self.best_step}"
+        return f"Run({type(self.learner).__name__}, {self.steps} steps{best}, run_dir={str(self.run_dir)!r})"
+
+    def _repr_html_(self) -> str:
+        facts = {"learner": type(self.learner).__name__, "steps": self.steps, "run_dir": self.run_dir}
+        best = {} if math.isnan(self.best) else {"best validation": f"{self.best:.4g} at step {self.best_step}"}
+        logged = [(row["step"], row["loss"]) for row in self.history if "loss" in row]
+        drawn = notebook.curve([step for step, _ in logged], [loss for _, loss in logged], "loss")
+        return notebook.table(facts | best) + drawn
 
 
 def prepared(

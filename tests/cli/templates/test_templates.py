@@ -77,7 +77,7 @@ def test_a_method_in_a_file_is_listed_trained_reported_and_compared(capsys):
     assert "TrimmedNet - ProtoNet" in out
     assert "TrimmedNet-photos-s1" in out
     assert main(["report", *runs, "--tasks", "4", "--output", "page.html", *given]) == 0
-    assert "<h2 id=\"run0\">TrimmedNet</h2>" in Path("page.html").read_text()
+    assert '<h2 id="run0">TrimmedNet</h2>' in Path("page.html").read_text()
 
 
 def test_names_that_cannot_be_are_refused(capsys):

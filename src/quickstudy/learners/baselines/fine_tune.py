@@ -154,5 +154,5 @@ class BaselinePlusPlus(FineTune):
 
     def logits(self, theta: dict[str, Tensor], features: Tensor) -> Tensor:
         """Return (S, N) scaled cosines."""
-        scale = self.pretraining_head.log_scale.exp()  # type: ignore[operator]
+        scale = self.pretraining_head.log_scale.exp()  # type: ignore[operator, union-attr]
         return scale * F.linear(unit(features), unit(theta["head.weight"]))

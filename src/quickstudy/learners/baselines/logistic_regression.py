@@ -77,17 +77,17 @@ class LogisticRegressionOnFeatures(PretrainedLearner):
 
     Args:
         net: a module that returns features (rows, D).
-        classes: number of meta-training classes.
+        classes: number of meta-training classes. None is for a net that is trained already.
         c: inverse strength of the L2 penalty, scikit-learn's C.
         steps: solver steps.
         normalise: scale features to length 1.
-        batch_norm: 'support' or 'transductive'.
+        batch_norm: 'support', 'transductive', or 'frozen' for a net that is trained already.
     """
 
     def __init__(
         self,
         net: nn.Module,
-        classes: int,
+        classes: int | None = None,
         c: float = 10.0,
         steps: int = 200,
         normalise: bool = True,

@@ -36,7 +36,8 @@ class PretrainedLearner(Learner):
 
     Args:
         net: a module that returns features (rows, D), D being `net.features`.
-        classes: number of meta-training classes C of the pretraining head.
+        classes: number of meta-training classes C of the pretraining head. None has no such head, for a net that is
+            trained already.
         cosine: the pretraining head compares directions rather than taking inner products.
         batch_norm: 'support', 'transductive' or 'frozen', in tasks. In pretraining each batch has its own
             statistics, unless they are frozen.
@@ -45,19 +46,21 @@ class PretrainedLearner(Learner):
     default_objective: ClassVar[str] = "pretraining"
 
     def __init__(
-        self, net: nn.Module, classes: int, cosine: bool = False, batch_norm: BatchNormPolicy = "support"
+        self, net: nn.Module, classes: int | None, cosine: bool = False, batch_norm: BatchNormPolicy = "support"
     ) -> None:
         super().__init__()
         size = getattr(net, "features", None)
-        if not isinstance(size, int):
+        if classes is not None and not isinstance(size, int):
             raise InputError("the net needs an integer attribute `features`, the size of what it returns")
-        if classes < 1:
+        if classes is not None and classes < 1:
             raise InputError(f"classes must be at least 1, not {classes}")
         check_policy(batch_norm)
         check_net(net)
         self.net = net
         self.norm_policy: BatchNormPolicy = batch_norm
-        self.pretraining_head: nn.Module = CosineHead(size, classes) if cosine else nn.Linear(size, classes)
+        self.pretraining_head: nn.Module | None = None
+        if classes is not None and isinstance(size, int):
+            self.pretraining_head = CosineHead(size, classes) if cosine else nn.Linear(size, classes)
 
     @property
     def exact_meta_gradient(self) -> bool:
@@ -71,6 +74,8 @@ class PretrainedLearner(Learner):
 
     def classify(self, examples: Examples) -> Tensor:
         """Return (S, C) logits over all meta-training classes."""
+        if self.pretraining_head is None:
+            raise InputError("a learner without a pretraining head cannot be trained; give the number of classes")
         frozen = given_by(self.batch_norm)
         features, _ = answer(self.net, examples.inputs, given=frozen, mask=examples.mask, flat=True)
         logits, _ = call(self.pretraining_head, features)
