@@ -72,7 +72,7 @@ def test_parts_hold_enough_classes_for_the_tasks(tmp_path, count, ways, parts):
 
 def test_what_cannot_be_is_said_in_a_line(tmp_path, photos, table):
     few = str(rows(tmp_path / "few.csv", names(5)))
-    with pytest.raises(InputError, match="few.csv has 5 classes; few-shot learning needs at least 6"):
+    with pytest.raises(InputError, match=r"few\.csv has 5 classes; few-shot learning needs at least 6"):
         recipe("protonet", data=few).plan()
     with pytest.raises(InputError, match="have at most 4 each; take --ways 4 or fewer"):
         recipe("protonet", data=photos, ways=6).plan()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -58,7 +58,7 @@ class OwnImages:
     fit: Fit = "stretch"
     invert: Invert = "no"
 
-    what = "file"
+    what: ClassVar[Literal["file"]] = "file"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, from which `OwnImages(**values)` is made again."""
@@ -81,7 +81,8 @@ class OwnImages:
         """Return the images at or below a path, in order of their names."""
         spelled = {composed(name): name for name in classes}
         if path.is_file() and path.name.lower().endswith(SUFFIXES):
-            files, pixels = (path.name,), self._decoded(path)[None]
+            files: tuple[str, ...] = (path.name,)
+            pixels = self._decoded(path)[None]
         else:
             files, pixels = unlabelled(path, (self.height, self.width), self.channels, self.fit)
         labels = tuple(spelled.get(composed(Path(each).parent.as_posix())) for each in files)

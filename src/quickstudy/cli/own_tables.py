@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ class OwnTables:
     label: str = ""
     inputs: tuple[tuple[str, str | None], ...] = ()
 
-    what = "row"
+    what: ClassVar[Literal["row"]] = "row"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, from which `OwnTables(**values)` is made again."""

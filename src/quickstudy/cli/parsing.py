@@ -40,11 +40,11 @@ def parsed(made: type, command: str, args: Sequence[str], description: str | Non
 
 def options(made: type) -> dict[str, str]:
     """Return the options of a subcommand, such as '--run-dir', by the names of its fields and of those in them."""
-    found = {}
-    for field in dataclasses.fields(made):  # type: ignore[arg-type]
-        nested = field.default_factory if dataclasses.is_dataclass(field.default_factory) else None
+    found: dict[str, str] = {}
+    for field in dataclasses.fields(made):
+        nested: Any = field.default_factory if dataclasses.is_dataclass(field.default_factory) else None
         if nested is not None:
-            found |= options(nested)  # type: ignore[arg-type]
+            found |= options(nested)
         else:
             found[field.name] = f"--{field.name.replace('_', '-')}"
     return found

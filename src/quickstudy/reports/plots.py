@@ -261,7 +261,7 @@ def maps(
     wrong: Sequence[bool],
     names: Sequence[str],
 ) -> Figure:
-    """Return two-dimensional maps of one task: support outlined, queries small, wrong ones ringed, a shape per class."""
+    """Return maps of one task in the plane: support outlined, queries small, wrong ones ringed, a shape per class."""
     figure = Figure(figsize=(WIDTH, 3.9))
     kinds, truth, bad = np.asarray(support_labels), np.asarray(labels), np.asarray(wrong, dtype=bool)
     for i, (title, (support, queries)) in enumerate(panels.items()):

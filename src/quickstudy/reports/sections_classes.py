@@ -147,8 +147,8 @@ def drawn(found: Assessment, bank: Bank, name: str, level: int) -> list[str]:
     drawing = plots.maps(panels, support.labels[keep[0]].tolist(), query.labels[keep[1]].tolist(), wrong, names)
     alt = f"Scatter plots of one task's queries by {' and by '.join(mapped)}; {sum(wrong)} of {len(wrong)} are wrong."
     caption = (
-        f"The first test task: its support (large, outlined) and queries (small; a ring marks wrong predictions) on the two "
-        f"principal components of {' and of '.join(mapped)}. Variance kept: {', '.join(shares)}."
+        "The first test task: its support (large, outlined) and queries (small; a ring marks wrong predictions) on the "
+        f"two principal components of {' and of '.join(mapped)}. Variance kept: {', '.join(shares)}."
     )
     if len(mapped) == 1:
         caption += " Raw inputs are left out, as those of a row are several tensors."

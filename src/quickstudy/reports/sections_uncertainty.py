@@ -39,8 +39,11 @@ def abstention(found: Assessment, bank: Bank, name: str, level: int) -> list[str
     judged = reliability(found.run.learner, bank, tasks)
     regression = bank.batch(0, 1).query.labels.dtype.is_floating_point
     holds, error = ("intervals", "mean squared error") if regression else ("prediction sets", "share of wrong answers")
+
     # Shares read best in per cent, squared errors as they are.
-    told = (lambda value: f"{value:.3g}") if regression else (lambda value: f"{100 * value:.1f} %")
+    def told(value: float) -> str:
+        return f"{value:.3g}" if regression else f"{100 * value:.1f} %"
+
     held, half = 100 * judged.coverage, 100 * interval95(judged.held)
     size = f"on average {judged.size:.3g} wide" if regression else f"of {judged.size:.2f} classes on average"
     surer, every = judged.risk[len(judged.risk) // 2 - 1], judged.risk[-1]

@@ -37,8 +37,8 @@ def check_logits(outputs: Output, query: Examples) -> None:
         or (*outputs.shape[:2], *outputs.shape[3:]) != tuple(query.labels.shape)
     ):
         raise InputError(
-            f"logits {tuple(getattr(outputs, 'shape', ()))} do not fit labels {tuple(query.labels.shape)}: each row of a task needs "
-            "one class and (N,) logits"
+            f"logits {tuple(getattr(outputs, 'shape', ()))} do not fit labels {tuple(query.labels.shape)}: each row of "
+            "a task needs one class and (N,) logits"
         )
 
 
