@@ -68,7 +68,8 @@ def _hints(item: Callable[..., Any]) -> dict[str, Any]:
     if isinstance(item, type):
         # Keywords that a class passes on to its bases are annotated there.
         owners = [cls.__dict__["__init__"] for cls in reversed(item.__mro__[:-1]) if "__init__" in cls.__dict__]
-        owners = [item, *owners] if "__dataclass_fields__" in item.__dict__ else owners
+        # Those of a dataclass are looked up where each of its bases is defined, which its `__init__` does not know.
+        owners = [*owners, item] if "__dataclass_fields__" in item.__dict__ else owners
     found: dict[str, Any] = {}
     for owner in owners:
         try:

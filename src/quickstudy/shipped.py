@@ -121,7 +121,7 @@ class Trained:
 
     @property
     def tasks(self) -> dict[str, Any]:
-        """What it was meta-trained on: `name`, `classes`, `ways`, `shots`, as far as it is known."""
+        """Facts about its meta-training tasks: `name`, `classes`, `ways`, `shots`, as far as they are known."""
         found = self.facts.get("tasks")
         return found if isinstance(found, dict) else {}
 

@@ -95,7 +95,7 @@ def test_an_interrupted_run_goes_on_to_its_end(copy: Path, capsys: pytest.Captur
     assert main(["train", copy.name, "--run-dir", str(copy), *args]) == 0
     captured = capsys.readouterr()
     assert "going on with the run" in captured.err
-    assert f"Meta-trained {copy.name}: {steps} steps" in captured.out
+    assert f"Meta-trained {copy.name}: {steps} outer steps" in captured.out
     log = (copy / "metrics.csv").read_text()
     assert log.startswith(begun)
     assert log.splitlines()[-1].startswith(f"{steps},")

@@ -78,7 +78,7 @@ def classifier(g: np.random.Generator) -> tuple[Callable[[], Any], bool | None, 
 
 EITHER: dict[str, set[str]] = {
     "X": {"beyond 32 bits", "beyond 64 bits"},
-    "y": {"column", "column of a tensor", "lengths of time"},
+    "y": {"column", "column of a tensor", "lengths of time", "matrix"},
     "size": set(),
     "asked": {"beyond 32 bits", "beyond 64 bits", "one row less", "one row more"},
 }

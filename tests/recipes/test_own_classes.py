@@ -8,7 +8,7 @@ import torch
 import quickstudy as qs
 from quickstudy.errors import DataError, InputError
 from quickstudy.nets import Columns
-from quickstudy.recipes.own_classes import asked, find, methods
+from quickstudy.recipes.own_methods import asked, find, methods
 from tests.helpers.own_data import names, pictures, rows
 
 METHODS = methods()

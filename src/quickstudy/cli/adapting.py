@@ -23,7 +23,7 @@ Share = Annotated[float | None, arg(metavar="P", help_behavior_hint="")]
 class Adapt:
     """Learn your own classes from a few examples each, and classify other images or rows."""
 
-    run: Annotated[Positional[str], arg(metavar="LEARNER", help_behavior_hint="")]
+    run: Annotated[Positional[str], arg(metavar="RUN", help_behavior_hint="")]
     """Run folder, or the name of a learner that needs no training: see `quickstudy list pretrained`."""
     support: Needed
     """A folder for each class, with its images; or a CSV with a column of classes."""

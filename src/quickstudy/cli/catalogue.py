@@ -50,7 +50,7 @@ def catalogue() -> Catalogue:
 
 def _looked_up() -> Catalogue:
     from quickstudy import datasets
-    from quickstudy.recipes.own_classes import methods
+    from quickstudy.recipes.own_methods import methods
     from quickstudy.registry import table
 
     found: Catalogue = {}

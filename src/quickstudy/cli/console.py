@@ -24,15 +24,24 @@ Tick = Callable[[int, int], None]
 """A function (done, total) -> None that is told about progress."""
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str] = ()) -> Table:
-    """Return a table; `numbers` names the columns that are set flush right. Cells are shown, never obeyed."""
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str] = (), narrow: bool = True
+) -> Table:
+    """Return a table. Cells are shown, never obeyed.
+
+    Args:
+        columns: their names.
+        rows: cells, as many in each row as there are columns.
+        numbers: names of the columns that are set flush right.
+        narrow: whether it may be shown in a narrow terminal; otherwise names in the first column are never folded.
+    """
     columns, rows = [for_terminal(name) for name in columns], [[for_terminal(cell) for cell in row] for row in rows]
     numbers = [for_terminal(name) for name in numbers]
     drawn = Table(box=box.SIMPLE_HEAD)
     for i, name in enumerate(columns):
         # In a narrow terminal cells are folded, never cut; names stay whole where that leaves room for the rest.
         # (A column's min_width would do so too, but with it rich drops characters of the other columns.)
-        whole = i == 0 and len(columns) < 4 and max((len(row[0]) for row in rows), default=0) <= 30
+        whole = i == 0 and (len(columns) < 4 or not narrow) and max((len(row[0]) for row in rows), default=0) <= 30
         justify: Literal["right", "left"] = "right" if name in numbers else "left"
         drawn.add_column(Text(name), justify=justify, overflow="fold", no_wrap=whole)
     for row in rows:

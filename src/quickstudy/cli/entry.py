@@ -163,7 +163,7 @@ def _train(args: list[str]) -> int:
             _train_help(*({name: each.summary for name, each in names[kind].items()} for kind in ("method", "recipe")))
         )
         return 0 if args else 2
-    from quickstudy.recipes.own_classes import asked
+    from quickstudy.recipes.own_methods import asked
 
     given, *rest = args
     try:

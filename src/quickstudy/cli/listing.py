@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import sys
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -131,9 +133,11 @@ def page(kind: str) -> list[Table | str]:
 
         return [f"{kind}:", table(*columns_and_rows())]
     columns, rows = listed(kind)
+    narrow = sys.stdout.isatty() and shutil.get_terminal_size().columns < WIDTH
     parts: list[Table | str] = [f"{kind}: {len(rows)}"]
     for title, members in groups(kind, rows).items():
-        parts += [title, table(columns, members)] if title else [table(columns, members)]
+        drawn = table(columns, members, narrow=narrow)
+        parts += [title, drawn] if title else [drawn]
     return parts
 
 

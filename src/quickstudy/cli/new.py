@@ -22,7 +22,7 @@ class New:
     """Write a file to begin a method, a recipe, a data set or an objective of your own with."""
 
     kind: Annotated[Positional[Literal["method", "recipe", "data", "objective"]], arg(metavar="KIND")]
-    """What to begin: method, recipe, data or objective."""
+    """Kind of what to begin."""
     name: Annotated[Positional[str], arg(metavar="NAME", help_behavior_hint="")]
     """Its name, such as MyNet for a method or an objective, my_data for data, my-recipe for a recipe."""
     output: File = None
@@ -39,7 +39,7 @@ class New:
             raise UsageError(f"{path} exists; choose another name or --output", "new")
         write_atomically(path, filled(self.kind, self.name, path.name).encode())
         lines = (resources.files("quickstudy.cli.templates") / f"{self.kind}.py").read_text().splitlines()
-        commands = [line.strip() for line in lines[2:6] if line.startswith("    ")]
+        commands = [line.strip() for line in lines[2:6] if line.strip().startswith(("python ", "quickstudy "))]
         runs = [re.split(" {3,}", _renamed(each, self.kind, self.name, str(path)))[0] for each in commands]
         show(f"Wrote {path}", "Next:", *(f"  {each}" for each in runs))
         return 0

@@ -193,6 +193,7 @@ class _Corrections(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if in_place(func) or kwargs.get("out") is not None:
+            self.layouts.check(func, args, kwargs)
             return self.buffers.change(func, args, kwargs)
         args, kwargs = self.buffers.resolved(args, kwargs)
         if self.matmul_dtype is not None and func in _MATMULS:

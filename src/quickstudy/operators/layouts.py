@@ -62,12 +62,21 @@ class Layouts:
             special = _SPECIAL.get(func)
             if special is not None:
                 return special(self, func, args, kwargs)
-            if self._apart and _writes(func, args, kwargs):
-                self._check_write(kwargs.get("out", args[0] if args else None))
+            self.check(func, args, kwargs)
             return func(*args, **kwargs)
         except Exception:
             self.failed = func
             raise
+
+    def check(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Look at an operator that may write in place.
+
+        Raises:
+            OrdinaryNeededError: it writes through what would be a view in PyTorch's order, and is a copy.
+            NotImplementedError: it does so in PyTorch's order, too.
+        """
+        if self._apart and not torch.compiler.is_compiling() and _writes(func, args, kwargs):
+            self._check_write(kwargs.get("out", args[0] if args else None))
 
     def of_maps(self, result: Any) -> Any:
         """Return what an operator of ours gives, in the order that this call needs."""

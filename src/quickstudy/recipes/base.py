@@ -163,7 +163,7 @@ def of_run(run_dir: str | os.PathLike[str]) -> Recipe:
         raise CheckpointError(f"{path}: its recipe is {name!r:.80}, which is no name; restore the file from a copy")
     if not isinstance(stored, dict):
         raise CheckpointError(f"{path}: its options are {stored!r:.80}, not by name; restore the file from a copy")
-    from quickstudy.recipes.own_classes import find
+    from quickstudy.recipes.own_methods import find
 
     recipe = find(name).build
     known = {field.name for field in dataclasses.fields(recipe) if field.init}  # type: ignore[arg-type]

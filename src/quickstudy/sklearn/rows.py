@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from quickstudy.core import Learner
 from quickstudy.datasets.base import ClassData
 from quickstudy.errors import InputError, KindError, QuickstudyError
+from quickstudy.functional import checks
 from quickstudy.functional.checks import over_arrays, row_shapes
 from quickstudy.operators import trees
 
@@ -26,36 +27,16 @@ def as_array(name: str, value: Any) -> Any:
     """Return tensors and lists of tensors as arrays, which scikit-learn checks; anything else as it is.
 
     Raises:
-        InputError: the value is sparse, has no values, or holds dates, durations or numbers that NumPy does not know.
+        InputError: the value is sparse or a matrix, or `functional.checks.as_array` refuses it.
     """
     if scipy.sparse.issparse(value):
         raise InputError(
             f"{name} is a sparse matrix, and rows are compared in all their features; make it dense with .toarray(), "
             "or reduce it first, for example with sklearn.decomposition.TruncatedSVD"
         )
-    if isinstance(value, (list, tuple)) and value and all(isinstance(row, Tensor) for row in value):
-        if len({row.shape for row in value}) > 1:
-            raise InputError(f"the tensors in {name} differ in shape; give rows of one shape")
-        value = torch.stack(list(value))
-    if not isinstance(value, Tensor):
-        if isinstance(value, np.matrix):
-            raise InputError(f"{name} is a numpy.matrix, which is always two-dimensional; give numpy.asarray of it")
-        kind = getattr(getattr(value, "dtype", None), "kind", "")
-        if kind in ("m", "M", "V"):
-            what = {"m": "durations", "M": "dates", "V": "records"}[kind]
-            raise InputError(f"{name} holds {what}, not numbers; turn them into numbers first")
-        return value
-    if value.device.type == "meta":
-        raise InputError(f"{name} is a meta tensor, which has a shape but no values; give one with values")
-    if value.layout != torch.strided:
-        raise InputError(f"{name} is a sparse tensor; make it dense with .to_dense()")
-    value = value.detach().cpu()
-    if value.is_quantized:
-        raise InputError(f"{name} is a quantised tensor; give numbers, with .dequantize()")
-    try:
-        return (value.float() if value.dtype == torch.bfloat16 else value.resolve_conj().resolve_neg()).numpy()
-    except TypeError as error:
-        raise InputError(f"{name} is a tensor of {value.dtype}, which NumPy lacks; cast it with .float()") from error
+    if isinstance(value, np.matrix):
+        raise InputError(f"{name} is a numpy.matrix, which is always two-dimensional; give numpy.asarray of it")
+    return checks.as_array(value, name)
 
 
 def ndim(X: Any) -> int:

@@ -130,7 +130,7 @@ def prepared(
         folder = RunFolder(asked.run_dir, ranks)
         lasting.callback(folder.close)
         if folder.holds_run() and resume:
-            asked = replace(asked, meta_batch=folder.share_of(asked.meta_batch, facts, notes))
+            asked = replace(asked, meta_batch=folder.share_of(asked.meta_batch, facts, notes["settings"]))
             standing = restored(asked, folder, optimizer)
             if standing.step < asked.steps:
                 folder.note_changes(asked.steps, notes["settings"])

@@ -135,9 +135,6 @@ def meta_train(
     if precision not in PRECISIONS:
         raise InputError(f"precision '{precision}' is not one of {', '.join(PRECISIONS)}")
     check_disjoint(tasks, validation)
-    check_disjoint(tasks, test)
-    if validation is not None:
-        check_disjoint(validation, test)
     if outer is None:
         outer = lookup("outer", learner.default_outer).build()
     assert outer is not None

@@ -27,9 +27,9 @@ class Medians(NamedTuple):
     """The state of one task: an immutable pytree of tensors."""
 
     medians: Tensor
-    """(N, D)"""
+    """Medians of the features of each class, (N, D)."""
     present: Tensor
-    """(N,)"""
+    """Classes that have a support row, (N,)."""
     statistics: Statistics
 
 
