@@ -50,10 +50,11 @@ SYMBOLS = {"two labels a row", "one-hot", "one-hot tensor", "Booleans", "negativ
 def arrays(g: np.random.Generator) -> tuple[Callable[[], Any], bool | None, str]:
     count, ways = int(g.integers(3, 9)), int(g.integers(2, 4))
     inputs, labels = odd.rows(g, count), odd.labels(g, count, ways)
-    # Floats beyond 32 bits become infinite, and are refused as such.
+    # Floats beyond 32 bits become infinite, and are refused as such. Labels beyond 64 bits name classes in a list.
+    good = None if labels.kind == "beyond 64 bits" and together(inputs) is not False else together(inputs, labels)
     return (
         lambda: qs.datasets.arrays(inputs.value, labels.value),
-        together(inputs, labels),
+        good,
         f"arrays: {inputs.kind}, {labels.kind}",
     )
 
@@ -77,10 +78,10 @@ def classifier(g: np.random.Generator) -> tuple[Callable[[], Any], bool | None, 
 
 
 EITHER: dict[str, set[str]] = {
-    "X": {"beyond 32 bits", "beyond 64 bits"},
-    "y": {"column", "column of a tensor", "lengths of time", "matrix"},
+    "X": {"beyond 32 bits", "beyond 64 bits", "matrix"},
+    "y": {"column", "column of a tensor", "lengths of time"},
     "size": set(),
-    "asked": {"beyond 32 bits", "beyond 64 bits", "one row less", "one row more"},
+    "asked": {"beyond 32 bits", "beyond 64 bits", "matrix", "one row less", "one row more"},
 }
 
 LEARNERS = [

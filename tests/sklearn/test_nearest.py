@@ -110,8 +110,8 @@ def test_images_of_another_size_than_in_fit():
     [
         (np.matrix(np.eye(4)), "numpy.matrix"),
         (torch.eye(4).to(torch.float8_e4m3fn), "float8"),
-        (torch.empty(4, 4, device="meta"), "meta tensor"),
-        (np.eye(4).astype("m8[s]"), "durations"),
+        (torch.empty(4, 4, device="meta"), "meta"),
+        (np.eye(4).astype("m8[s]"), "lengths of time"),
         (np.eye(4).astype("M8[s]"), "dates"),
         (np.eye(4) + 1j, "Complex"),
         (np.array([["a"] * 4] * 4), "numbers|numeric|convert"),

@@ -18,8 +18,9 @@ from quickstudy.datasets.splitting import chosen, divided, groups_of
 from quickstudy.errors import InputError, unknown_name
 from quickstudy.functional.checks import check_tree, row_shapes
 from quickstudy.functional.names import composed
+from quickstudy.functional.remembered import Made
 from quickstudy.operators import trees
-from quickstudy.registry import TABLES, Entry, Made, register
+from quickstudy.registry import TABLES, Entry, register
 
 
 @dataclass(frozen=True)

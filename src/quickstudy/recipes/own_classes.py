@@ -226,6 +226,7 @@ class OwnClasses:
 
 
 def is_own(entry: Entry) -> bool:
+    """Return whether an entry is not of the library."""
     return str(getattr(entry.build, "__module__", "")).partition(".")[0] != "quickstudy"
 
 
