@@ -100,7 +100,12 @@ def check(name: str, calls: int) -> None:
 
     expected = [serve(call) for call in range(280)]
     for call, found in enumerate(in_threads(serve, calls)):
-        assert np.array_equal(found, expected[call % 280]) if found is not None else expected[call % 280] is None
+        wanted = expected[call % 280]
+        if found is None or found.dtype.kind != "f":
+            assert np.array_equal(found, wanted) if found is not None else wanted is None
+        else:
+            # To rounding: on a busy machine, threads may multiply matrices by more than one thread of their own.
+            np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
     assert all(torch.equal(value, before[key]) for key, value in learner.state_dict().items())
     assert [module.training for module in learner.modules()] == modes
 

@@ -36,7 +36,7 @@ VIRTUAL = 0.4
 """Number of rows of no class in particular that calm temperatures."""
 ONE_SHOT = {False: 1.0, True: 5.0}
 """Inverse temperatures where no class has two rows, for tables and for features of one kind: those that suit HWU64's
-sentences, printed glyphs and half of the KEEL tables, on none of which figures are reported."""
+sentences, printed glyphs and half of the KEEL tables."""
 
 
 class View(NamedTuple):
